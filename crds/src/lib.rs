@@ -1,1 +1,25 @@
-//! API types of Launchway.
+//! API types of Launchway: `Environment`, `Pipeline` and `PipelineExecution` of `launchway.dev/v1alpha1`.
+//!
+//! Types only: no client, no runtime, no clock. `crdgen` writes the YAML in `crds/yaml` from them.
+
+pub mod common;
+pub mod conditions;
+pub mod digest;
+pub mod environment;
+pub mod execution;
+pub mod names;
+pub mod pipeline;
+pub mod step;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub use environment::Environment;
+pub use execution::PipelineExecution;
+pub use pipeline::Pipeline;
+
+/// Every CustomResourceDefinition, in the order in which they are documented.
+#[must_use]
+pub fn all_crds() -> [CustomResourceDefinition; 3] {
+    [Environment::crd(), Pipeline::crd(), PipelineExecution::crd()]
+}

@@ -1,0 +1,177 @@
+//! Condition types, their reasons, and how a condition is set without losing when it last changed.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Types of conditions.
+pub mod types {
+    /// The object does what its spec says.
+    pub const READY: &str = "Ready";
+    /// The operator works on it (kstatus).
+    pub const RECONCILING: &str = "Reconciling";
+    /// It needs a person (kstatus).
+    pub const STALLED: &str = "Stalled";
+    /// An execution's result: Unknown while it runs, then True or False for ever.
+    pub const SUCCEEDED: &str = "Succeeded";
+    /// An execution waits for somebody or something outside.
+    pub const WAITING: &str = "Waiting";
+}
+
+/// Reasons of conditions and steps. One word each, stable: tools may depend on them.
+pub mod reasons {
+    /// Everything is as it should be.
+    pub const READY: &str = "Ready";
+    /// Nothing was ever deployed here.
+    pub const NO_RELEASE: &str = "NoRelease";
+    /// A rollout goes on.
+    pub const ROLLING_OUT: &str = "RollingOut";
+    /// A rollout stopped where it was.
+    pub const ROLLOUT_FAILED: &str = "RolloutFailed";
+    /// Pods are missing or not ready, and no rollout explains it.
+    pub const DEGRADED: &str = "Degraded";
+    /// A reference names something that is not there.
+    pub const NOT_FOUND: &str = "NotFound";
+    /// The spec asks for something that cannot be.
+    pub const INVALID: &str = "Invalid";
+    /// The operator cannot read the object.
+    pub const UNREADABLE: &str = "Unreadable";
+
+    /// The execution runs.
+    pub const RUNNING: &str = "Running";
+    /// The execution waits.
+    pub const WAITING: &str = "Waiting";
+    /// Every step passed.
+    pub const FINISHED: &str = "Finished";
+    /// A step failed for a reason that lies in what the user gave.
+    pub const FAILED: &str = "Failed";
+    /// A step failed for a reason that lies in the platform.
+    pub const ERROR: &str = "Error";
+    /// Somebody cancelled or rejected.
+    pub const CANCELLED: &str = "Cancelled";
+    /// An execution of this name and spec ended before: it does not run again.
+    pub const ALREADY_EXECUTED: &str = "AlreadyExecuted";
+    /// An execution of this name and another spec ended before.
+    pub const NAME_REUSED: &str = "NameReused";
+
+    /// Another execution has the environment.
+    pub const ENVIRONMENT_LOCKED: &str = "EnvironmentLocked";
+    /// The Environment's type does not fit its place in the pipeline.
+    pub const WRONG_ENVIRONMENT_TYPE: &str = "WrongEnvironmentType";
+    /// Stage and production name different base images: one release cannot be both.
+    pub const RUNTIME_MISMATCH: &str = "RuntimeMismatch";
+    /// No base image is configured.
+    pub const NO_RUNTIME: &str = "NoRuntime";
+    /// The pipeline was changed so that a running execution cannot go on.
+    pub const PIPELINE_CHANGED: &str = "PipelineChanged";
+    /// The artifact or its tag is not in the registry.
+    pub const ARTIFACT_NOT_FOUND: &str = "ArtifactNotFound";
+    /// The registry refuses the credentials.
+    pub const REGISTRY_REFUSED: &str = "RegistryRefused";
+    /// The registry does not answer.
+    pub const REGISTRY_UNREACHABLE: &str = "RegistryUnreachable";
+    /// The registry does not have what the build said it pushed.
+    pub const RELEASE_NOT_FOUND: &str = "ReleaseNotFound";
+    /// A Job ended without its result.
+    pub const JOB_FAILED: &str = "JobFailed";
+    /// An object of the child's name belongs to somebody else.
+    pub const CHILD_CONFLICT: &str = "ChildConflict";
+    /// The environment did not become ready with the release.
+    pub const DEPLOYMENT_FAILED: &str = "DeploymentFailed";
+    /// A test did not pass.
+    pub const TEST_FAILED: &str = "TestFailed";
+    /// The pipeline has no such test.
+    pub const NO_TEST: &str = "NoTest";
+    /// The pipeline asks for no approval.
+    pub const NOT_REQUIRED: &str = "NotRequired";
+    /// Somebody has to approve.
+    pub const AWAITING_APPROVAL: &str = "AwaitingApproval";
+    /// Somebody approved.
+    pub const APPROVED: &str = "Approved";
+    /// Somebody rejected.
+    pub const REJECTED: &str = "Rejected";
+    /// Nobody answered in time.
+    pub const TIMED_OUT: &str = "TimedOut";
+    /// The admission policy that guards approvals, or its binding, is not there: approvals are not accepted.
+    pub const APPROVAL_GUARD_MISSING: &str = "ApprovalGuardMissing";
+    /// The approval annotation does not name the release that stage tested.
+    pub const APPROVAL_MALFORMED: &str = "ApprovalMalformed";
+}
+
+/// Sets a condition in a list, keeping `lastTransitionTime` while its status stays the same.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    now: &Time,
+    generation: Option<i64>,
+    type_: &str,
+    status: bool,
+    reason: &str,
+    message: &str,
+) {
+    set_status(conditions, now, generation, type_, if status { "True" } else { "False" }, reason, message);
+}
+
+/// As [`set`], for a status that is also `Unknown`.
+pub fn set_status(
+    conditions: &mut Vec<Condition>,
+    now: &Time,
+    generation: Option<i64>,
+    type_: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+) {
+    let since = conditions
+        .iter()
+        .find(|old| old.type_ == type_ && old.status == status)
+        .map_or_else(|| now.clone(), |old| old.last_transition_time.clone());
+    let condition = Condition {
+        type_: type_.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: truncate(message, 1024),
+        observed_generation: generation,
+        last_transition_time: since,
+    };
+    match conditions.iter_mut().find(|old| old.type_ == type_) {
+        Some(old) => *old = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// The condition of a type.
+#[must_use]
+pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Cuts a text to at most `max` bytes, at a character, and shows that it was cut.
+#[must_use]
+pub fn truncate(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_string();
+    }
+    let end = (0..=max.saturating_sub('…'.len_utf8())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transition_time_changes_only_with_the_status() {
+        let at = |seconds: i64| Time(jiff::Timestamp::from_second(seconds).unwrap());
+        let mut all = vec![];
+        set(&mut all, &at(1), Some(1), types::READY, false, reasons::NO_RELEASE, "nothing yet");
+        set(&mut all, &at(2), Some(2), types::READY, false, reasons::ROLLING_OUT, "on its way");
+        assert_eq!((all.len(), &all[0].last_transition_time), (1, &at(1)));
+        set(&mut all, &at(3), Some(2), types::READY, true, reasons::READY, "");
+        assert_eq!(all[0].last_transition_time, at(3));
+    }
+
+    #[test]
+    fn a_cut_text_fits_and_ends_at_a_character() {
+        assert_eq!(truncate("short", 10), "short");
+        let cut = truncate(&"ü".repeat(20), 10);
+        assert!(cut.len() <= 10 && cut.ends_with('…'));
+    }
+}

@@ -1,0 +1,425 @@
+//! `Environment`: the author, publish and dispatcher tiers of one stage, and what is deployed on them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::ResourceRequirements,
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{Condition, Time},
+    },
+};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    common::{LocalName, Span},
+    digest::ImageRef,
+};
+
+/// The tiers of one stage of a program: an author, pairs of publish and dispatcher, and the release
+/// that runs on them.
+///
+/// An Environment runs nothing before the first execution deployed a release to it. What it runs
+/// afterwards is in `status.deployed`, and in the annotations of its StatefulSets.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "launchway.dev",
+    version = "v1alpha1",
+    kind = "Environment",
+    namespaced,
+    shortname = "env",
+    category = "launchway",
+    status = "EnvironmentStatus",
+    doc = "The author, publish and dispatcher tiers of one stage, and the release that runs on them.",
+    selectable = ".spec.type",
+    scale(
+        spec_replicas_path = ".spec.publish.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Deployed", type_ = "string", json_path = ".status.deployed.execution"),
+    printcolumn(name = "Locked-By", type_ = "string", json_path = ".status.lock.execution"),
+    printcolumn(name = "Pairs", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name may have at most 40 characters: names of pods and Services are made from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label that begins with a letter: Services are named after it"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentSpec {
+    /// Which stage this is. It decides the run modes (`dev`, `stage`, `prod`) and the default
+    /// strategy, and it never changes.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.type cannot be changed: create another Environment"))]
+    #[serde(rename = "type")]
+    pub type_: EnvironmentType,
+    /// Base images that packages are added to. Default: the open stand-ins that the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+    /// The author tier: always one pod.
+    #[serde(default)]
+    pub author: AuthorTier,
+    /// The publish tier; its number of replicas is the number of publish+dispatcher pairs.
+    #[serde(default)]
+    pub publish: PublishTier,
+    /// The dispatcher tier: one for each publish.
+    #[serde(default)]
+    pub dispatcher: DispatcherTier,
+    /// How a release replaces another.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Environment variables for the containers. A change is rolled out like a release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub variables: Vec<Variable>,
+}
+
+/// Which stage an Environment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum EnvironmentType {
+    /// For developers; run mode `dev`.
+    Development,
+    /// Where releases are tested; run mode `stage`.
+    Stage,
+    /// What visitors see; run mode `prod`.
+    Production,
+}
+
+impl EnvironmentType {
+    /// The run mode of the type, as in `config.author.stage`.
+    #[must_use]
+    pub const fn run_mode(self) -> &'static str {
+        match self {
+            Self::Development => "dev",
+            Self::Stage => "stage",
+            Self::Production => "prod",
+        }
+    }
+}
+
+/// Base images, by digest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Runtime {
+    /// Base of the AEM image (author and publish), for example `registry.example.com/base/sling@sha256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aem: Option<ImageRef>,
+    /// Base of the dispatcher image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispatcher: Option<ImageRef>,
+    /// Secrets of type `kubernetes.io/dockerconfigjson` that the pods pull with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub image_pull_secrets: Vec<LocalName>,
+}
+
+/// CPU and memory of a tier's containers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Resources {
+    /// What a node must have free, by resource name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub requests: BTreeMap<String, Quantity>,
+    /// What a container may use, by resource name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+impl From<&Resources> for ResourceRequirements {
+    fn from(resources: &Resources) -> Self {
+        let some = |map: &BTreeMap<String, Quantity>| (!map.is_empty()).then(|| map.clone());
+        Self { requests: some(&resources.requests), limits: some(&resources.limits), claims: None }
+    }
+}
+
+/// The author tier.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AuthorTier {
+    /// CPU and memory.
+    #[serde(default)]
+    pub resources: Resources,
+    /// A volume for the author's repository. Without it the content that authors write lives as long as the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+}
+
+/// A volume claimed for the author.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// Size of the volume.
+    pub size: Quantity,
+    /// Storage class; default: the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+}
+
+/// The publish tier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PublishTier {
+    /// Number of publish+dispatcher pairs. A HorizontalPodAutoscaler on the Environment drives it.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 50))]
+    pub replicas: i32,
+    /// CPU and memory.
+    #[serde(default)]
+    pub resources: Resources,
+}
+
+impl Default for PublishTier {
+    fn default() -> Self {
+        Self { replicas: one(), resources: Resources::default() }
+    }
+}
+
+/// The dispatcher tier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DispatcherTier {
+    /// CPU and memory.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Seconds that a dispatcher goes on serving after it left the Service, so that no open request is cut.
+    #[serde(default = "five")]
+    #[schemars(range(min = 0, max = 600))]
+    pub drain_seconds: i32,
+}
+
+impl Default for DispatcherTier {
+    fn default() -> Self {
+        Self { resources: Resources::default(), drain_seconds: five() }
+    }
+}
+
+/// How a release replaces another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// `Rolling`: author first, then pair by pair. `AllAtOnce`: every pod together, with an outage.
+    /// Default: Rolling for production, AllAtOnce otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// Pairs that a Rolling rollout adds before it touches one that serves. 0 for a cluster without room.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1))]
+    pub surge: i32,
+    /// How long the author, or a pair, may take to become ready with the new release.
+    #[serde(default = "fifteen_minutes")]
+    pub ready_timeout: Span,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self { strategy: None, surge: one(), ready_timeout: fifteen_minutes() }
+    }
+}
+
+/// The order in which pods are replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Strategy {
+    /// Author first, then pair by pair; visitors notice nothing.
+    Rolling,
+    /// Every pod of every tier together: the quickest way, with an outage.
+    AllAtOnce,
+}
+
+/// A service that variables are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Where editors work.
+    Author,
+    /// What dispatchers read from.
+    Publish,
+    /// What visitors reach.
+    Dispatcher,
+}
+
+impl Tier {
+    /// Every tier.
+    pub const ALL: [Self; 3] = [Self::Author, Self::Publish, Self::Dispatcher];
+
+    /// The name in labels and object names.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Author => "author",
+            Self::Publish => "publish",
+            Self::Dispatcher => "dispatcher",
+        }
+    }
+}
+
+/// An environment variable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct Variable {
+    /// Name: letters, digits and underscores, 2 to 100 characters, not beginning with a digit,
+    /// `INTERNAL_`, `ADOBE_` or `LAUNCHWAY_`.
+    #[schemars(length(min = 2, max = 100), regex(pattern = r"^[a-zA-Z_][a-zA-Z_0-9]*$"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('INTERNAL_') && !self.startsWith('ADOBE_') && !self.startsWith('LAUNCHWAY_')").message("names that begin with INTERNAL_, ADOBE_ or LAUNCHWAY_ are reserved: choose another"))]
+    pub name: String,
+    /// Value; it is readable by everyone who can read the Environment.
+    #[schemars(length(max = 2048))]
+    pub value: String,
+    /// Services that get it. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub services: Vec<Tier>,
+}
+
+/// What runs on the Environment and what is being done to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentStatus {
+    /// The `metadata.generation` that this status describes.
+    #[serde(default = "none_seen")]
+    pub observed_generation: i64,
+    /// `Ready`, `Reconciling`, `Stalled`.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]), length(max = 16))]
+    pub conditions: Vec<Condition>,
+    /// The release that every pod of the Environment runs, unless a rollout is going on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployed: Option<Deployed>,
+    /// The release that an execution wants here. Written by that execution, under its lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// How far the rollout is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+    /// The execution that has this Environment to itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
+    /// Number of publish+dispatcher pairs that exist.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Number of pairs that serve.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// Label selector of the publish pods, for a HorizontalPodAutoscaler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Addresses inside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urls: Option<Urls>,
+}
+
+/// A release by its parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseImages {
+    /// Image of author and publish.
+    pub aem: ImageRef,
+    /// Image of the dispatcher.
+    pub dispatcher: ImageRef,
+}
+
+/// What was deployed, by whom, when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Deployed {
+    /// Name of the PipelineExecution.
+    pub execution: String,
+    /// Its UID.
+    pub uid: String,
+    /// The release.
+    pub release: ImageRef,
+    /// Its two images.
+    pub images: ReleaseImages,
+    /// When the last pod became ready with it.
+    pub at: Time,
+}
+
+/// The release that an execution wants on the Environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Target {
+    /// Name of the PipelineExecution.
+    pub execution: String,
+    /// Its UID.
+    pub uid: String,
+    /// The release.
+    pub release: ImageRef,
+    /// Its two images.
+    pub images: ReleaseImages,
+    /// When it was asked for.
+    pub since: Time,
+}
+
+/// How far a rollout is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// Whether it goes on, is over, or stopped where it was.
+    pub state: RolloutState,
+    /// What it does now: `Author`, `Surge`, `Pair 1`, `Settle`, `AllAtOnce`.
+    #[schemars(length(max = 32))]
+    pub phase: String,
+    /// When that began: the ready time-out counts from here.
+    pub since: Time,
+    /// Hash of the pod templates that it rolls out.
+    #[schemars(length(max = 16))]
+    pub revision: String,
+    /// Pairs that serve the new revision, and pairs in all.
+    #[serde(default)]
+    pub updated: i32,
+    /// Pairs that will serve it.
+    #[serde(default)]
+    pub total: i32,
+    /// What it waits for, or why it stopped.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// State of a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutState {
+    /// Pods are being replaced.
+    Progressing,
+    /// Every pod runs the revision.
+    Complete,
+    /// It stopped where it was: pods that it had not reached go on with the previous release.
+    Failed,
+}
+
+/// An execution's claim on an Environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Lock {
+    /// Name of the PipelineExecution.
+    pub execution: String,
+    /// Its UID: another execution of the same name does not hold the lock.
+    pub uid: String,
+    /// Since when.
+    pub since: Time,
+}
+
+/// Addresses inside the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Urls {
+    /// Where editors work.
+    pub author: String,
+    /// What visitors reach: the dispatchers' Service.
+    pub dispatcher: String,
+}
+
+const fn one() -> i32 {
+    1
+}
+
+const fn five() -> i32 {
+    5
+}
+
+const fn fifteen_minutes() -> Span {
+    Span::from_secs(900)
+}
+
+/// "No generation was observed yet".
+#[must_use]
+pub const fn none_seen() -> i64 {
+    -1
+}

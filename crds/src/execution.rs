@@ -1,0 +1,258 @@
+//! `PipelineExecution`: one run of a pipeline. Its spec never changes; its status is the record of what happened.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    common::LocalName,
+    digest::{ImageRef, Sha256Digest},
+    environment::{ReleaseImages, none_seen},
+    step::{StepName, StepState},
+};
+
+/// One run of a pipeline.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "launchway.dev",
+    version = "v1alpha1",
+    kind = "PipelineExecution",
+    plural = "pipelineexecutions",
+    namespaced,
+    shortname = "pe",
+    category = "launchway",
+    status = "PipelineExecutionStatus",
+    doc = "One run of a Pipeline: what it was asked to do, and the record of what happened.",
+    selectable = ".spec.pipelineRef.name",
+    selectable = ".status.state",
+    printcolumn(name = "Pipeline", type_ = "string", json_path = ".spec.pipelineRef.name"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.step"),
+    printcolumn(name = "Waiting-For", type_ = "string", json_path = ".status.waitingFor.why"),
+    printcolumn(name = "Release", type_ = "string", json_path = ".status.release", priority = 1),
+    printcolumn(name = "By", type_ = "string", json_path = ".spec.requestedBy", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Succeeded')].message", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.spec == oldSelf.spec").message("the spec of a PipelineExecution cannot be changed: create another one"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineExecutionSpec {
+    /// The pipeline to run.
+    pub pipeline_ref: LocalName,
+    /// The packages to run it with. Default: what the pipeline's tag names when the execution begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactChoice>,
+    /// Who asked for it: stamped by the apiserver where the cluster can, checked to be the caller everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub requested_by: Option<String>,
+}
+
+/// An artifact of the pipeline's repository: by digest or by tag, not both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("has(self.digest) != has(self.tag)").message("name the artifact by digest or by tag: exactly one of them"))]
+pub struct ArtifactChoice {
+    /// Digest of the artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Sha256Digest>,
+    /// Tag of the artifact, resolved once, when the execution begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"))]
+    pub tag: Option<String>,
+}
+
+/// The record of a run. Every list and text in it is bounded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineExecutionStatus {
+    /// The `metadata.generation` that this status describes.
+    #[serde(default = "none_seen")]
+    pub observed_generation: i64,
+    /// `Succeeded` (Unknown while it runs), `Waiting`, `Reconciling`, `Stalled`.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]), length(max = 16))]
+    pub conditions: Vec<Condition>,
+    /// Summary for lists and field selectors: `Running`, `Waiting`, or the reason of the `Succeeded` condition.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub state: String,
+    /// The step that runs or waits, or that ended the execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepName>,
+    /// Environments that this execution locks and deploys to, as the pipeline named them when it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environments: Option<Environments>,
+    /// The packages, by digest, and what each was found to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+    /// What is tested on stage, approved, and deployed to production: one digest for both images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ImageRef>,
+    /// The two images of the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ReleaseImages>,
+    /// Every step of the pipeline, in order, from the first write on.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 24))]
+    pub steps: Vec<Step>,
+    /// Approvals as they were accepted: a later change of an annotation means nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 16))]
+    pub approvals: Vec<ApprovalRecord>,
+    /// What the execution waits for, who can move it on, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
+    /// When the execution began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+}
+
+/// Names of the Environments of an execution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Environments {
+    /// Where the release is tested.
+    pub stage: String,
+    /// Where it goes afterwards.
+    pub production: String,
+}
+
+/// The packages of an execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Artifact {
+    /// The artifact, by digest.
+    pub reference: ImageRef,
+    /// Its files and what each was found to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 64))]
+    pub files: Vec<ArtifactFile>,
+}
+
+/// How many files of an artifact status lists; the rest is in the build's report.
+pub const FILES_MAX: usize = 64;
+
+/// One file of an artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactFile {
+    /// File name.
+    #[schemars(length(max = 255))]
+    pub name: String,
+    /// Digest of the file.
+    pub sha256: Sha256Digest,
+    /// Size in bytes.
+    pub size: i64,
+    /// `content-package`, `dispatcher`, `ignored` or `rejected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub kind: Option<String>,
+    /// `group:name:version` of a content package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub id: Option<String>,
+    /// Why the file was ignored or rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub reason: Option<String>,
+}
+
+/// One step of an execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Its name.
+    pub name: StepName,
+    /// The Environment that it works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Its state.
+    pub state: StepState,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// When it will be ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
+    /// The object that does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<Child>,
+    /// One word for its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
+    /// What happened and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+}
+
+impl Step {
+    /// A step whose turn has not come.
+    #[must_use]
+    pub fn new(name: StepName, environment: Option<String>) -> Self {
+        Self {
+            name,
+            environment,
+            state: StepState::NotStarted,
+            started_at: None,
+            finished_at: None,
+            deadline: None,
+            child: None,
+            reason: None,
+            message: None,
+        }
+    }
+}
+
+/// An object that does a step. An object of the same name and another UID is not it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Child {
+    /// Kind of the object.
+    pub kind: String,
+    /// Name of the object.
+    pub name: String,
+    /// UID of the object.
+    pub uid: String,
+}
+
+/// An approval as it was accepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ApprovalRecord {
+    /// The step that it was for.
+    pub step: StepName,
+    /// Who approved.
+    #[schemars(length(max = 256))]
+    pub by: String,
+    /// When the operator accepted it.
+    pub at: Time,
+    /// What was approved.
+    pub release: Sha256Digest,
+}
+
+/// What an execution waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingFor {
+    /// The step that waits.
+    pub step: StepName,
+    /// What it waits for.
+    #[schemars(length(max = 1024))]
+    pub why: String,
+    /// Since when.
+    pub since: Time,
+    /// Until when, if there is an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// Who can move it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub who: Option<String>,
+    /// The command to type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub command: Option<String>,
+}

@@ -1,0 +1,105 @@
+//! Every name that crosses a process boundary: annotations, labels, field managers, child names.
+
+/// The API group of every kind.
+pub const GROUP: &str = "launchway.dev";
+/// The served and stored version.
+pub const VERSION: &str = "v1alpha1";
+/// Field manager of everything the operator applies.
+pub const FIELD_MANAGER: &str = "launchway";
+
+/// Annotation keys that people and tools set on a `PipelineExecution`.
+///
+/// Each is guarded by a ValidatingAdmissionPolicy (`config/policy`): the apiserver, not the
+/// operator, decides who may set it.
+pub mod requests {
+    /// Approves the production deployment; the value is the release digest that stage tested.
+    pub const APPROVE_PRODUCTION: &str = "launchway.dev/approve-production";
+    /// Who approved: stamped by the apiserver, or checked to be the caller.
+    pub const APPROVED_BY: &str = "launchway.dev/approved-by";
+    /// Rejects the approval that is waited for; the value is the reason.
+    pub const REJECT: &str = "launchway.dev/reject";
+    /// Who rejected: stamped by the apiserver, or checked to be the caller.
+    pub const REJECTED_BY: &str = "launchway.dev/rejected-by";
+    /// Cancels the execution; the value is the reason.
+    pub const CANCEL: &str = "launchway.dev/cancel";
+    /// Who cancelled: stamped by the apiserver, or checked to be the caller.
+    pub const CANCELLED_BY: &str = "launchway.dev/cancelled-by";
+}
+
+/// Label keys on objects that the operator creates. Labels of users' objects are never copied to children.
+pub mod labels {
+    /// Always [`super::FIELD_MANAGER`].
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// Name of the Environment that a workload belongs to.
+    pub const ENVIRONMENT: &str = "launchway.dev/environment";
+    /// `author`, `publish` or `dispatcher`.
+    pub const TIER: &str = "launchway.dev/tier";
+    /// Short hash of everything in a pod's template, the release above all: pods of one pair share it.
+    pub const REVISION: &str = "launchway.dev/revision";
+    /// First 16 hex digits of the release digest, for people and metrics.
+    pub const RELEASE: &str = "launchway.dev/release";
+    /// Name of the PipelineExecution that a Job belongs to.
+    pub const EXECUTION: &str = "launchway.dev/execution";
+    /// Name of the step that a Job does.
+    pub const STEP: &str = "launchway.dev/step";
+}
+
+/// Annotation keys on objects that the operator creates: what is deployed can be read back from them.
+pub mod annotations {
+    /// The whole release reference (`REPOSITORY@sha256:…`) in a workload's template.
+    pub const RELEASE: &str = "launchway.dev/release";
+    /// Namespaced name of the execution that deployed the release.
+    pub const EXECUTION: &str = "launchway.dev/execution";
+    /// Hash of the object as rendered: equal means that nothing has to be applied.
+    pub const RENDERED: &str = "launchway.dev/rendered";
+}
+
+/// The longest name of a Job, so that its pods' names and the `job-name` label fit 63 characters.
+const JOB_NAME_MAX: usize = 52;
+
+/// A name for the child of `parent` that does `part`: the same every time, so that a second create
+/// meets the first. Long parents are shortened and keep a hash, so that two of them never meet.
+///
+/// ```
+/// use launchway_crds::names::child_name;
+/// assert_eq!(child_name("wknd-42", "build-image"), "wknd-42-build-image");
+/// assert!(child_name(&"x".repeat(200), "build-image").len() <= 52);
+/// ```
+#[must_use]
+pub fn child_name(parent: &str, part: &str) -> String {
+    let whole = format!("{parent}-{part}");
+    if whole.len() <= JOB_NAME_MAX {
+        return whole;
+    }
+    let hash = short_hash(parent.as_bytes());
+    let room = JOB_NAME_MAX.saturating_sub(part.len() + hash.len() + 2);
+    let head: String = parent.chars().take(room).collect();
+    format!("{}-{hash}-{part}", head.trim_end_matches(['-', '.']))
+}
+
+/// Eight hex digits of a 64-bit FNV-1a hash: names apart, not secure.
+#[must_use]
+pub fn short_hash(bytes: &[u8]) -> String {
+    format!("{:016x}", fnv1a(bytes))[..8].to_string()
+}
+
+/// 64-bit FNV-1a, folded so that its first half depends on every input byte.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash ^ hash.rotate_left(32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_parents_that_differ_at_the_end_get_different_children() {
+        let a = child_name(&format!("{}a", "x".repeat(100)), "smoke-test");
+        let b = child_name(&format!("{}b", "x".repeat(100)), "smoke-test");
+        assert_ne!(a, b);
+        assert!(a.ends_with("-smoke-test") && a.len() <= JOB_NAME_MAX);
+    }
+}

@@ -1,0 +1,252 @@
+//! `Pipeline`: where artifacts come from, which environments they go to, which gates they pass.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    common::{LocalName, Span},
+    digest::ImageRef,
+    environment::none_seen,
+};
+
+/// The way of a project's packages to production.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "launchway.dev",
+    version = "v1alpha1",
+    kind = "Pipeline",
+    namespaced,
+    shortname = "pl",
+    category = "launchway",
+    status = "PipelineStatus",
+    doc = "The way of a project's packages through stage and its tests to production.",
+    selectable = ".spec.type",
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Stage", type_ = "string", json_path = ".spec.stage.environment"),
+    printcolumn(name = "Production", type_ = "string", json_path = ".spec.production.environment"),
+    printcolumn(name = "Last", type_ = "string", json_path = ".status.ledger[0].name"),
+    printcolumn(name = "Result", type_ = "string", json_path = ".status.ledger[0].result"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.spec.stage.environment != self.spec.production.environment").message("spec.stage.environment and spec.production.environment must be two Environments"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineSpec {
+    /// What kind of pipeline this is; it never changes.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.type cannot be changed: create another Pipeline"))]
+    #[serde(rename = "type")]
+    pub type_: PipelineType,
+    /// Where the packages come from.
+    pub source: Source,
+    /// Where the images go.
+    pub images: Images,
+    /// Deployment to stage and the tests there.
+    pub stage: Stage,
+    /// Approval and deployment to production.
+    pub production: Production,
+    /// How long the Build Images Job may take.
+    #[serde(default = "half_an_hour")]
+    pub build_timeout: Span,
+}
+
+/// Kind of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PipelineType {
+    /// Stage, its tests, then production.
+    FullStack,
+}
+
+/// Where packages come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// An OCI artifact with one layer for each `target/*.zip`, as `kubectl launchway push` makes it.
+    pub artifact: ArtifactSource,
+}
+
+/// A repository of artifacts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactSource {
+    /// Registry and repository, such as `registry.example.com/wknd/artifacts`.
+    #[schemars(length(min = 3, max = 400), regex(pattern = r"^[^/@\s]+/[^@\s]+$"))]
+    pub repository: String,
+    /// The tag that an execution takes when it names no artifact itself.
+    #[serde(default = "latest")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"))]
+    pub tag: String,
+    /// Secret of type `kubernetes.io/dockerconfigjson` to read with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalName>,
+    /// Speak plain HTTP to this registry: credentials and packages cross the network unprotected.
+    #[serde(default, rename = "plainHTTP")]
+    pub plain_http: bool,
+}
+
+/// A repository of images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Images {
+    /// Registry and repository, such as `registry.example.com/wknd/images`. Both images and the release go here.
+    #[schemars(length(min = 3, max = 400), regex(pattern = r"^[^/@\s]+/[^@\s]+$"))]
+    pub repository: String,
+    /// Secret of type `kubernetes.io/dockerconfigjson` to read and write with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalName>,
+    /// Speak plain HTTP to this registry.
+    #[serde(default, rename = "plainHTTP")]
+    pub plain_http: bool,
+    /// Dependencies that the base image satisfies: `group` or `group:name`. A package that depends on
+    /// anything else that is not part of the artifact is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub provided_packages: Vec<String>,
+}
+
+/// Deployment to stage and the tests there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stage {
+    /// Name of the Environment of type Stage.
+    #[schemars(length(min = 1, max = 40))]
+    pub environment: String,
+    /// Tests that every release has to pass.
+    #[serde(default)]
+    pub tests: Tests,
+}
+
+/// Tests of a release on stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tests {
+    /// Pages that must answer through stage's dispatcher. Without any, the step is Incomplete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub smoke: Vec<SmokeCheck>,
+    /// The project's own test image. Without it, the step is Incomplete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub functional: Option<TestImage>,
+}
+
+/// One page and what it must answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SmokeCheck {
+    /// Path, with a leading slash, and query.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[^\s]*$"))]
+    pub path: String,
+    /// Status that the answer must have.
+    #[serde(default = "ok")]
+    #[schemars(range(min = 100, max = 599))]
+    pub status: i32,
+    /// Text that the answer must contain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub contains: Option<String>,
+}
+
+/// A test as an image: it gets stage's address in its environment and passes when it exits with 0.
+///
+/// `LAUNCHWAY_TEST_URL` is the dispatcher's address, `LAUNCHWAY_AUTHOR_URL` the author's,
+/// `LAUNCHWAY_RELEASE` the release under test. What it writes to `/dev/termination-log` becomes the step's message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TestImage {
+    /// The image, by digest.
+    pub image: ImageRef,
+    /// Further environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 50))]
+    pub variables: BTreeMap<String, String>,
+    /// How long it may take.
+    #[serde(default = "half_an_hour")]
+    pub timeout: Span,
+}
+
+/// Approval and deployment to production.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Production {
+    /// Name of the Environment of type Production.
+    #[schemars(length(min = 1, max = 40))]
+    pub environment: String,
+    /// Approval before anything of production is touched.
+    #[serde(default)]
+    pub approval: Approval,
+}
+
+/// A person's word before production.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    /// Whether somebody has to approve.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// How long an execution waits for it before it is cancelled.
+    #[serde(default = "two_weeks")]
+    pub timeout: Span,
+}
+
+impl Default for Approval {
+    fn default() -> Self {
+        Self { required: yes(), timeout: two_weeks() }
+    }
+}
+
+/// What is known of a pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineStatus {
+    /// The `metadata.generation` that this status describes.
+    #[serde(default = "none_seen")]
+    pub observed_generation: i64,
+    /// `Ready`, `Reconciling`, `Stalled`.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]), length(max = 16))]
+    pub conditions: Vec<Condition>,
+    /// Executions that ended, newest first: one that is created again under its old name does not run again.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 100))]
+    pub ledger: Vec<LedgerEntry>,
+}
+
+/// How many finished executions a pipeline remembers.
+pub const LEDGER_MAX: usize = 100;
+
+/// A finished execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerEntry {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Hash of its spec, the requester left out.
+    pub spec_hash: String,
+    /// Reason of its `Succeeded` condition.
+    pub result: String,
+    /// The release, when it made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ImageRef>,
+    /// When it ended.
+    pub at: Time,
+}
+
+fn latest() -> String {
+    "latest".into()
+}
+
+const fn ok() -> i32 {
+    200
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn half_an_hour() -> Span {
+    Span::from_secs(1800)
+}
+
+/// Cloud Manager's time-out of an approval for production.
+const fn two_weeks() -> Span {
+    Span::from_secs(14 * 24 * 3600)
+}

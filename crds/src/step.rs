@@ -1,0 +1,126 @@
+//! The vocabulary of an execution: its steps and their states.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A step of an execution, in Cloud Manager's words where it has one.
+///
+/// The order of the variants is the order in which steps run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StepName {
+    /// Everything that the pipeline refers to exists, and its environments are this execution's alone.
+    Validate,
+    /// The packages are there: the artifact is resolved to a digest, once.
+    Build,
+    /// Packages become images, and a release that names both.
+    BuildImage,
+    /// The release runs on stage.
+    DeployStage,
+    /// Pages of stage answer as the pipeline says.
+    SmokeTest,
+    /// The project's own test image passes against stage.
+    FunctionalTest,
+    /// A person approves exactly the release that stage tested.
+    ApprovalProduction,
+    /// The release runs on production.
+    DeployProduction,
+}
+
+impl StepName {
+    /// Every step, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Validate,
+        Self::Build,
+        Self::BuildImage,
+        Self::DeployStage,
+        Self::SmokeTest,
+        Self::FunctionalTest,
+        Self::ApprovalProduction,
+        Self::DeployProduction,
+    ];
+
+    /// The name in status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Build => "build",
+            Self::BuildImage => "buildImage",
+            Self::DeployStage => "deployStage",
+            Self::SmokeTest => "smokeTest",
+            Self::FunctionalTest => "functionalTest",
+            Self::ApprovalProduction => "approvalProduction",
+            Self::DeployProduction => "deployProduction",
+        }
+    }
+
+    /// The name as part of an object's name.
+    #[must_use]
+    pub const fn dashed(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Build => "build",
+            Self::BuildImage => "build-image",
+            Self::DeployStage => "deploy-stage",
+            Self::SmokeTest => "smoke-test",
+            Self::FunctionalTest => "functional-test",
+            Self::ApprovalProduction => "approval-production",
+            Self::DeployProduction => "deploy-production",
+        }
+    }
+}
+
+/// State of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum StepState {
+    /// Its turn has not come.
+    #[default]
+    NotStarted,
+    /// It works.
+    Running,
+    /// It waits for somebody or something outside; `status.waitingFor` says for whom.
+    Waiting,
+    /// It succeeded.
+    Finished,
+    /// It failed for a reason that lies in what the user gave.
+    Failed,
+    /// It failed for a reason that lies in the platform.
+    Error,
+    /// Somebody stopped it, or nobody answered in time.
+    Cancelled,
+    /// There was nothing to do, such as no test: the execution goes on.
+    Incomplete,
+}
+
+impl StepState {
+    /// Whether the state is final.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::NotStarted | Self::Running | Self::Waiting => false,
+            Self::Finished | Self::Failed | Self::Error | Self::Cancelled | Self::Incomplete => true,
+        }
+    }
+
+    /// Whether the next step may begin.
+    #[must_use]
+    pub const fn lets_pass(self) -> bool {
+        match self {
+            Self::Finished | Self::Incomplete => true,
+            Self::NotStarted | Self::Running | Self::Waiting | Self::Failed | Self::Error | Self::Cancelled => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_status_are_the_serialised_names() {
+        for step in StepName::ALL {
+            assert_eq!(serde_json::to_value(step).unwrap(), step.as_str());
+        }
+    }
+}
