@@ -66,7 +66,7 @@ wait_for() {
       say "gave up after $seconds s: $what"
       if [[ -f "$log" ]]; then
         say "last lines of $log:"
-        tail -n 25 "$log" >&2
+        tail -n 25 "$log" | cut -c1-300 >&2
       fi
       return 1
     fi

@@ -127,7 +127,7 @@ start_controllers() {
     --leader-elect=false --profiling=false --use-service-account-credentials --bind-address 127.0.0.1 \
     --cluster-name "$NAME" --root-ca-file $PKI/ca.crt --service-account-private-key-file $PKI/service-account.key \
     --cluster-signing-cert-file $PKI/ca.crt --cluster-signing-key-file $PKI/ca.key \
-    --requestheader-client-ca-file $PKI/front-proxy-ca.crt
+    --requestheader-client-ca-file $PKI/front-proxy-ca.crt --flex-volume-plugin-dir /run/launchway/volume-plugins
   daemon kube-scheduler "$BIN/kube-scheduler" --kubeconfig $CONFIG/kube-scheduler.kubeconfig \
     --authentication-kubeconfig $CONFIG/kube-scheduler.kubeconfig \
     --authorization-kubeconfig $CONFIG/kube-scheduler.kubeconfig \

@@ -31,7 +31,11 @@ stop_cluster() {
     # The end of the namespaces' first process ends every other process in them.
     kill -KILL "${inner[@]}" "$pid" 2>/dev/null || true
     wait_for 30 "the end of process $pid" "$LOGS/node.log" processes_gone "${inner[@]}" || die "process $pid does not end after SIGKILL; see: cat /proc/$pid/stack"
-    wait_for 15 "the end of network link $LINK_HOST" /dev/null link_gone || ip link del "$LINK_HOST"
+  fi
+  # The kernel ends a network namespace only once its last half-closed connection has timed out; its link goes now, and
+  # the routes with it. Without a pid file the link is not known to be ours.
+  if [[ -f "$PID_FILE" ]] && ip link show "$LINK_HOST" >/dev/null 2>&1; then
+    ip link del "$LINK_HOST" 2>/dev/null || wait_for 5 "the end of network link $LINK_HOST" /dev/null link_gone
   fi
   rm -f "$PID_FILE"
   wait_for 15 "the removal of the cgroup folders $CGROUP" /dev/null cgroups_gone ||
