@@ -56,7 +56,15 @@ check_instance() {
   esac
 }
 
-# Runs a command until it succeeds: wait_for SECONDS WHAT LOGFILE COMMAND... On time-out it shows the log's tail.
+show_log() {
+  if [[ -f "$1" ]]; then
+    say "last lines of $1:"
+    tail -n 25 "$1" | cut -c1-300 >&2
+  fi
+}
+
+# Runs a command until it succeeds: wait_for SECONDS WHAT LOGFILE COMMAND... On time-out it shows the log's tail. With
+# WATCH_NODE set it also gives up, at once, when the cluster has ended.
 wait_for() {
   local seconds="$1" what="$2" log="$3" deadline
   shift 3
@@ -64,10 +72,12 @@ wait_for() {
   until "$@" >/dev/null 2>&1; do
     if (( SECONDS >= deadline )); then
       say "gave up after $seconds s: $what"
-      if [[ -f "$log" ]]; then
-        say "last lines of $log:"
-        tail -n 25 "$log" | cut -c1-300 >&2
-      fi
+      show_log "$log"
+      return 1
+    fi
+    if [[ -n "${WATCH_NODE:-}" ]] && ! running_pid >/dev/null; then
+      say "the cluster ended while waiting for: $what"
+      show_log "$LOGS/node.log"
       return 1
     fi
     sleep 0.2

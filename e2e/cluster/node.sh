@@ -57,6 +57,9 @@ network() {
   ip address add "$NODE_IP/$NODE_PREFIX" dev "$LINK_NODE"
   ip link set "$LINK_NODE" up
   ip route add default via "$HOST_IP"
+  # Until kube-proxy has written its rules, a connection to a Service must fail at once: a pod that came back earlier,
+  # CoreDNS for one, would otherwise wait 30 s for an answer to its first packet.
+  ip route add unreachable "$SERVICE_CIDR"
 }
 
 # Pods live below one cgroup of their own, so that down.sh can remove it and two instances never meet.
@@ -125,6 +128,7 @@ start_controllers() {
     --authentication-kubeconfig $CONFIG/kube-controller-manager.kubeconfig \
     --authorization-kubeconfig $CONFIG/kube-controller-manager.kubeconfig \
     --leader-elect=false --profiling=false --use-service-account-credentials --bind-address 127.0.0.1 \
+    --kube-api-qps 200 --kube-api-burst 400 \
     --cluster-name "$NAME" --root-ca-file $PKI/ca.crt --service-account-private-key-file $PKI/service-account.key \
     --cluster-signing-cert-file $PKI/ca.crt --cluster-signing-key-file $PKI/ca.key \
     --requestheader-client-ca-file $PKI/front-proxy-ca.crt --flex-volume-plugin-dir /run/launchway/volume-plugins
@@ -138,6 +142,9 @@ start_controllers() {
 api_ready() {
   curl -sf -m 2 --cacert $PKI/ca.crt --cert $PKI/admin.crt --key $PKI/admin.key https://127.0.0.1:6443/readyz
 }
+
+# The rules themselves: kube-proxy's healthz says yes before it has written any.
+service_rules() { iptables -w -t nat -S KUBE-SERVICES | grep -F -- "-d $API_SERVICE_IP/32"; }
 
 main() {
   export PATH="$BIN:$PATH"
@@ -159,6 +166,8 @@ main() {
     --root-dir /var/lib/kubelet --cert-dir $PKI --node-ip "$NODE_IP" --hostname-override "$NODE_NAME"
   wait_for 120 "kube-apiserver to be ready" $LOG_DIR/kube-apiserver.log api_ready
   start_controllers
+  wait_for 60 "kube-proxy to write its rules" $LOG_DIR/kube-proxy.log service_rules
+  ip route del unreachable "$SERVICE_CIDR"
   echo "$(date -u +%FT%TZ) node.sh: every daemon is started"
   wait
 }

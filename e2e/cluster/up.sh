@@ -128,6 +128,7 @@ main() {
   prepare_state
   start_node
   STARTED_AT="$(stat -c %Y "$PID_FILE")"
+  WATCH_NODE=1
   wait_until_healthy "$began" || die "did not come up; logs are in $LOGS, and down.sh stops what runs"
   echo "$ADMIN_KUBECONFIG"
 }
