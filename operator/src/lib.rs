@@ -1,1 +1,4 @@
-//! The Launchway operator.
+//! tmp
+pub mod image;
+pub mod plan;
+pub mod render;
