@@ -1,1 +1,3 @@
 //! API types of Launchway.
+
+pub mod digest;

@@ -1,1 +1,3 @@
 //! The Launchway operator.
+
+pub mod image;
