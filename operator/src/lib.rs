@@ -1,3 +1,4 @@
 //! The Launchway operator.
 
 pub mod image;
+pub mod registry;
