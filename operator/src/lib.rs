@@ -1,4 +1,7 @@
 //! The Launchway operator.
 
+pub mod artifact;
 pub mod image;
 pub mod registry;
+pub mod release;
+pub mod worker;

@@ -134,8 +134,17 @@ impl Client {
     pub(super) fn authorization(&self, ask: &Ask<'_>) -> Option<String> {
         let registry = ask.repository.registry();
         let key = (registry.to_owned(), Self::scope(ask));
-        if let Some(token) = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Some(format!("Bearer {token}"));
+        // A token that was given for a mount also covers the plain upload that follows when the mount is declined.
+        let found = self
+            .tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .range(key.clone()..)
+            .next()
+            .filter(|((host, scope), _)| *host == key.0 && (*scope == key.1 || scope.starts_with(&format!("{} ", key.1))))
+            .map(|(_, token)| format!("Bearer {token}"));
+        if found.is_some() {
+            return found;
         }
         let basic = self.basic.lock().unwrap_or_else(PoisonError::into_inner).contains(registry);
         match self.options.credentials.get(registry) {
