@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use launchway_crds::{
     Pipeline,
+    conditions::truncate,
     common::LocalName,
     digest::{ImageRef, Sha256Digest},
     environment::ReleaseImages,
@@ -21,10 +22,15 @@ use launchway_crds::{
 use serde_json::Value;
 
 use crate::{
+    artifact,
     error::bounded,
-    image::contract::{ImageTier, RuntimeContract},
+    image::{
+        contract::{ImageTier, RuntimeContract},
+        plan::FileReport,
+    },
     plan::execution::world::{Fault, FoundArtifact, FoundRelease, ReleaseDigests},
     registry::{self, ClientOptions, Credentials, ErrorKind, RegistryError, Repository},
+    release,
     render::Contracts,
     worker::report::Report,
 };
@@ -72,14 +78,10 @@ impl RegistryReader {
             Fault::Absent(why) => Fault::Absent(format!("{why} Push the packages with kubectl launchway push, or correct spec.source.artifact of the pipeline.")),
             other => other,
         })?;
-        let manifest: Value = parse(&found.bytes, "the artifact's manifest")?;
-        let files: Vec<ArtifactFile> = manifest["layers"].as_array().into_iter().flatten().filter_map(file).collect();
-        if files.is_empty() {
-            return Err(Fault::Absent(format!(
-                "{}:{reference} has no file: it is not an artifact that kubectl launchway push made",
-                source.repository
-            )));
-        }
+        let files = artifact::decode(&found.bytes).map_err(|rule| {
+            Fault::Absent(format!("{}:{reference}: {rule}: name an artifact that kubectl launchway push made", source.repository))
+        })?;
+        let files = files.into_iter().map(listed).collect();
         Ok(FoundArtifact { reference: image(&source.repository, found.digest)?, files })
     }
 
@@ -97,23 +99,14 @@ impl RegistryReader {
         let images = &pipeline.spec.images;
         let registry = self.client(client, namespace, images.secret_ref.as_slice(), images.plain_http.then_some(&images.repository)).await?;
         let repository = Repository::parse(&images.repository).map_err(fault)?;
-        let index = limited(registry.need_manifest(&repository, &built.release.digest().to_string())).await?;
-        let index: Value = parse(&index.bytes, "the release")?;
-        let named: Vec<&str> =
-            index["manifests"].as_array().into_iter().flatten().filter_map(|entry| entry["digest"].as_str()).collect();
-        for wanted in [built.images.aem.digest(), built.images.dispatcher.digest()] {
-            if !named.contains(&wanted.to_string().as_str()) {
-                return Err(Fault::Absent(format!("release {} does not name image {wanted}", built.release.digest())));
-            }
-            limited(registry.need_manifest(&repository, &wanted.to_string())).await?;
-        }
+        limited(release::verify_release(&registry, &built.release, built.images.aem.digest(), built.images.dispatcher.digest())).await?;
         let report = limited(registry.need_manifest(&repository, &built.report.digest().to_string())).await?;
         let report: Value = parse(&report.bytes, "the build's report")?;
         let blob = digest_of(&report["layers"][0])?;
         let report = limited(registry.get_blob(&repository, &blob, BLOB_CAP)).await?;
         let report: Report = serde_json::from_slice(&report)
             .map_err(|error| Fault::Absent(format!("the build's report cannot be read: {error}")))?;
-        let files = report.files.iter().map(ArtifactFile::from).collect();
+        let files = report.files.iter().map(classified).collect();
         Ok(FoundRelease { release: built.release.clone(), images: built.images.clone(), files })
     }
 
@@ -177,11 +170,7 @@ impl RegistryReader {
 }
 
 async fn contract(registry: &registry::Client, image: &ImageRef, tier: ImageTier) -> Result<RuntimeContract, Fault> {
-    let repository = Repository::of(image);
-    let manifest = limited(registry.need_manifest(&repository, &image.digest().to_string())).await?;
-    let manifest: Value = parse(&manifest.bytes, "an image's manifest")?;
-    let config = limited(registry.get_blob(&repository, &digest_of(&manifest["config"])?, BLOB_CAP)).await?;
-    let config: Value = parse(&config, "an image's configuration")?;
+    let (_, config) = limited(release::image_config(registry, image)).await?;
     let contract = RuntimeContract::from_config(&config).map_err(|error| Fault::Absent(format!("image {image}: {error}")))?;
     if contract.tier != tier {
         return Err(Fault::Absent(format!("image {image} is of tier {}, not {}", contract.tier.as_str(), tier.as_str())));
@@ -189,16 +178,28 @@ async fn contract(registry: &registry::Client, image: &ImageRef, tier: ImageTier
     Ok(contract)
 }
 
-/// One file of an artifact's manifest: layers without a title are none.
-fn file(layer: &Value) -> Option<ArtifactFile> {
-    Some(ArtifactFile {
-        name: layer["annotations"]["org.opencontainers.image.title"].as_str()?.chars().take(255).collect(),
-        sha256: layer["digest"].as_str()?.parse().ok()?,
-        size: layer["size"].as_i64()?,
+/// A file of an artifact before anybody looked into it.
+fn listed(file: artifact::ArtifactFile) -> ArtifactFile {
+    ArtifactFile {
+        name: truncate(&file.name, 255),
+        sha256: file.digest,
+        size: i64::try_from(file.size).unwrap_or(i64::MAX),
         kind: None,
         id: None,
         reason: None,
-    })
+    }
+}
+
+/// A file and what the build found it to be.
+fn classified(file: &FileReport) -> ArtifactFile {
+    ArtifactFile {
+        name: truncate(&file.name, 255),
+        sha256: file.sha256,
+        size: i64::try_from(file.size).unwrap_or(i64::MAX),
+        kind: Some(file.kind.as_str().into()),
+        id: file.id.as_ref().map(|id| truncate(&id.to_string(), 255)),
+        reason: file.message.as_ref().or(file.reason.as_ref()).map(|reason| truncate(reason, 255)),
+    }
 }
 
 fn digest_of(descriptor: &Value) -> Result<Sha256Digest, Fault> {

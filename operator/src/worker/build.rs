@@ -246,16 +246,13 @@ fn from_env(name: &str, default: &str) -> PathBuf {
 
 /// The Job's main: reads the environment, builds, writes the termination message.
 #[must_use]
-pub fn main() -> ExitCode {
+pub async fn main() -> ExitCode {
     let outcome = match request_from_env() {
         Ok(request) => {
             println!("build images for {}", if request.execution.is_empty() { "no execution" } else { &request.execution });
             let spool = from_env(SPOOL, "/spool");
             let credentials = from_env(CREDENTIALS, CREDENTIALS_FOLDER);
-            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(run(&request, &spool, &credentials)),
-                Err(error) => Outcome::Error(Problem::new("Platform", &format!("no runtime: {error}"))),
-            }
+            run(&request, &spool, &credentials).await
         }
         Err(message) => Outcome::Error(Problem::new("InvalidRequest", &message)),
     };

@@ -1,0 +1,191 @@
+//! `launchway logs`: the log of the Job that does a step.
+
+use std::{io::Write, time::Duration};
+
+use clap::Args;
+use futures::AsyncReadExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, LogParams},
+};
+use launchway_crds::{PipelineExecution, names::labels, step::StepName};
+
+use super::{
+    CliError, End,
+    session::{Connection, Session, same_as},
+};
+use crate::client::{CALL, CallError, within};
+
+/// How long `-f` waits for a pod to start: a node may have to be added.
+const START: Duration = Duration::from_secs(300);
+const AGAIN: Duration = Duration::from_secs(1);
+/// Without `-f` a log is an answer and has an end.
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// Arguments of `logs`.
+#[derive(Args, Debug)]
+pub struct LogsArgs {
+    /// Name of the execution
+    pub name: String,
+    /// Step, such as buildImage or smoke-test; default: the last one that had a Job
+    #[arg(value_parser = step)]
+    pub step: Option<StepName>,
+    /// Wait for the pod and follow its log until it ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Which cluster.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Prints the log.
+///
+/// # Errors
+/// When the step has no Job, its pods are gone, or the log cannot be read.
+pub async fn run(args: LogsArgs) -> Result<End, CliError> {
+    let session = Session::open(args.connection).await?;
+    let execution = session.execution(&args.name).await?;
+    let (step, selector) = job(&execution, args.step)?;
+    let pods: Api<Pod> = Api::namespaced(session.client.clone(), &session.namespace);
+    let pod = if args.follow {
+        match tokio::time::timeout(START, started(&pods, &selector)).await {
+            Ok(pod) => pod?,
+            Err(_) => {
+                return Err(CliError::said(format!(
+                    "no pod of {} has started within {} s",
+                    step.as_str(),
+                    START.as_secs()
+                )));
+            }
+        }
+    } else {
+        newest(&pods, &selector).await?.ok_or_else(|| gone(&execution, step))?
+    };
+    let name = pod.name_any();
+    let words = ["logs", name.as_str(), "-f"];
+    same_as(&session.kubectl(&words[..if args.follow { 3 } else { 2 }]));
+    let params = LogParams { follow: args.follow, ..LogParams::default() };
+    if args.follow {
+        let quiet: Api<Pod> = Api::namespaced(session.watch_client.clone(), &session.namespace);
+        copy(&quiet, &name, &params).await?;
+    } else {
+        tokio::time::timeout(WHOLE, copy(&pods, &name, &params)).await.map_err(|_| CallError::TimedOut(WHOLE))??;
+    }
+    Ok(End::Done)
+}
+
+/// The step and the label selector of its pods.
+fn job(execution: &PipelineExecution, wanted: Option<StepName>) -> Result<(StepName, String), CliError> {
+    let name = execution.name_any();
+    let status = execution.status.clone().unwrap_or_default();
+    let has_job =
+        |step: StepName| matches!(step, StepName::BuildImage | StepName::SmokeTest | StepName::FunctionalTest);
+    let with_child =
+        status.steps.iter().rev().find(|step| step.child.as_ref().is_some_and(|child| child.kind == "Job"));
+    let step = match wanted {
+        Some(step) => step,
+        None => with_child.map(|step| step.name).ok_or_else(|| {
+            CliError::said(format!(
+                "{name} has had no Job yet: look where it is with `kubectl launchway status {name}`"
+            ))
+        })?,
+    };
+    if !has_job(step) {
+        return Err(CliError::said(format!(
+            "{} has no Job and so no log: only buildImage, smokeTest and functionalTest have; `kubectl launchway status {name}` says what it did",
+            step.as_str()
+        )));
+    }
+    let child = status.steps.iter().find(|have| have.name == step).and_then(|step| step.child.as_ref());
+    let selector = match child {
+        // By UID: another Job of the same name is not the step's.
+        Some(child) => format!("batch.kubernetes.io/controller-uid={}", child.uid),
+        None => format!("{}={name},{} in ({},{})", labels::EXECUTION, labels::STEP, step.as_str(), step.dashed()),
+    };
+    Ok((step, selector))
+}
+
+async fn newest(pods: &Api<Pod>, selector: &str) -> Result<Option<Pod>, CallError> {
+    let found = within(CALL, pods.list(&ListParams::default().labels(selector))).await?;
+    Ok(found.items.into_iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0)))
+}
+
+/// The newest pod, once its container has begun.
+async fn started(pods: &Api<Pod>, selector: &str) -> Result<Pod, CallError> {
+    loop {
+        if let Some(pod) = newest(pods, selector).await? {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            if !matches!(phase, None | Some("Pending")) {
+                return Ok(pod);
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn gone(execution: &PipelineExecution, step: StepName) -> CliError {
+    let name = execution.name_any();
+    let state = execution.status.as_ref().and_then(|status| status.steps.iter().find(|have| have.name == step));
+    match state {
+        Some(step) if step.state.is_terminal() && step.child.is_some() => CliError::said(format!(
+            "the pod of {} of {name} is gone, and its log with it: the result is in `kubectl launchway status {name}`",
+            step.name.as_str()
+        )),
+        _ => CliError::said(format!("{} of {name} has no pod yet: -f waits for it", step.as_str())),
+    }
+}
+
+/// Bytes as they are: a log is not ours to change.
+async fn copy(pods: &Api<Pod>, name: &str, params: &LogParams) -> Result<(), CliError> {
+    let log = pods.log_stream(name, params).await.map_err(CallError::Kube)?;
+    let mut log = std::pin::pin!(log);
+    let mut out = std::io::stdout();
+    let mut block = vec![0; 16 * 1024];
+    loop {
+        let read = log.as_mut().read(&mut block).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        out.write_all(&block[..read])?;
+        out.flush()?;
+    }
+}
+
+fn step(text: &str) -> Result<StepName, String> {
+    StepName::ALL
+        .into_iter()
+        .find(|step| step.as_str().eq_ignore_ascii_case(text) || step.dashed() == text)
+        .ok_or_else(|| format!("`{text}` is no step; there are {}", StepName::ALL.map(StepName::as_str).join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use launchway_crds::execution::Child;
+
+    use super::*;
+    use crate::cli::tree::samples;
+
+    #[test]
+    fn the_pods_are_those_of_the_very_job() {
+        let mut execution = samples::waiting();
+        let error = job(&execution, None).unwrap_err().to_string();
+        assert!(error.starts_with("wknd-42 has had no Job yet"), "{error}");
+        let child = Child { kind: "Job".into(), name: "wknd-42-build-image".into(), uid: "u-7".into() };
+        execution.status.as_mut().unwrap().steps[2].child = Some(child);
+        let by_uid = "batch.kubernetes.io/controller-uid=u-7".to_string();
+        assert_eq!(job(&execution, None).unwrap(), (StepName::BuildImage, by_uid));
+        assert_eq!(
+            job(&execution, Some(StepName::SmokeTest)).unwrap().1,
+            "launchway.dev/execution=wknd-42,launchway.dev/step in (smokeTest,smoke-test)"
+        );
+        assert!(job(&execution, Some(StepName::DeployStage)).unwrap_err().to_string().contains("has no Job"));
+    }
+
+    #[test]
+    fn steps_have_two_spellings() {
+        assert_eq!(step("smokeTest"), Ok(StepName::SmokeTest));
+        assert_eq!(step("smoke-test"), Ok(StepName::SmokeTest));
+        assert!(step("test").unwrap_err().contains("functionalTest"));
+    }
+}

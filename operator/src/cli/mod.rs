@@ -1,0 +1,204 @@
+//! The command line: a kubectl plugin for people, and what runs inside the cluster.
+
+pub mod approve;
+pub mod cancel;
+pub mod follow;
+pub mod logs;
+pub mod reject;
+pub mod request;
+pub mod run;
+pub mod screen;
+pub mod session;
+pub mod status;
+pub mod transitions;
+pub mod tree;
+
+use std::{future::Future, path::Path, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::{
+    client::CallError,
+    config::OperatorArgs,
+    operator_command::{self, Parts},
+    worker::Worker,
+};
+
+const INSIDE: &str = "\
+Inside the cluster:
+  operator  Run the operator
+  worker    Do one task of an execution, as its Jobs do
+
+Exit codes:
+  0  done; with -w: the execution succeeded
+  1  the execution failed or was cancelled (with -w)
+  2  the command could not do what it was asked: usage, connection, refusal
+  3  the time of --timeout is over";
+
+/// AEM and Sling packages as immutable images: built once, tested on stage, approved, rolled to production.
+#[derive(Debug, Parser)]
+#[command(
+    name = "launchway",
+    version,
+    max_term_width = 110,
+    subcommand_help_heading = "For people",
+    after_help = INSIDE,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands. Those inside the cluster are listed in the text after the help: clap has one list only.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start an execution of a pipeline
+    Run(run::RunArgs),
+    /// Show the newest executions, or one with its steps and what it waits for
+    Status(status::StatusArgs),
+    /// Approve the production deployment of exactly the release that stage tested
+    Approve(approve::ApproveArgs),
+    /// Reject the production deployment that waits for approval
+    Reject(reject::RejectArgs),
+    /// Stop an execution
+    Cancel(cancel::CancelArgs),
+    /// Show the log of a step's Job
+    Logs(logs::LogsArgs),
+    /// Run the operator
+    #[command(hide = true)]
+    Operator(Box<OperatorArgs>),
+    /// Do one task of an execution, as its Jobs do
+    #[command(hide = true, subcommand)]
+    Worker(Worker),
+}
+
+/// How a command of a person ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Done, or the execution succeeded.
+    Done,
+    /// The execution failed or was cancelled.
+    Failed,
+    /// The time was over.
+    TimedOut,
+}
+
+impl From<End> for ExitCode {
+    fn from(end: End) -> Self {
+        match end {
+            End::Done => Self::SUCCESS,
+            End::Failed => Self::from(1),
+            End::TimedOut => Self::from(3),
+        }
+    }
+}
+
+/// Why a command could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The apiserver refused, or did not answer.
+    #[error("{0}")]
+    Call(#[from] CallError),
+    /// Anything that the command itself found; the text says what to do.
+    #[error("{0}")]
+    Said(String),
+    /// The terminal or pipe is gone.
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl CliError {
+    /// From a sentence.
+    pub fn said(text: impl Into<String>) -> Self {
+        Self::Said(text.into())
+    }
+}
+
+/// Reads the arguments; ends the process with help or a usage error where clap would.
+#[must_use]
+pub fn parse() -> Cli {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let plugin = Path::new(&program).file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubectl-"));
+    let mut command = Cli::command();
+    if plugin {
+        command = command.name("kubectl-launchway").bin_name("kubectl launchway");
+    }
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// Does what was asked. `controllers` runs the operator's controllers.
+pub async fn dispatch<C, F>(cli: Cli, controllers: C) -> ExitCode
+where
+    C: FnOnce(Parts) -> F,
+    F: Future<Output = Result<(), kube::Error>>,
+{
+    let result = match cli.command {
+        Command::Operator(args) => return operator_command::run(*args, controllers).await,
+        Command::Worker(worker) => return worker.run().await,
+        Command::Run(args) => run::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Approve(args) => approve::run(args).await,
+        Command::Reject(args) => reject::run(args).await,
+        Command::Cancel(args) => cancel::run(args).await,
+        Command::Logs(args) => logs::run(args).await,
+    };
+    match result {
+        Ok(end) => end.into(),
+        // `… | head` is no failure.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        Cli::try_parse_from(line.split(' ')).map(|cli| cli.command).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_the_help() {
+        let help = Cli::command().render_long_help().to_string();
+        for command in Cli::command().get_subcommands() {
+            let about = command.get_about().unwrap().to_string();
+            let listed = help.lines().any(|line| line.contains(command.get_name()) && line.contains(&about));
+            assert!(listed, "{} is not in\n{help}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn commands_read_their_arguments() {
+        let Command::Run(args) = parse("launchway run wknd --artifact main -n wknd -w --timeout 1h").unwrap() else {
+            panic!("another command")
+        };
+        assert_eq!((args.pipeline.as_str(), args.watch), ("wknd", true));
+        assert!(matches!(parse("launchway worker smoke-test").unwrap(), Command::Worker(Worker::SmokeTest)));
+        assert!(matches!(parse("launchway status"), Ok(Command::Status(_))));
+        for (line, part) in [
+            ("launchway run", "<PIPELINE>"),
+            ("launchway run wknd --artifact sha256:12", "sha256:12"),
+            ("launchway run wknd --artifact a/b", "a/b"),
+            ("launchway run wknd --name Wknd", "Wknd"),
+            ("launchway reject wknd-1", "--reason"),
+            ("launchway status -w", "<NAME>"),
+            ("launchway status x -w -o json", "--output"),
+            ("launchway status x --timeout 5m", "--watch"),
+            ("launchway logs x nostep", "nostep"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! How approve, reject and cancel ask: an annotation on the execution, which the apiserver accepts only from
+//! whoever holds the verb.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+};
+use launchway_crds::{
+    PipelineExecution,
+    conditions::{self, types},
+    execution::PipelineExecutionStatus,
+    step::StepName,
+};
+use serde_json::{Value, json};
+
+use super::{
+    CliError,
+    session::{Session, same_as},
+};
+use crate::{
+    client::{CALL, within},
+    text::one_line,
+};
+
+/// Field manager of what this command writes.
+const MANAGER: &str = "kubectl-launchway";
+
+/// Sets annotations on exactly this execution: another one of the same name is refused.
+///
+/// # Errors
+/// The apiserver's refusal, in its words.
+pub async fn annotate(
+    session: &Session,
+    execution: &PipelineExecution,
+    annotations: &[(&str, &str)],
+) -> Result<(), CliError> {
+    let values: serde_json::Map<String, Value> =
+        annotations.iter().map(|(key, value)| ((*key).to_string(), json!(value))).collect();
+    let patch = json!({"metadata": {"uid": execution.metadata.uid, "annotations": values}});
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    within(CALL, session.executions().patch(&execution.name_any(), &params, &Patch::Merge(patch))).await?;
+    Ok(())
+}
+
+/// Tells how kubectl sets the same annotations.
+pub fn tell(session: &Session, execution: &PipelineExecution, annotations: &[(&str, &str)]) {
+    let object = format!("pipelineexecution/{}", execution.name_any());
+    let pairs: Vec<String> = annotations.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let words: Vec<&str> = ["annotate", object.as_str()].into_iter().chain(pairs.iter().map(String::as_str)).collect();
+    same_as(&session.kubectl(&words));
+}
+
+/// The status of an execution that has not ended.
+///
+/// # Errors
+/// When it ended, or has not begun.
+pub fn running(execution: &PipelineExecution) -> Result<&PipelineExecutionStatus, CliError> {
+    let name = execution.name_any();
+    let status = execution.status.as_ref().filter(|status| !status.steps.is_empty()).ok_or_else(|| {
+        CliError::said(format!("{name} has not begun: no operator has seen it yet, look again in a moment"))
+    })?;
+    match ended(status) {
+        Some((_, how)) => Err(CliError::said(format!("{name} has ended: {how}"))),
+        None => Ok(status),
+    }
+}
+
+/// The status of an execution that waits for the approval of production.
+///
+/// # Errors
+/// When it does not; what it does instead is told.
+pub fn awaiting_approval(execution: &PipelineExecution) -> Result<&PipelineExecutionStatus, CliError> {
+    let status = running(execution)?;
+    let step = status.waiting_for.as_ref().map(|waiting| waiting.step);
+    if step == Some(StepName::ApprovalProduction) {
+        return Ok(status);
+    }
+    let at = status.step.map_or("its begin", StepName::as_str);
+    let name = execution.name_any();
+    let why = status.waiting_for.as_ref().map(|waiting| format!(", waiting: {}", one_line(&waiting.why)));
+    let why = why.unwrap_or_default();
+    Err(CliError::said(format!("{name} does not wait for an approval: it is at {at}{why}")))
+}
+
+/// Whether an execution ended, successfully or not, and how.
+#[must_use]
+pub fn ended(status: &PipelineExecutionStatus) -> Option<(bool, String)> {
+    let condition = conditions::get(&status.conditions, types::SUCCEEDED)?;
+    let succeeded = match condition.status.as_str() {
+        "True" => true,
+        "False" => false,
+        _ => return None,
+    };
+    let message = one_line(&condition.message);
+    let said = if message.is_empty() { String::new() } else { format!(": {message}") };
+    Some((succeeded, format!("{}{said}", condition.reason)))
+}
+
+/// A reason as a person gave it.
+///
+/// # Errors
+/// When it says nothing.
+pub fn reason(text: &str) -> Result<String, CliError> {
+    let text = one_line(text);
+    if text.is_empty() {
+        return Err(CliError::said("--reason is empty: it is what everyone else will read, say why"));
+    }
+    Ok(text)
+}
+
+/// Asks for a yes on the terminal.
+///
+/// # Errors
+/// When there is no terminal, or the answer is anything else.
+pub async fn confirm(question: &str) -> Result<(), CliError> {
+    if !std::io::stdin().is_terminal() {
+        return Err(CliError::said(format!("{question} There is no terminal to ask on: say --yes")));
+    }
+    print!("{question} [y/N] ");
+    std::io::stdout().flush()?;
+    let read = || std::io::stdin().lock().lines().next().transpose();
+    let answer = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)??;
+    match answer.unwrap_or_default().trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(CliError::said("nothing was changed")),
+    }
+}

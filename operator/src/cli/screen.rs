@@ -1,0 +1,181 @@
+//! Drawing on a terminal again and again at the same place.
+
+use std::{
+    io::{IsTerminal, Write, stdout},
+    process::{Command, Stdio},
+};
+
+use launchway_crds::step::StepState;
+
+use super::tree::sign;
+
+/// Where nothing tells the size.
+const USUAL: Size = Size { columns: 100, rows: 50 };
+/// A terminal that is resized is asked again after so many drawings.
+const ASK_AGAIN: u32 = 5;
+
+/// Size of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Characters in a line.
+    pub columns: usize,
+    /// Lines.
+    pub rows: usize,
+}
+
+impl Size {
+    /// Of the terminal that the process writes to; of a usual one when it writes elsewhere.
+    #[must_use]
+    pub fn now() -> Self {
+        if !stdout().is_terminal() {
+            return USUAL;
+        }
+        // stty looks at its standard input: /dev/tty is the terminal even where ours is a pipe.
+        let tty = std::fs::File::open("/dev/tty").map_or_else(|_| Stdio::inherit(), Stdio::from);
+        let answer = Command::new("stty").arg("size").stdin(tty).stderr(Stdio::null()).output();
+        let text = answer.map(|answer| String::from_utf8_lossy(&answer.stdout).into_owned()).unwrap_or_default();
+        Self::from_stty(&text).unwrap_or(USUAL)
+    }
+
+    fn from_stty(text: &str) -> Option<Self> {
+        let (rows, columns) = text.trim().split_once(' ')?;
+        let size = Self { rows: rows.parse().ok()?, columns: columns.parse().ok()? };
+        (size.rows >= 5 && size.columns >= 20).then_some(size)
+    }
+}
+
+/// A place on the terminal.
+#[derive(Debug)]
+pub struct Screen {
+    size: Size,
+    drawings: u32,
+    /// Rows that the last drawing takes.
+    rows: usize,
+    colours: bool,
+}
+
+impl Screen {
+    /// A place at the cursor, when the process writes to a terminal.
+    #[must_use]
+    pub fn open() -> Option<Self> {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        if !stdout().is_terminal() || dumb {
+            return None;
+        }
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Some(Self { size: Size::now(), drawings: 0, rows: 0, colours })
+    }
+
+    /// Characters in a line.
+    #[must_use]
+    pub const fn width(&self) -> usize {
+        self.size.columns
+    }
+
+    /// Draws over what was drawn last. What does not fit loses its first lines: the cursor cannot go back to
+    /// what has left the terminal.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn redraw(&mut self, lines: &[String]) -> std::io::Result<()> {
+        self.drawings = self.drawings.wrapping_add(1);
+        if self.drawings.is_multiple_of(ASK_AGAIN) {
+            self.size = Size::now();
+        }
+        let shown = fitting(lines, self.size);
+        self.write(shown)
+    }
+
+    /// Draws for the last time, whole.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn finish(&mut self, lines: &[String]) -> std::io::Result<()> {
+        self.write(lines)
+    }
+
+    fn write(&mut self, lines: &[String]) -> std::io::Result<()> {
+        let mut text = String::new();
+        if self.rows > 0 {
+            text.push_str(&format!("\x1b[{}A\r\x1b[J", self.rows));
+        }
+        for line in lines {
+            text.push_str(&if self.colours { paint(line) } else { line.clone() });
+            text.push('\n');
+        }
+        self.rows = lines.iter().map(|line| rows(line, self.size.columns)).sum();
+        // At once: a terminal that shows half a drawing flickers.
+        let mut out = stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+}
+
+/// Rows that a line takes.
+fn rows(line: &str, columns: usize) -> usize {
+    line.chars().count().div_ceil(columns.max(1)).max(1)
+}
+
+/// The last lines, as many as the terminal can hold beside the cursor's.
+fn fitting(lines: &[String], size: Size) -> &[String] {
+    let mut left = size.rows.saturating_sub(1);
+    let kept = lines.iter().rev().take_while(|line| {
+        let needed = rows(line, size.columns);
+        let fits = needed <= left;
+        left = left.saturating_sub(needed);
+        fits
+    });
+    &lines[lines.len() - kept.count()..]
+}
+
+/// Colours a line's sign.
+fn paint(line: &str) -> String {
+    let colour = |state: StepState| match state {
+        StepState::Finished => Some(32),
+        StepState::Failed | StepState::Error => Some(31),
+        StepState::Running => Some(36),
+        StepState::Waiting | StepState::Cancelled => Some(33),
+        StepState::NotStarted | StepState::Incomplete => None,
+    };
+    let branch = line.starts_with("├─ ") || line.starts_with("└─ ");
+    let Some(at) = line.chars().nth(3).filter(|_| branch) else { return line.to_string() };
+    let states = [
+        StepState::Finished,
+        StepState::Failed,
+        StepState::Error,
+        StepState::Running,
+        StepState::Waiting,
+        StepState::Cancelled,
+    ];
+    match states.into_iter().find(|state| sign(*state) == at).and_then(colour) {
+        Some(code) => line.replacen(at, &format!("\x1b[{code}m{at}\x1b[0m"), 1),
+        None => line.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_or_refused() {
+        assert_eq!(Size::from_stty("24 80\n"), Some(Size { rows: 24, columns: 80 }));
+        for bad in ["", "0 0", "24", "x y"] {
+            assert_eq!(Size::from_stty(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_loses_its_first_lines() {
+        let lines: Vec<String> = ["first", "long long long", "c"].map(String::from).into();
+        assert_eq!(fitting(&lines, Size { rows: 10, columns: 80 }).len(), 3);
+        assert_eq!(fitting(&lines, Size { rows: 4, columns: 10 }), &lines[1..], "the long one takes two rows");
+        assert_eq!(fitting(&lines, Size { rows: 3, columns: 10 }), &lines[2..]);
+    }
+
+    #[test]
+    fn only_the_sign_of_a_step_is_coloured() {
+        assert_eq!(paint("├─ ✓ build ✓"), "├─ \x1b[32m✓\x1b[0m build ✓");
+        assert_eq!(paint("waits for ✓"), "waits for ✓");
+    }
+}

@@ -1,0 +1,202 @@
+//! The smoke test: pages of stage answer as the pipeline says.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use launchway_crds::conditions::reasons;
+use reqwest::{
+    Client, Url,
+    header::{HOST, HeaderValue},
+    redirect::Policy,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Outcome, Reason};
+use crate::shutdown::Shutdown;
+
+/// Where the request is.
+const REQUEST: &str = "LAUNCHWAY_SMOKE";
+/// What is read of a page.
+const BODY_MAX: usize = 1 << 20;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Address of stage's dispatchers.
+    pub url: String,
+    /// `Host` header, where it is not the address's own.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The pages.
+    pub checks: Vec<Check>,
+    /// Time for all of them together.
+    pub timeout_seconds: u64,
+}
+
+/// One page and what it must answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// Path and query.
+    pub path: String,
+    /// Status of the answer.
+    #[serde(default = "ok")]
+    pub status: u16,
+    /// Text in the answer.
+    #[serde(default)]
+    pub contains: Option<String>,
+}
+
+const fn ok() -> u16 {
+    200
+}
+
+/// What passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Passed {
+    /// Number of pages.
+    pub checks: usize,
+}
+
+/// How patient the test is with one page.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    pause: Duration,
+    each: Duration,
+}
+
+const PACE: Pace = Pace { pause: Duration::from_secs(2), each: Duration::from_secs(10) };
+
+/// Runs the test that the environment asks for.
+pub async fn run() -> ExitCode {
+    let Ok(shutdown) = Shutdown::on_signals() else {
+        return stopped("signal handlers cannot be installed");
+    };
+    let text = std::env::var(REQUEST).unwrap_or_default();
+    tokio::select! {
+        outcome = from_text(&text, PACE) => outcome.conclude(),
+        // As the first process of a container it would otherwise not even hear SIGTERM.
+        () = shutdown.wait() => stopped("the test was stopped before it ended: its pod was deleted or its node drained"),
+    }
+}
+
+fn stopped(why: &str) -> ExitCode {
+    Outcome::<Passed>::Error(Reason::new(reasons::JOB_FAILED, why)).conclude()
+}
+
+async fn from_text(text: &str, pace: Pace) -> Outcome<Passed> {
+    let invalid = |why: String| Outcome::Error(Reason::new(reasons::INVALID, &format!("{REQUEST}: {why}")));
+    let request: Request = match serde_json::from_str(text) {
+        Ok(request) => request,
+        Err(error) => return invalid(format!("expected JSON with url, checks and timeoutSeconds: {error}")),
+    };
+    let host = match request.host.as_deref().map(HeaderValue::from_str).transpose() {
+        Ok(host) => host,
+        Err(error) => return invalid(format!("host: {error}")),
+    };
+    // A 3xx is an answer like any other. A proxy of the environment is not on the way of stage's visitors.
+    let client = Client::builder()
+        .user_agent("launchway-smoke-test")
+        .redirect(Policy::none())
+        .no_proxy()
+        .timeout(pace.each)
+        .build();
+    let client = match client {
+        Ok(client) => client,
+        Err(error) => return invalid(format!("no HTTP client: {}", cause(&error))),
+    };
+    let mut urls = vec![];
+    for check in &request.checks {
+        match Url::parse(&format!("{}{}", request.url.trim_end_matches('/'), check.path)) {
+            Ok(url) => urls.push(url),
+            Err(error) => return invalid(format!("{}{} is no URL: {error}", request.url, check.path)),
+        }
+    }
+    let end = Instant::now() + Duration::from_secs(request.timeout_seconds);
+    println!("{} pages of {}, at most {} s in all", urls.len(), request.url, request.timeout_seconds);
+    for (check, url) in request.checks.iter().zip(urls) {
+        if let Err(why) = until(end, pace, || ask(&client, url.clone(), host.clone(), check)).await {
+            return Outcome::Failed(Reason::new(reasons::TEST_FAILED, &format!("{}: {why}", check.path)));
+        }
+    }
+    Outcome::Ok(Passed { checks: request.checks.len() })
+}
+
+/// Tries until it works or the time is over; every page is tried at least once.
+async fn until<F: Future<Output = Result<String, String>>>(
+    end: Instant,
+    pace: Pace,
+    mut attempt: impl FnMut() -> F,
+) -> Result<(), String> {
+    let begun = Instant::now();
+    let mut said = String::new();
+    for tries in 1_u32.. {
+        let why = match attempt().await {
+            Ok(passed) => {
+                println!("passed  {passed} ({:.1} s)", begun.elapsed().as_secs_f64());
+                return Ok(());
+            }
+            Err(why) => why,
+        };
+        if Instant::now() + pace.pause >= end {
+            let seconds = begun.elapsed().as_secs();
+            return Err(format!("{why} (tried {tries} times in {seconds} s)"));
+        }
+        if why != said {
+            println!("waiting {why}");
+            said = why;
+        }
+        tokio::time::sleep(pace.pause).await;
+    }
+    Err(said)
+}
+
+/// Asks once: what passed, or what was expected and what came.
+async fn ask(client: &Client, url: Url, host: Option<HeaderValue>, check: &Check) -> Result<String, String> {
+    let mut request = client.get(url);
+    if let Some(host) = host {
+        request = request.header(HOST, host);
+    }
+    let mut answer = request.send().await.map_err(|error| format!("no answer: {}", cause(&error)))?;
+    let status = answer.status();
+    if status.as_u16() != check.status {
+        let target =
+            answer.headers().get("location").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let target = target.map(|target| format!(" to {target}")).unwrap_or_default();
+        return Err(format!("expected status {}, got {}{target}", check.status, status));
+    }
+    let Some(wanted) = &check.contains else {
+        return Ok(format!("{}: status {}", check.path, status.as_u16()));
+    };
+    let mut body: Vec<u8> = vec![];
+    while body.len() < BODY_MAX {
+        match answer.chunk().await.map_err(|error| format!("the answer broke off: {}", cause(&error)))? {
+            Some(chunk) => body.extend_from_slice(&chunk[..chunk.len().min(BODY_MAX - body.len())]),
+            None => break,
+        }
+    }
+    if wanted.is_empty() || body.windows(wanted.len()).any(|part| part == wanted.as_bytes()) {
+        return Ok(format!("{}: status {}, has `{wanted}`", check.path, status.as_u16()));
+    }
+    let read = if body.len() < BODY_MAX { format!("the {} bytes", body.len()) } else { "the first 1 MiB".into() };
+    Err(format!("expected the text `{wanted}`, it is not in {read} of the answer"))
+}
+
+/// The innermost cause: reqwest's own text only repeats the URL.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "time-out".into();
+    }
+    let mut error: &dyn std::error::Error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+#[path = "smoke_tests.rs"]
+mod tests;
