@@ -13,7 +13,7 @@ use reqwest::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Reason};
+use super::verdict::{Reason, Verdict};
 use crate::shutdown::Shutdown;
 
 /// Where the request is.
@@ -55,7 +55,7 @@ const fn ok() -> u16 {
 }
 
 /// What passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
     /// Number of pages.
     pub checks: usize,
@@ -84,11 +84,11 @@ pub async fn run() -> ExitCode {
 }
 
 fn stopped(why: &str) -> ExitCode {
-    Outcome::<Passed>::Error(Reason::new(reasons::JOB_FAILED, why)).conclude()
+    Verdict::<Passed>::Error(Reason::new(reasons::JOB_FAILED, why)).conclude()
 }
 
-async fn from_text(text: &str, pace: Pace) -> Outcome<Passed> {
-    let invalid = |why: String| Outcome::Error(Reason::new(reasons::INVALID, &format!("{REQUEST}: {why}")));
+async fn from_text(text: &str, pace: Pace) -> Verdict<Passed> {
+    let invalid = |why: String| Verdict::Error(Reason::new(reasons::INVALID, &format!("{REQUEST}: {why}")));
     let request: Request = match serde_json::from_str(text) {
         Ok(request) => request,
         Err(error) => return invalid(format!("expected JSON with url, checks and timeoutSeconds: {error}")),
@@ -119,10 +119,10 @@ async fn from_text(text: &str, pace: Pace) -> Outcome<Passed> {
     println!("{} pages of {}, at most {} s in all", urls.len(), request.url, request.timeout_seconds);
     for (check, url) in request.checks.iter().zip(urls) {
         if let Err(why) = until(end, pace, || ask(&client, url.clone(), host.clone(), check)).await {
-            return Outcome::Failed(Reason::new(reasons::TEST_FAILED, &format!("{}: {why}", check.path)));
+            return Verdict::Failed(Reason::new(reasons::TEST_FAILED, &format!("{}: {why}", check.path)));
         }
     }
-    Outcome::Ok(Passed { checks: request.checks.len() })
+    Verdict::Ok(Passed { checks: request.checks.len() })
 }
 
 /// Tries until it works or the time is over; every page is tried at least once.

@@ -137,7 +137,7 @@ async fn the_host_header_can_be_another() {
     let text = format!(
         r#"{{"url":"http://{address}/","host":"www.example.com","checks":[{{"path":"/"}}],"timeoutSeconds":0}}"#
     );
-    assert_eq!(from_text(&text, QUICK).await, Outcome::Ok(Passed { checks: 1 }));
+    assert_eq!(from_text(&text, QUICK).await, Verdict::Ok(Passed { checks: 1 }));
 }
 
 #[tokio::test]
