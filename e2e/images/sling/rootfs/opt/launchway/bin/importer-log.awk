@@ -6,24 +6,24 @@ function begin(id) { current = id; delete error[id]; delete errors[id]; delete f
 
 function clean(text) { gsub(/[\t\r]/, " ", text); return substr(text, 1, 600) }
 
-/ org\.apache\.jackrabbit\.vault\.packaging\.impl\.ZipVaultPackage Extracting / {
+/\.ZipVaultPackage Extracting / {
   id = $0
-  sub(/^.* ZipVaultPackage Extracting /, "", id)
+  sub(/^.*\.ZipVaultPackage Extracting /, "", id)
   if (sub(/ completed\.$/, "", id)) { current = "" } else { sub(/\.*$/, "", id); begin(id) }
   cause = ""
   next
 }
 
-/ org\.apache\.jackrabbit\.vault\.fs\.io\.Importer E / {
+/\.Importer E / {
   if (current != "" && errors[current]++ == 0) {
     text = $0
-    sub(/^.* Importer E /, "", text)
+    sub(/^.*\.Importer E /, "", text)
     error[current] = text
   }
   next
 }
 
-/ PackageTransformer Error while processing / {
+/\.PackageTransformer Error while processing / {
   id = $0
   sub(/^.*package-id=/, "", id)
   sub(/[],].*$/, "", id)
@@ -38,13 +38,13 @@ function clean(text) { gsub(/[\t\r]/, " ", text); return substr(text, 1, 600) }
   next
 }
 
-/ PackageTransformer Error during / {
+/\.PackageTransformer Error during / {
   id = $0
   if (match(id, /Package [^ ]+ missing/)) { id = substr(id, RSTART + 8, RLENGTH - 16); failed[id] = "the runtime lost the package after its upload" }
   next
 }
 
-/ PackageTransformer Unable to check content package / {
+/\.PackageTransformer Unable to check content package / {
   id = $0
   sub(/^.*\//, "", id)
   failed[id] = "the runtime does not take the file for a content package"
@@ -52,7 +52,7 @@ function clean(text) { gsub(/[\t\r]/, " ", text); return substr(text, 1, 600) }
   next
 }
 
-/ PackageTransformer Delaying installation of / {
+/\.PackageTransformer Delaying installation of / {
   id = $0
   sub(/^.* Delaying installation of /, "", id)
   text = id
