@@ -14,7 +14,7 @@ HELM=v4.3.1
 cache_key() {
   (
     cd "$CLUSTER_DIR"
-    find modules -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    find modules -mindepth 2 -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
     sha256sum build.sh | cut -d' ' -f1
     uname -m
   ) | sha256sum | cut -c1-16
@@ -53,7 +53,7 @@ main() {
     ensure_go
     export CGO_ENABLED=0 GOBIN="$DEST" GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false"
     part etcd etcd "25 s" go build -trimpath -ldflags "-s -w" -o "$DEST/etcd" .
-    part kubernetes kubernetes "5 minutes" go install -trimpath -ldflags "$(kubernetes_ldflags)" tool
+    part kubernetes kubernetes "7 minutes" go install -trimpath -ldflags "$(kubernetes_ldflags)" tool
     part containerd containerd "50 s" go install -trimpath -tags no_btrfs,no_zfs,no_devmapper,no_aufs \
       -ldflags "-s -w -X github.com/containerd/containerd/v2/version.Version=$CONTAINERD" tool
     part coredns coredns "75 s" go build -trimpath -ldflags "-s -w" -o "$DEST/coredns" .

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2034
 
 CLUSTER_DIR="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-CLUSTER_CACHE="${LAUNCHWAY_CACHE:-$HOME/.cache/launchway}/cluster"
+CLUSTER_CACHE="$(realpath -m "${LAUNCHWAY_CACHE:-$HOME/.cache/launchway}/cluster")"
 
 # The default instance is "lw", number 0. Another name is a second cluster beside it; its number picks its networks.
 NAME="${LAUNCHWAY_CLUSTER_NAME:-lw}"
@@ -52,7 +52,7 @@ check_instance() {
   [[ "$(uname -s)" == Linux ]] || die "needs Linux namespaces; this is $(uname -s)"
   (( EUID == 0 )) || die "needs root for namespaces, cgroups and network links; run it as root, or give KUBECONFIG of a cluster of your own to the end-to-end run"
   case "$CLUSTER_CACHE/" in
-    /run/* | /var/run/*) die "LAUNCHWAY_CACHE is below /run, which the node hides behind a folder of its own; choose another place" ;;
+    /run/*) die "LAUNCHWAY_CACHE is below /run, which the node hides behind a folder of its own; choose another place" ;;
   esac
 }
 

@@ -180,9 +180,13 @@ test_unclean_end() {
 }
 
 test_down() {
-  local pids left
+  local pids left trace
   mapfile -t pids < <(node_pids "$(running_pid)")
   (( ${#pids[@]} > 10 )) || fail "found only ${#pids[@]} processes of the node"
+  host_state >"$WORK/during"
+  for trace in "dev $LINK_HOST" "/$CGROUP" "$PID_FILE exists"; do
+    grep -qF -- "$trace" "$WORK/during" || fail "the comparison is blind: it does not see '$trace' while the cluster is up"
+  done
   "$CLUSTER_DIR/down.sh"
   if any_alive "${pids[@]}"; then fail "processes are left after down.sh"; fi
   host_state >"$WORK/after"
