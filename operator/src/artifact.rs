@@ -70,10 +70,13 @@ pub fn find_zips(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PushError> {
     let mut found = BTreeSet::new();
     for path in paths {
         let shown = path.display();
-        let metadata = std::fs::metadata(path).map_err(|error| PushError::Input(format!("{shown} cannot be read: {error}")))?;
+        let metadata =
+            std::fs::metadata(path).map_err(|error| PushError::Input(format!("{shown} cannot be read: {error}")))?;
         if metadata.is_file() {
             if !is_zip(path) {
-                return Err(PushError::Input(format!("{shown} is not a .zip file. Name the zips, the target folder or the project folder")));
+                return Err(PushError::Input(format!(
+                    "{shown} is not a .zip file. Name the zips, the target folder or the project folder"
+                )));
             }
             found.insert(path.clone());
         } else if path.join("pom.xml").is_file() {
@@ -90,7 +93,10 @@ pub fn find_zips(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PushError> {
         )));
     }
     if found.len() > MAX_FILES {
-        return Err(PushError::Input(format!("{} zips found, {MAX_FILES} allowed. Name the target folders to push", found.len())));
+        return Err(PushError::Input(format!(
+            "{} zips found, {MAX_FILES} allowed. Name the target folders to push",
+            found.len()
+        )));
     }
     Ok(found.into_iter().collect())
 }
@@ -144,11 +150,16 @@ struct Local {
 fn read_local(path: &Path) -> Result<Local, PushError> {
     let shown = path.display();
     let bad = |error: std::io::Error| PushError::Input(format!("{shown} cannot be read: {error}"));
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| PushError::Input(format!("{shown}: the file name is not UTF-8")))?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| PushError::Input(format!("{shown}: the file name is not UTF-8")))?;
     check_title(name).map_err(|why| PushError::Input(format!("{shown}: the file name {why}")))?;
     let blob = Blob::from_file(File::open(path).map_err(bad)?).map_err(bad)?;
     if blob.is_empty() {
-        return Err(PushError::Input(format!("{shown} has no bytes. An interrupted build leaves such files; build again")));
+        return Err(PushError::Input(format!(
+            "{shown} has no bytes. An interrupted build leaves such files; build again"
+        )));
     }
     if blob.len() > MAX_FILE_BYTES {
         return Err(PushError::Input(format!("{shown} has {} bytes, {MAX_FILE_BYTES} allowed", blob.len())));
@@ -171,7 +182,12 @@ fn check_title(name: &str) -> Result<(), &'static str> {
 ///
 /// # Errors
 /// When a file cannot be read, two different files have one name, or the registry fails.
-pub async fn push(client: &Client, target: &Location, paths: &[PathBuf], progress: &dyn Progress) -> Result<PushedArtifact, PushError> {
+pub async fn push(
+    client: &Client,
+    target: &Location,
+    paths: &[PathBuf],
+    progress: &dyn Progress,
+) -> Result<PushedArtifact, PushError> {
     let zips = find_zips(paths)?;
     let mut files: BTreeMap<String, Local> = BTreeMap::new();
     for path in zips {
@@ -194,7 +210,9 @@ pub async fn push(client: &Client, target: &Location, paths: &[PathBuf], progres
         .map(|local| async move {
             let size = local.blob.len();
             progress.start(&local.name, size);
-            let how = client.push_blob(repository, &local.digest, Arc::new(local.blob), None, (progress, &local.name)).await?;
+            let how = client
+                .push_blob(repository, &local.digest, Arc::new(local.blob), None, (progress, &local.name))
+                .await?;
             progress.finish(&local.name, how.as_str());
             Ok::<_, RegistryError>(PushedFile { name: local.name, digest: local.digest, size, how })
         })
@@ -207,7 +225,8 @@ pub async fn push(client: &Client, target: &Location, paths: &[PathBuf], progres
     if let Some(tag) = &target.tag {
         client.put_manifest(repository, tag, document.media_type, &document.bytes).await?;
     }
-    let image = ImageRef::new(&repository.to_string(), document.digest).map_err(|error| PushError::Input(error.to_string()))?;
+    let image =
+        ImageRef::new(&repository.to_string(), document.digest).map_err(|error| PushError::Input(error.to_string()))?;
     Ok(PushedArtifact { image, files: pushed })
 }
 
@@ -277,7 +296,10 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<ArtifactFile>, String> {
     if parsed.layers.len() > MAX_FILES {
         return Err(format!("it has {} files, {MAX_FILES} allowed", parsed.layers.len()));
     }
-    let image = parsed.layers.iter().any(|layer| layer.media_type.contains("image.layer") || layer.media_type.contains("image.rootfs"));
+    let image = parsed
+        .layers
+        .iter()
+        .any(|layer| layer.media_type.contains("image.layer") || layer.media_type.contains("image.rootfs"));
     if parsed.artifact_type.as_deref().is_some_and(|kind| kind != ARTIFACTS) && image {
         return Err("its layers are those of an image, not zips".to_owned());
     }
@@ -303,14 +325,22 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<ArtifactFile>, String> {
 ///
 /// # Errors
 /// When the registry fails or the folder cannot be written.
-pub async fn download(client: &Client, repository: &Repository, file: &ArtifactFile, folder: &Path, progress: &dyn Progress) -> Result<Blob, RegistryError> {
+pub async fn download(
+    client: &Client,
+    repository: &Repository,
+    file: &ArtifactFile,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<Blob, RegistryError> {
     let path = folder.join(format!("{}.zip", file.digest.hex()));
     let local = |error: std::io::Error| RegistryError::local(format!("{}: {error}", path.display()));
     if let Ok(existing) = File::open(&path) {
         let blob = Blob::from_file(existing).map_err(local)?;
         if blob.len() == file.size {
             let again = blob.clone();
-            let digest = tokio::task::spawn_blocking(move || again.digest()).await.map_err(|error| RegistryError::local(error.to_string()))?;
+            let digest = tokio::task::spawn_blocking(move || again.digest())
+                .await
+                .map_err(|error| RegistryError::local(error.to_string()))?;
             if digest.map_err(local)? == file.digest {
                 progress.finish(&file.name, "spooled already");
                 return Ok(blob);
@@ -347,7 +377,9 @@ mod tests {
         write("empty/b.txt");
         let names = |paths: &[&str]| {
             let paths: Vec<PathBuf> = paths.iter().map(|path| root.path().join(path)).collect();
-            find_zips(&paths).map(|found| found.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>())
+            find_zips(&paths).map(|found| {
+                found.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>()
+            })
         };
         assert_eq!(names(&["project"]).unwrap(), ["all.zip", "apps.zip"]);
         assert_eq!(names(&["plain", "plain/a.zip"]).unwrap(), ["a.zip"]);

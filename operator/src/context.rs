@@ -13,8 +13,8 @@ use kube::{
 use launchway_crds::environment::Runtime;
 
 use crate::{
-    config::OperatorConfig, error::Error, metrics::Metrics, observe::registry::RegistryReader,
-    operator_command::Parts, render::job::Installation,
+    config::OperatorConfig, error::Error, metrics::Metrics, observe::registry::RegistryReader, operator_command::Parts,
+    render::job::Installation,
 };
 
 /// Clients, configuration and counters of the controllers.
@@ -38,10 +38,8 @@ impl Context {
     /// From what the frame of the operator prepared.
     #[must_use]
     pub fn new(parts: &Parts) -> Self {
-        let reporter = Reporter {
-            controller: launchway_crds::names::GROUP.into(),
-            instance: std::env::var("POD_NAME").ok(),
-        };
+        let reporter =
+            Reporter { controller: launchway_crds::names::GROUP.into(), instance: std::env::var("POD_NAME").ok() };
         Self {
             client: parts.client.clone(),
             config: parts.config.clone(),
@@ -50,7 +48,7 @@ impl Context {
             recorder: Recorder::new(parts.client.clone(), reporter),
             installation: Installation {
                 image: parts.config.image.clone(),
-                build_memory: parts.config.job_memory.clone(),
+                build_memory: parts.config.job_memory.0.clone(),
             },
             attempts: Mutex::default(),
         }
@@ -75,6 +73,10 @@ impl OperatorConfig {
     /// The base images that the operator was installed with.
     #[must_use]
     pub fn default_runtime(&self) -> Runtime {
-        Runtime { aem: self.runtime_aem.clone(), dispatcher: self.runtime_dispatcher.clone(), image_pull_secrets: vec![] }
+        Runtime {
+            aem: self.runtime_aem.clone(),
+            dispatcher: self.runtime_dispatcher.clone(),
+            image_pull_secrets: vec![],
+        }
     }
 }

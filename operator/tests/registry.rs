@@ -104,7 +104,10 @@ async fn push_build_and_read_back() {
     let other = setup.push(folder.path(), "elsewhere/artifacts").await;
     assert_eq!(other.digest(), artifact.digest());
     let again = setup.built(&other, "elsewhere/images").await;
-    assert_eq!((again.release, again.aem, again.dispatcher, again.report), (built.release, built.aem, built.dispatcher, built.report));
+    assert_eq!(
+        (again.release, again.aem, again.dispatcher, again.report),
+        (built.release, built.aem, built.dispatcher, built.report)
+    );
     assert_eq!(setup.built(&artifact, "site/images").await, built);
 
     let client = setup.registry.client();
@@ -113,7 +116,10 @@ async fn push_build_and_read_back() {
     release::verify_release(&client, &release, built.aem, built.dispatcher).await.unwrap();
     assert!(release::verify_release(&client, &release, built.dispatcher, built.aem).await.is_err());
     let contract = release::runtime_contract(&client, &release).await.unwrap();
-    assert_eq!((contract.aem.contract.tier, contract.dispatcher.contract.tier), (ImageTier::Aem, ImageTier::Dispatcher));
+    assert_eq!(
+        (contract.aem.contract.tier, contract.dispatcher.contract.tier),
+        (ImageTier::Aem, ImageTier::Dispatcher)
+    );
     assert_eq!(contract.aem.image.digest(), built.aem);
     let aem = ImageRef::new(&images.to_string(), built.aem).unwrap();
     let (manifest, config) = release::image_config(&client, &aem).await.unwrap();
@@ -124,10 +130,17 @@ async fn push_build_and_read_back() {
     assert_eq!(config["config"]["Env"][0], "A=b");
 
     let report = report(&setup, "site/images", &built.report.to_string()).await;
-    assert_eq!(report.order, ["site:all:1.0", "site:author:1.0", "site:core:1.0", "site:content:1.0", "site:embedded:1.0"]);
+    assert_eq!(
+        report.order,
+        ["site:all:1.0", "site:author:1.0", "site:core:1.0", "site:content:1.0", "site:embedded:1.0"]
+    );
     assert_eq!(report.files.len(), 5);
     assert_eq!(report.release, Some(built.release));
-    assert!(report.findings.iter().any(|finding| finding.message.contains("kept the base's file")), "{:?}", report.findings);
+    assert!(
+        report.findings.iter().any(|finding| finding.message.contains("kept the base's file")),
+        "{:?}",
+        report.findings
+    );
 }
 
 async fn report(setup: &Setup, repository: &str, digest: &str) -> Report {
@@ -141,7 +154,9 @@ async fn report(setup: &Setup, repository: &str, digest: &str) -> Report {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn validators_accept_the_images() {
-    let tools = ["skopeo", "umoci"].iter().all(|tool| std::process::Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success()));
+    let tools = ["skopeo", "umoci"]
+        .iter()
+        .all(|tool| std::process::Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success()));
     if !tools {
         println!("skopeo and umoci are not on this machine: images are not checked by other tools");
         return;
@@ -235,7 +250,10 @@ async fn platform_errors_are_not_the_customers() {
         other => panic!("{other:?}"),
     }
     // An image is not an artifact: the customer's mistake.
-    let setup2 = Setup { bases: Bases { aem: setup.bases.dispatcher.clone(), dispatcher: setup.bases.aem.clone() }, registry: setup.registry };
+    let setup2 = Setup {
+        bases: Bases { aem: setup.bases.dispatcher.clone(), dispatcher: setup.bases.aem.clone() },
+        registry: setup.registry,
+    };
     match setup2.build(&artifact, "e/images").await {
         Outcome::Failed(problem) => assert_eq!(problem.reason, "BaseContract", "{problem:?}"),
         other => panic!("{other:?}"),
@@ -274,8 +292,14 @@ async fn blobs_round_trip() {
     assert_eq!(client.head_blob(&one, &digest).await.unwrap(), None);
     assert_eq!(client.get_blob(&one, &digest, 10).await.unwrap_err().kind, ErrorKind::NotFound);
     assert!(!client.mount_blob(&two, &digest, &one).await.unwrap());
-    assert_eq!(client.push_blob(&one, &digest, Arc::new(blob.clone()), None, (&Silent, "")).await.unwrap(), Pushed::Uploaded);
-    assert_eq!(client.push_blob(&two, &digest, Arc::new(blob.clone()), Some(&one), (&Silent, "")).await.unwrap(), Pushed::Mounted);
+    assert_eq!(
+        client.push_blob(&one, &digest, Arc::new(blob.clone()), None, (&Silent, "")).await.unwrap(),
+        Pushed::Uploaded
+    );
+    assert_eq!(
+        client.push_blob(&two, &digest, Arc::new(blob.clone()), Some(&one), (&Silent, "")).await.unwrap(),
+        Pushed::Mounted
+    );
     assert_eq!(client.get_blob(&one, &digest, 10).await.unwrap_err().kind, ErrorKind::Invalid);
     let mut file = tempfile::tempfile().unwrap();
     client.download(&two, &digest, blob.len(), &mut file, (&Silent, "")).await.unwrap();
@@ -284,6 +308,9 @@ async fn blobs_round_trip() {
     assert_eq!(client.download(&two, &digest, 5, &mut file, (&Silent, "")).await.unwrap_err().kind, ErrorKind::Invalid);
     // Content that is not what its name says.
     let lie = Hasher::of(b"something else");
-    assert_eq!(client.push_blob(&one, &lie, Arc::new(blob), None, (&Silent, "")).await.unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(
+        client.push_blob(&one, &lie, Arc::new(blob), None, (&Silent, "")).await.unwrap_err().kind,
+        ErrorKind::Invalid
+    );
     assert_eq!(client.head_manifest(&one, "none").await.unwrap(), None);
 }

@@ -19,7 +19,11 @@ use crate::{
 ///
 /// Changes come before status: a status that says "complete" is never ahead of the workloads, and a
 /// change that was made but not told of is found again.
-pub(super) async fn reconcile(context: Arc<Context>, namespace: String, name: String) -> Result<Option<Timestamp>, Error> {
+pub(super) async fn reconcile(
+    context: Arc<Context>,
+    namespace: String,
+    name: String,
+) -> Result<Option<Timestamp>, Error> {
     let Some(observed) = observe::environment::observe(&context, &namespace, &name).await? else { return Ok(None) };
     let plan = next(&observed.world);
     let environment = &observed.world.environment;

@@ -22,7 +22,11 @@ use crate::{
 const ROUNDS: usize = 40;
 
 /// Moves an execution on as far as it goes now; says when to look again.
-pub(super) async fn reconcile(context: Arc<Context>, namespace: String, name: String) -> Result<Option<Timestamp>, Error> {
+pub(super) async fn reconcile(
+    context: Arc<Context>,
+    namespace: String,
+    name: String,
+) -> Result<Option<Timestamp>, Error> {
     for _ in 0..ROUNDS {
         let Some(world) = observe::execution::world(&context, &namespace, &name).await? else { return Ok(None) };
         let plan = next(&world);

@@ -4,7 +4,10 @@ mod environment;
 mod execution;
 mod pipeline;
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -19,7 +22,10 @@ use kube::{
         watcher,
     },
 };
-use launchway_crds::{Environment, Pipeline, PipelineExecution, names::{FIELD_MANAGER, labels}};
+use launchway_crds::{
+    Environment, Pipeline, PipelineExecution,
+    names::{FIELD_MANAGER, labels},
+};
 
 use crate::{context::Context, error::Error, operator_command::Parts};
 
@@ -52,10 +58,14 @@ async fn executions(parts: &Parts, context: &Arc<Context>) {
         .owns(Api::<Job>::all(parts.watch_client.clone()), made_by_us())
         // The container's end is known long before the Job's.
         .watches(Api::<Pod>::all(parts.watch_client.clone()), made_by_us(), |pod| labelled(&pod, labels::EXECUTION))
-        .watches(Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()), watcher::Config::default(), move |changed| {
-            let namespace = changed.namespace().unwrap_or_default();
-            execution::concerned(&store, &namespace, &changed.name_any())
-        })
+        .watches(
+            Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            move |changed| {
+                let namespace = changed.namespace().unwrap_or_default();
+                execution::concerned(&store, &namespace, &changed.name_any())
+            },
+        )
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(|object, context| timed("execution", object, context, execution::reconcile), error_policy, context.clone())
         .for_each(|_| std::future::ready(()))
@@ -68,11 +78,17 @@ async fn environments(parts: &Parts, context: &Arc<Context>) {
         .with_config(Config::default().concurrency(CONCURRENCY))
         .owns(Api::<StatefulSet>::all(parts.watch_client.clone()), made_by_us())
         .watches(Api::<Pod>::all(parts.watch_client.clone()), made_by_us(), |pod| labelled(&pod, labels::ENVIRONMENT))
-        .watches(Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()), watcher::Config::default(), |changed| {
-            environment::of_ended(&changed)
-        })
+        .watches(
+            Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            |changed| environment::of_ended(&changed),
+        )
         .graceful_shutdown_on(parts.shutdown.clone().wait())
-        .run(|object, context| timed("environment", object, context, environment::reconcile), error_policy, context.clone())
+        .run(
+            |object, context| timed("environment", object, context, environment::reconcile),
+            error_policy,
+            context.clone(),
+        )
         .for_each(|_| std::future::ready(()))
         .await;
 }
@@ -83,9 +99,11 @@ async fn pipelines(parts: &Parts, context: &Arc<Context>) {
     let store = controller.store();
     controller
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .watches(Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()), watcher::Config::default(), move |changed| {
-            pipeline::concerned(&store, &changed.namespace().unwrap_or_default(), &changed.name_any())
-        })
+        .watches(
+            Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            move |changed| pipeline::concerned(&store, &changed.namespace().unwrap_or_default(), &changed.name_any()),
+        )
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(|object, context| timed("pipeline", object, context, pipeline::reconcile), error_policy, context.clone())
         .for_each(|_| std::future::ready(()))

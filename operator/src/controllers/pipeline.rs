@@ -15,10 +15,19 @@ use launchway_crds::{
     environment::EnvironmentType,
 };
 
-use crate::{context::Context, effects::status, error::{Error, bounded}, observe::now};
+use crate::{
+    context::Context,
+    effects::status,
+    error::{Error, bounded},
+    observe::now,
+};
 
 /// Says whether a pipeline can run.
-pub(super) async fn reconcile(context: Arc<Context>, namespace: String, name: String) -> Result<Option<Timestamp>, Error> {
+pub(super) async fn reconcile(
+    context: Arc<Context>,
+    namespace: String,
+    name: String,
+) -> Result<Option<Timestamp>, Error> {
     let pipelines: Api<Pipeline> = Api::namespaced(context.client.clone(), &namespace);
     let Some(mut pipeline) = bounded("read the pipeline", pipelines.get_opt(&name)).await? else { return Ok(None) };
     let environments: Api<Environment> = Api::namespaced(context.client.clone(), &namespace);
@@ -48,13 +57,21 @@ pub(super) async fn reconcile(context: Arc<Context>, namespace: String, name: St
     Ok(None)
 }
 
-fn doubt(field: &str, name: &str, found: Option<&Environment>, type_: EnvironmentType) -> Option<(&'static str, String)> {
+fn doubt(
+    field: &str,
+    name: &str,
+    found: Option<&Environment>,
+    type_: EnvironmentType,
+) -> Option<(&'static str, String)> {
     let Some(environment) = found else {
         return Some((reasons::NOT_FOUND, format!("spec.{field}.environment: Environment {name} does not exist")));
     };
     (environment.spec.type_ != type_).then(|| {
         let is = environment.spec.type_;
-        (reasons::WRONG_ENVIRONMENT_TYPE, format!("spec.{field}.environment: Environment {name} is of type {is:?}, not {type_:?}"))
+        (
+            reasons::WRONG_ENVIRONMENT_TYPE,
+            format!("spec.{field}.environment: Environment {name} is of type {is:?}, not {type_:?}"),
+        )
     })
 }
 
@@ -70,7 +87,9 @@ pub(super) fn concerned(
         .filter(|object| object.namespace().as_deref() == Some(namespace))
         .filter(|object| {
             object.0.as_ref().is_ok_and(|pipeline| {
-                [&pipeline.spec.stage.environment, &pipeline.spec.production.environment].iter().any(|name| *name == environment)
+                [&pipeline.spec.stage.environment, &pipeline.spec.production.environment]
+                    .iter()
+                    .any(|name| *name == environment)
             })
         })
         .map(|object| ObjectRef::from_obj(object.as_ref()))

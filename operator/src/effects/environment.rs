@@ -1,14 +1,21 @@
 //! Effects of an Environment: its Services and StatefulSets.
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service};
-use kube::{Api, ResourceExt, api::{DeleteParams, Patch, PatchParams}};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use launchway_crds::{Environment, names::FIELD_MANAGER};
 
 use crate::{
     context::Context,
     error::{Error, bounded},
     plan::environment::Change,
-    render::{Release, service::service, workload::{self, stateful_set}},
+    render::{
+        Release,
+        service::service,
+        workload::{self, stateful_set},
+    },
 };
 
 use super::counted;
@@ -17,7 +24,12 @@ use super::counted;
 ///
 /// # Errors
 /// When the apiserver refuses or does not answer.
-pub async fn perform(context: &Context, environment: &Environment, release: &Release<'_>, change: &Change) -> Result<(), Error> {
+pub async fn perform(
+    context: &Context,
+    environment: &Environment,
+    release: &Release<'_>,
+    change: &Change,
+) -> Result<(), Error> {
     let namespace = environment.namespace().unwrap_or_default();
     tracing::info!(environment = %format!("{namespace}/{}", environment.name_any()), ?change, "Changing");
     let applied = PatchParams::apply(FIELD_MANAGER).force();

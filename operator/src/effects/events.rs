@@ -1,13 +1,11 @@
 //! Events: one for each transition of a step, and one for the end of an execution.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Resource, runtime::events::{Event, EventType}};
-use launchway_crds::{
-    PipelineExecution,
-    conditions::truncate,
-    execution::PipelineExecutionStatus,
-    step::StepState,
+use kube::{
+    Resource,
+    runtime::events::{Event, EventType},
 };
+use launchway_crds::{PipelineExecution, conditions::truncate, execution::PipelineExecutionStatus, step::StepState};
 
 use crate::context::Context;
 
@@ -15,7 +13,12 @@ use crate::context::Context;
 const NOTE_MAX: usize = 1000;
 
 /// Tells what changed between two statuses of an execution. Best effort: an Event that is lost loses nothing else.
-pub async fn tell(context: &Context, execution: &PipelineExecution, old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) {
+pub async fn tell(
+    context: &Context,
+    execution: &PipelineExecution,
+    old: &PipelineExecutionStatus,
+    new: &PipelineExecutionStatus,
+) {
     let reference: ObjectReference = execution.object_ref(&());
     for event in transitions(old, new) {
         let publish = context.recorder.publish(&event, &reference);
@@ -29,7 +32,8 @@ pub async fn tell(context: &Context, execution: &PipelineExecution, old: &Pipeli
 
 /// The Events for the difference between two statuses.
 fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> Vec<Event> {
-    let before = |name| old.steps.iter().find(|step| step.name == name).map_or(StepState::NotStarted, |step| step.state);
+    let before =
+        |name| old.steps.iter().find(|step| step.name == name).map_or(StepState::NotStarted, |step| step.state);
     let mut events = vec![];
     for step in &new.steps {
         if step.state == before(step.name) || step.state == StepState::NotStarted {
@@ -66,7 +70,8 @@ mod tests {
 
     #[test]
     fn only_transitions_are_told() {
-        let mut old = PipelineExecutionStatus { steps: vec![Step::new(StepName::Validate, None)], ..Default::default() };
+        let mut old =
+            PipelineExecutionStatus { steps: vec![Step::new(StepName::Validate, None)], ..Default::default() };
         assert!(transitions(&old, &old).is_empty());
         let mut new = old.clone();
         new.steps[0].state = StepState::Running;

@@ -1,12 +1,11 @@
 //! Effects of an execution: locks, targets, Jobs, the ledger.
 
 use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Time};
-use kube::{Api, ResourceExt, api::{DeleteParams, PostParams, Preconditions, PropagationPolicy}};
-use launchway_crds::{
-    Environment, Pipeline, PipelineExecution,
-    environment::Lock,
-    pipeline::LEDGER_MAX,
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, PostParams, Preconditions, PropagationPolicy},
 };
+use launchway_crds::{Environment, Pipeline, PipelineExecution, environment::Lock, pipeline::LEDGER_MAX};
 
 use crate::{
     context::Context,
@@ -29,7 +28,8 @@ pub async fn perform(context: &Context, execution: &PipelineExecution, action: &
             Action::Lock { environment } => lock(context, execution, environment).await,
             Action::Unlock { environment } => {
                 change(context, execution, environment, |found| {
-                    let held = found.lock.as_ref().is_some_and(|lock| Some(&lock.uid) == execution.metadata.uid.as_ref());
+                    let held =
+                        found.lock.as_ref().is_some_and(|lock| Some(&lock.uid) == execution.metadata.uid.as_ref());
                     held.then(|| found.lock = None).is_some()
                 })
                 .await
@@ -38,11 +38,12 @@ pub async fn perform(context: &Context, execution: &PipelineExecution, action: &
                 change(context, execution, environment, |found| {
                     let held = found.lock.as_ref().is_some_and(|lock| lock.uid == target.uid);
                     let known = found.target.as_ref() == Some(target);
-                    (held && !known).then(|| {
-                        found.target = Some(target.as_ref().clone());
-                        found.rollout = None;
-                    })
-                    .is_some()
+                    (held && !known)
+                        .then(|| {
+                            found.target = Some(target.as_ref().clone());
+                            found.rollout = None;
+                        })
+                        .is_some()
                 })
                 .await
             }
@@ -57,7 +58,8 @@ pub async fn perform(context: &Context, execution: &PipelineExecution, action: &
             }
             Action::DeleteJob { name, uid } => delete_job(context, execution, name, uid).await,
             Action::Remember { pipeline, entry } => {
-                let api: Api<Pipeline> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
+                let api: Api<Pipeline> =
+                    Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
                 let Some(mut found) = bounded("read the pipeline", api.get_opt(pipeline)).await? else { return Ok(()) };
                 let known = found.status.get_or_insert_default();
                 if known.ledger.iter().all(|old| old.uid != entry.uid) {
@@ -79,14 +81,17 @@ fn key(execution: &PipelineExecution) -> String {
 
 async fn lock(context: &Context, execution: &PipelineExecution, environment: &str) -> Result<(), Error> {
     change(context, execution, environment, |found| {
-        found.lock.is_none().then(|| {
-            found.lock = Some(Lock {
-                execution: execution.name_any(),
-                uid: execution.metadata.uid.clone().unwrap_or_default(),
-                since: Time(now()),
-            });
-        })
-        .is_some()
+        found
+            .lock
+            .is_none()
+            .then(|| {
+                found.lock = Some(Lock {
+                    execution: execution.name_any(),
+                    uid: execution.metadata.uid.clone().unwrap_or_default(),
+                    since: Time(now()),
+                });
+            })
+            .is_some()
     })
     .await
 }

@@ -14,7 +14,11 @@ use std::time::Instant;
 use crate::{context::Context, error::Error};
 
 /// Runs an effect, counts it and logs what it did.
-async fn counted<T>(context: &Context, category: &'static str, effect: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+async fn counted<T>(
+    context: &Context,
+    category: &'static str,
+    effect: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     let begun = Instant::now();
     let result = effect.await;
     let label = result.as_ref().map_or_else(Error::category, |_| "ok");

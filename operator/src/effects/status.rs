@@ -4,7 +4,10 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Resource, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{context::Context, error::{Error, bounded}};
+use crate::{
+    context::Context,
+    error::{Error, bounded},
+};
 
 use super::counted;
 
@@ -14,7 +17,11 @@ use super::counted;
 /// [`Error::Conflict`] when somebody changed the object meanwhile: read it again.
 pub async fn replace<K>(context: &Context, object: &K) -> Result<K, Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
 {
     let meta = object.meta();
     let (name, namespace) = (meta.name.clone().unwrap_or_default(), meta.namespace.clone().unwrap_or_default());

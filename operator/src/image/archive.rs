@@ -104,7 +104,13 @@ impl Archive {
                 REPACK,
             ));
         }
-        let mut this = Self { file: file.to_owned(), blob: blob.clone(), entries: Vec::new(), limits: *limits, backslashes: false };
+        let mut this = Self {
+            file: file.to_owned(),
+            blob: blob.clone(),
+            entries: Vec::new(),
+            limits: *limits,
+            backslashes: false,
+        };
         let raw = this.read_directory(&zip, &mut buffer)?;
         this.check_locals(raw, zip.directory_offset())?;
         this.check_names()?;
@@ -228,16 +234,16 @@ impl Archive {
         };
         for (id, data) in record.extra_fields() {
             if id == UNICODE_PATH && data.get(5..) != Some(bytes) {
-                return Err(self.refusal(
-                    Reason::HeaderMismatch,
-                    text,
-                    "an extra field states another name",
-                    REPACK,
-                ));
+                return Err(self.refusal(Reason::HeaderMismatch, text, "an extra field states another name", REPACK));
             }
         }
         if record.flags().is_encrypted() || record.flags().has_strong_encryption() || record.flags().is_masked() {
-            return Err(self.refusal(Reason::EncryptedEntry, text, "the entry is encrypted", "Zip it without a password"));
+            return Err(self.refusal(
+                Reason::EncryptedEntry,
+                text,
+                "the entry is encrypted",
+                "Zip it without a password",
+            ));
         }
         let deflated = match record.compression_method() {
             CompressionMethod::STORE => false,
@@ -326,7 +332,11 @@ impl Archive {
             return Err(unsafe_path(self, "the name is absolute"));
         }
         let bytes = trimmed.as_bytes();
-        if bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' && matches!(bytes.get(2), None | Some(b'/' | b'\\')) {
+        if bytes.len() >= 2
+            && bytes[0].is_ascii_alphabetic()
+            && bytes[1] == b':'
+            && matches!(bytes.get(2), None | Some(b'/' | b'\\'))
+        {
             return Err(unsafe_path(self, "the name starts with a drive letter"));
         }
         let mut depth = 0;
@@ -541,7 +551,12 @@ impl Archive {
     pub fn copy(&self, entry: &Entry, out: &mut dyn Write) -> Result<(), ImageError> {
         let packed = self.blob.slice(entry.data_start..entry.data_start + entry.packed);
         let corrupt = |rule: String| {
-            self.refusal(Reason::CorruptEntry, &entry.name, rule, "Build the package again, and check that the copy was complete")
+            self.refusal(
+                Reason::CorruptEntry,
+                &entry.name,
+                rule,
+                "Build the package again, and check that the copy was complete",
+            )
         };
         let mut counted = io::BufReader::with_capacity(CHUNK / 2, packed.reader());
         let mut crc = crc32fast::Hasher::new();
@@ -551,7 +566,9 @@ impl Archive {
         let mut plain = (!entry.deflated).then(|| packed.reader());
         loop {
             let read = match (&mut inflate, &mut plain) {
-                (Some(reader), _) => reader.read(&mut buffer).map_err(|error| corrupt(format!("it cannot be unpacked ({error})")))?,
+                (Some(reader), _) => {
+                    reader.read(&mut buffer).map_err(|error| corrupt(format!("it cannot be unpacked ({error})")))?
+                }
                 (None, Some(reader)) => reader.read(&mut buffer)?,
                 (None, None) => 0,
             };

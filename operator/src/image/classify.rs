@@ -94,7 +94,8 @@ fn why_ignored(archive: &Archive) -> String {
     if has("jcr_root") {
         return "it has jcr_root but no META-INF/vault, so it is not a content package".to_owned();
     }
-    "it is neither a content package (META-INF/vault/filter.xml) nor a dispatcher configuration (conf.dispatcher.d)".to_owned()
+    "it is neither a content package (META-INF/vault/filter.xml) nor a dispatcher configuration (conf.dispatcher.d)"
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -112,12 +113,22 @@ mod tests {
     fn kinds() {
         let names = |names: &[&str]| zip(&names.iter().map(|name| file(name, "x")).collect::<Vec<_>>());
         assert_eq!(kind(package("g:n:1", &[])).unwrap(), Kind::ContentPackage);
-        assert_eq!(kind(names(&["conf.d/a", "conf.dispatcher.d/b", "opt-in/USE_SOURCES_DIRECTLY"])).unwrap(), Kind::Dispatcher(Flavour::Flexible));
+        assert_eq!(
+            kind(names(&["conf.d/a", "conf.dispatcher.d/b", "opt-in/USE_SOURCES_DIRECTLY"])).unwrap(),
+            Kind::Dispatcher(Flavour::Flexible)
+        );
         assert_eq!(kind(names(&["conf.d/a", "conf.dispatcher.d/b"])).unwrap(), Kind::Dispatcher(Flavour::Legacy));
-        assert_eq!(kind(names(&["conf.d/a", "conf.dispatcher.d/b", "conf/httpd.conf"])).unwrap(), Kind::Dispatcher(Flavour::Ams));
+        assert_eq!(
+            kind(names(&["conf.d/a", "conf.dispatcher.d/b", "conf/httpd.conf"])).unwrap(),
+            Kind::Dispatcher(Flavour::Ams)
+        );
         assert_eq!(kind(names(&["conf.d/a", "conf.dispatcher.d/x_farm.any"])).unwrap(), Kind::Dispatcher(Flavour::Ams));
-        assert!(matches!(kind(names(&["dist/a.js", "package.json"])).unwrap(), Kind::Ignored(why) if why.contains("front-end")));
-        assert!(matches!(kind(names(&["a/B.class", "META-INF/MANIFEST.MF"])).unwrap(), Kind::Ignored(why) if why.contains("Java")));
+        assert!(
+            matches!(kind(names(&["dist/a.js", "package.json"])).unwrap(), Kind::Ignored(why) if why.contains("front-end"))
+        );
+        assert!(
+            matches!(kind(names(&["a/B.class", "META-INF/MANIFEST.MF"])).unwrap(), Kind::Ignored(why) if why.contains("Java"))
+        );
         assert!(matches!(kind(zip(&[])).unwrap(), Kind::Ignored(_)));
     }
 

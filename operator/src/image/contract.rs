@@ -125,7 +125,8 @@ impl Labels<'_> {
     }
 
     fn need(&self, key: &str) -> Result<&str, ContractError> {
-        self.get(key).ok_or_else(|| error(&format!("{PREFIX}{key}"), "it is missing; a Launchway base image must state it"))
+        self.get(key)
+            .ok_or_else(|| error(&format!("{PREFIX}{key}"), "it is missing; a Launchway base image must state it"))
     }
 
     fn path(&self, key: &str) -> Result<Option<String>, ContractError> {
@@ -142,7 +143,11 @@ impl Labels<'_> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         let words: Vec<String> = serde_json::from_str(value)
             .map_err(|_| error(&label, "it is not a JSON array of strings, as in [\"/bin/ready\",\"--quick\"]"))?;
-        if words.is_empty() || words.len() > 32 || words.iter().any(|word| word.len() > 512 || word.contains('\0')) || words[0].is_empty() {
+        if words.is_empty()
+            || words.len() > 32
+            || words.iter().any(|word| word.len() > 512 || word.contains('\0'))
+            || words[0].is_empty()
+        {
             return Err(error(&label, "a command has 1 to 32 words of at most 512 bytes"));
         }
         Ok(words)
@@ -154,7 +159,10 @@ fn absolute(label: &str, value: &str) -> Result<String, ContractError> {
     let parts = || trimmed.split('/').skip(1);
     let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.starts_with(".wh.");
     if !trimmed.starts_with('/') || trimmed.len() > 256 || parts().any(bad) || trimmed.chars().any(char::is_control) {
-        return Err(error(label, format!("`{}` is not an absolute path of at most 256 bytes without `.` and `..`", value.escape_debug())));
+        return Err(error(
+            label,
+            format!("`{}` is not an absolute path of at most 256 bytes without `.` and `..`", value.escape_debug()),
+        ));
     }
     Ok(trimmed.to_owned())
 }
@@ -204,10 +212,14 @@ impl RuntimeContract {
             config_test: labels.command("command.config-test")?,
         };
         if commands.ready.is_empty() {
-            return Err(error("dev.launchway.command.ready", "it is missing; without it nothing proves that a release runs"));
+            return Err(error(
+                "dev.launchway.command.ready",
+                "it is missing; without it nothing proves that a release runs",
+            ));
         }
-        let writable_paths =
-            list(labels.get("writable-paths")).map(|path| absolute("dev.launchway.writable-paths", path)).collect::<Result<Vec<_>, _>>()?;
+        let writable_paths = list(labels.get("writable-paths"))
+            .map(|path| absolute("dev.launchway.writable-paths", path))
+            .collect::<Result<Vec<_>, _>>()?;
         let immutable_files: Vec<String> = list(labels.get("immutable-files")).map(str::to_owned).collect();
         let relative = |path: &String| {
             path.len() <= 256 && !path.starts_with('/') && !path.split('/').any(|part| part.is_empty() || part == "..")
@@ -216,7 +228,10 @@ impl RuntimeContract {
             return Err(error("dev.launchway.writable-paths", "more than 16 folders"));
         }
         if immutable_files.len() > 256 || !immutable_files.iter().all(relative) {
-            return Err(error("dev.launchway.immutable-files", "it must be at most 256 relative paths, separated by commas"));
+            return Err(error(
+                "dev.launchway.immutable-files",
+                "it must be at most 256 relative paths, separated by commas",
+            ));
         }
         Ok(Self {
             tier,
@@ -231,7 +246,10 @@ impl RuntimeContract {
             writable_paths,
             immutable_files,
             commands,
-            stop_signal: inner.get("StopSignal").and_then(Value::as_str).map(|signal| signal.chars().take(32).collect()),
+            stop_signal: inner
+                .get("StopSignal")
+                .and_then(Value::as_str)
+                .map(|signal| signal.chars().take(32).collect()),
         })
     }
 }
@@ -242,7 +260,13 @@ fn numeric_user(user: &str) -> Result<(i64, Option<i64>), ContractError> {
     match (number(user_part), group_part.map(number)) {
         (Some(user), None) if user > 0 => Ok((user, None)),
         (Some(user), Some(Some(group))) if user > 0 => Ok((user, Some(group))),
-        _ => Err(error("User", format!("`{}` is not a numeric user other than 0: pods run as non-root, which only a number proves", user.escape_debug()))),
+        _ => Err(error(
+            "User",
+            format!(
+                "`{}` is not a numeric user other than 0: pods run as non-root, which only a number proves",
+                user.escape_debug()
+            ),
+        )),
     }
 }
 
@@ -278,7 +302,10 @@ mod tests {
     #[test]
     fn complete() {
         let contract = RuntimeContract::from_config(&config(&[])).unwrap();
-        assert_eq!((contract.tier, contract.port, contract.user, contract.group), (ImageTier::Aem, 8080, 1000, Some(1000)));
+        assert_eq!(
+            (contract.tier, contract.port, contract.user, contract.group),
+            (ImageTier::Aem, 8080, 1000, Some(1000))
+        );
         assert_eq!(contract.data_path.as_deref(), Some("/opt/launchway/data"));
         assert_eq!(contract.writable_paths, ["/tmp", "/run"]);
         assert_eq!(contract.stop_signal.as_deref(), Some("SIGWINCH"));

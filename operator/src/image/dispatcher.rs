@@ -45,10 +45,16 @@ pub struct BaseFiles {
 ///
 /// # Errors
 /// A refusal that names the entry, or an I/O error.
-pub fn read(archive: &Archive, flavour: Flavour, base: &BaseFiles, limits: &Limits) -> Result<DispatcherTree, ImageError> {
+pub fn read(
+    archive: &Archive,
+    flavour: Flavour,
+    base: &BaseFiles,
+    limits: &Limits,
+) -> Result<DispatcherTree, ImageError> {
     let mut tree = DispatcherTree { flavour, nodes: BTreeMap::new(), remarks: Vec::new() };
     if flavour == Flavour::Legacy {
-        tree.remarks.push("deprecated configuration layout (no opt-in/USE_SOURCES_DIRECTLY): it is used as it is".to_owned());
+        tree.remarks
+            .push("deprecated configuration layout (no opt-in/USE_SOURCES_DIRECTLY): it is used as it is".to_owned());
     }
     load(archive, base, limits, &mut tree)?;
     check_case(archive, &tree)?;
@@ -76,7 +82,13 @@ fn load(archive: &Archive, base: &BaseFiles, limits: &Limits, tree: &mut Dispatc
     for entry in archive.entries() {
         let path = match (archive.has_backslashes(), archive.is_backslash_zip()) {
             (true, false) if entry.name.contains('\\') => {
-                return Err(refuse(archive, Reason::UnsafePath, &entry.name, "the name has a backslash", "Zip it again with `/` between folders"));
+                return Err(refuse(
+                    archive,
+                    Reason::UnsafePath,
+                    &entry.name,
+                    "the name has a backslash",
+                    "Zip it again with `/` between folders",
+                ));
             }
             (true, true) => entry.name.replace('\\', "/"),
             _ => entry.name.to_string(),
@@ -91,13 +103,28 @@ fn load(archive: &Archive, base: &BaseFiles, limits: &Limits, tree: &mut Dispatc
         }
         total = total.saturating_add(entry.size);
         if tree.nodes.len() >= limits.dispatcher_files || total > limits.dispatcher_bytes {
-            let rule = format!("more than {} files or {} bytes of configuration", limits.dispatcher_files, limits.dispatcher_bytes);
-            return Err(refuse(archive, Reason::TooLarge, &entry.name, rule, "Deliver only the configuration in this zip"));
+            let rule = format!(
+                "more than {} files or {} bytes of configuration",
+                limits.dispatcher_files, limits.dispatcher_bytes
+            );
+            return Err(refuse(
+                archive,
+                Reason::TooLarge,
+                &entry.name,
+                rule,
+                "Deliver only the configuration in this zip",
+            ));
         }
         let bytes = archive.read(entry, limits.dispatcher_bytes)?;
         let node = if entry.kind == EntryKind::Link {
             let Ok(target) = String::from_utf8(bytes) else {
-                return Err(refuse(archive, Reason::LinkEscapes, &entry.name, "the link's target is not UTF-8", "Correct the link"));
+                return Err(refuse(
+                    archive,
+                    Reason::LinkEscapes,
+                    &entry.name,
+                    "the link's target is not UTF-8",
+                    "Correct the link",
+                ));
             };
             Node::Link(target)
         } else {
@@ -117,9 +144,21 @@ fn load(archive: &Archive, base: &BaseFiles, limits: &Limits, tree: &mut Dispatc
 }
 
 /// Absolute links below the configuration folder become relative; others are refused.
-fn relative_target(archive: &Archive, base: &BaseFiles, path: &str, target: &str, remarks: &mut Vec<String>) -> Result<String, ImageError> {
+fn relative_target(
+    archive: &Archive,
+    base: &BaseFiles,
+    path: &str,
+    target: &str,
+    remarks: &mut Vec<String>,
+) -> Result<String, ImageError> {
     if target.is_empty() || target.len() > 1024 || target.chars().any(char::is_control) || target.contains('\\') {
-        return Err(refuse(archive, Reason::LinkEscapes, path, format!("`{}` cannot be a link's target", target.escape_debug()), "Correct the link"));
+        return Err(refuse(
+            archive,
+            Reason::LinkEscapes,
+            path,
+            format!("`{}` cannot be a link's target", target.escape_debug()),
+            "Correct the link",
+        ));
     }
     if !target.starts_with('/') {
         return Ok(target.to_owned());
@@ -176,7 +215,9 @@ fn rebuild_links(base: &BaseFiles, tree: &mut DispatcherTree) {
             Some(resolved) if tree.nodes.contains_key(&resolved) || base.immutable.contains(&resolved) => {
                 links.push((path.clone(), target.to_owned()));
             }
-            _ => tree.remarks.push(format!("{path} looks like a link to {target}, which does not exist; kept as a file")),
+            _ => {
+                tree.remarks.push(format!("{path} looks like a link to {target}, which does not exist; kept as a file"))
+            }
         }
     }
     for (path, target) in links {
@@ -247,9 +288,11 @@ fn check_links(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) -> Re
                 format!("the link to {target} leaves the configuration (parent directory outside server root)"),
                 "Point it to a file inside the configuration",
             ),
-            Resolved::Dangling(resolved) => {
-                (Reason::LinkDangling, format!("the link to {target} has no target: {resolved} does not exist"), "Add the file or remove the link")
-            }
+            Resolved::Dangling(resolved) => (
+                Reason::LinkDangling,
+                format!("the link to {target} has no target: {resolved} does not exist"),
+                "Add the file or remove the link",
+            ),
             Resolved::Loop => (Reason::LinkLoop, format!("the link to {target} leads to itself"), "Point it to a file"),
         };
         return Err(refuse(archive, reason, path, rule, remedy));
@@ -258,7 +301,8 @@ fn check_links(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) -> Re
 }
 
 fn check_complete(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) -> Result<(), ImageError> {
-    let has = |prefix: &str, suffix: &str| tree.nodes.keys().any(|path| path.starts_with(prefix) && path.ends_with(suffix));
+    let has =
+        |prefix: &str, suffix: &str| tree.nodes.keys().any(|path| path.starts_with(prefix) && path.ends_with(suffix));
     let incomplete = |rule: String| {
         let remedy = "Missing files or folders would make the deployment fail: take them from the project archetype";
         Err(Refusal::new(Reason::DispatcherIncomplete, archive.file(), rule, remedy).into())
@@ -274,7 +318,12 @@ fn check_complete(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) ->
         }
     }
     if tree.flavour == Flavour::Ams {
-        for file in ["conf/httpd.conf", "conf.d/dispatcher_vhost.conf", "conf.dispatcher.d/dispatcher.any", "conf.modules.d/02-dispatcher.conf"] {
+        for file in [
+            "conf/httpd.conf",
+            "conf.d/dispatcher_vhost.conf",
+            "conf.dispatcher.d/dispatcher.any",
+            "conf.modules.d/02-dispatcher.conf",
+        ] {
             if !tree.nodes.contains_key(file) && !base.immutable.contains(file) {
                 return incomplete(format!("{file} is missing"));
             }
@@ -310,7 +359,8 @@ impl DispatcherTree {
             };
             out.push(LayerEntry { path: format!("{root}/{path}"), content, mtime: EPOCH });
         }
-        let folder = |path: String| LayerEntry { path: format!("{root}/{path}"), content: Content::Folder, mtime: EPOCH };
+        let folder =
+            |path: String| LayerEntry { path: format!("{root}/{path}"), content: Content::Folder, mtime: EPOCH };
         out.extend(folders.into_iter().map(folder));
         out
     }
@@ -349,7 +399,10 @@ mod tests {
     }
 
     fn base() -> BaseFiles {
-        BaseFiles { config_path: "/etc/httpd".into(), immutable: BTreeSet::from(["conf.d/dispatcher_vhost.conf".to_owned()]) }
+        BaseFiles {
+            config_path: "/etc/httpd".into(),
+            immutable: BTreeSet::from(["conf.d/dispatcher_vhost.conf".to_owned()]),
+        }
     }
 
     fn run(items: &[Item]) -> Result<DispatcherTree, ImageError> {
@@ -377,14 +430,22 @@ mod tests {
         assert!(!tree.nodes.contains_key("conf.d/dispatcher_vhost.conf"));
         assert!(tree.remarks.iter().any(|remark| remark.contains("kept the base's file")));
         let entries = tree.layer_entries("/etc/httpd");
-        assert!(entries.iter().any(|entry| entry.path == "etc/httpd/conf.d/enabled_vhosts" && matches!(entry.content, Content::Folder)));
+        assert!(
+            entries.iter().any(
+                |entry| entry.path == "etc/httpd/conf.d/enabled_vhosts" && matches!(entry.content, Content::Folder)
+            )
+        );
         assert!(entries.iter().all(|entry| entry.path.starts_with("etc/httpd/")));
     }
 
     #[test]
     fn absolute_links_become_relative() {
-        let tree = run(&with(link("conf.d/enabled_vhosts/b.vhost", "/etc/httpd/conf.d/available_vhosts/a.vhost"))).unwrap();
-        assert_eq!(tree.nodes["conf.d/enabled_vhosts/b.vhost"], Node::Link("../../conf.d/available_vhosts/a.vhost".into()));
+        let tree =
+            run(&with(link("conf.d/enabled_vhosts/b.vhost", "/etc/httpd/conf.d/available_vhosts/a.vhost"))).unwrap();
+        assert_eq!(
+            tree.nodes["conf.d/enabled_vhosts/b.vhost"],
+            Node::Link("../../conf.d/available_vhosts/a.vhost".into())
+        );
     }
 
     #[test]
@@ -424,7 +485,9 @@ mod tests {
 
     #[test]
     fn incomplete_and_clashing() {
-        let without = |part: &str| minimal().into_iter().filter(|item| !String::from_utf8_lossy(&item.name).contains(part)).collect::<Vec<_>>();
+        let without = |part: &str| {
+            minimal().into_iter().filter(|item| !String::from_utf8_lossy(&item.name).contains(part)).collect::<Vec<_>>()
+        };
         assert_eq!(reason(&without("enabled_farms")), Reason::DispatcherIncomplete);
         assert_eq!(reason(&without("enabled_vhosts")), Reason::DispatcherIncomplete);
         assert_eq!(reason(&with(file("conf.d/available_vhosts/A.vhost", ""))), Reason::ConflictingEntries);

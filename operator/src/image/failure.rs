@@ -226,7 +226,9 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for reason in Reason::ALL {
             let code = reason.as_str();
-            assert!(code.chars().all(|c| c.is_ascii_alphanumeric()) && code.starts_with(|c: char| c.is_ascii_uppercase()));
+            assert!(
+                code.chars().all(|c| c.is_ascii_alphanumeric()) && code.starts_with(|c: char| c.is_ascii_uppercase())
+            );
             assert!(seen.insert(code));
         }
     }

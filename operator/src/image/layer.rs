@@ -132,7 +132,15 @@ impl Layer {
     #[must_use]
     pub fn reader(&self) -> LayerReader {
         LayerReader {
-            tar: TarReader { layer: self.clone(), next: 0, pending: Vec::new(), at: 0, content: None, padding: 0, finished: false },
+            tar: TarReader {
+                layer: self.clone(),
+                next: 0,
+                pending: Vec::new(),
+                at: 0,
+                content: None,
+                padding: 0,
+                finished: false,
+            },
             left: self.tar_size,
             crc: crc32fast::Hasher::new(),
             out: vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff],
@@ -379,7 +387,10 @@ mod tests {
     fn order_of_input_does_not_matter() {
         let mut shuffled = sample(b"x");
         shuffled.reverse();
-        assert_eq!(Layer::new(sample(b"x")).unwrap().describe().unwrap(), Layer::new(shuffled).unwrap().describe().unwrap());
+        assert_eq!(
+            Layer::new(sample(b"x")).unwrap().describe().unwrap(),
+            Layer::new(shuffled).unwrap().describe().unwrap()
+        );
     }
 
     #[test]
@@ -391,7 +402,10 @@ mod tests {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let listing = String::from_utf8(output.stdout).unwrap();
         assert_eq!(listing.lines().count(), 5, "{listing}");
-        assert!(listing.contains(&"e".repeat(180)) && listing.contains("x.vhost -> ../y") && listing.contains("-r--r--r--"), "{listing}");
+        assert!(
+            listing.contains(&"e".repeat(180)) && listing.contains("x.vhost -> ../y") && listing.contains("-r--r--r--"),
+            "{listing}"
+        );
     }
 
     #[test]

@@ -261,7 +261,9 @@ pub struct BuiltImage {
 fn oci_twin(media_type: &str) -> Result<&'static str, String> {
     Ok(match media_type {
         LAYER_GZIP | "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER_GZIP,
-        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
+            "application/vnd.oci.image.layer.v1.tar"
+        }
         "application/vnd.oci.image.layer.v1.tar+zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
         other => return Err(format!("the base has a layer of type {other}, which cannot be built upon")),
     })
@@ -271,7 +273,12 @@ fn oci_twin(media_type: &str) -> Result<&'static str, String> {
 ///
 /// # Errors
 /// What is wrong with the base.
-pub fn build(base: &Base, added: &[AddedLayer], labels: &BTreeMap<String, String>, max_layers: usize) -> Result<BuiltImage, String> {
+pub fn build(
+    base: &Base,
+    added: &[AddedLayer],
+    labels: &BTreeMap<String, String>,
+    max_layers: usize,
+) -> Result<BuiltImage, String> {
     let mut config = base.config.clone();
     let root = config.as_object_mut().ok_or("the base's configuration is not a JSON object")?;
     let text = |root: &Map<String, Value>, key: &str| root.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -298,7 +305,8 @@ pub fn build(base: &Base, added: &[AddedLayer], labels: &BTreeMap<String, String
     // Without a history of its own the base's layers have none, and a history must cover all layers or none.
     let history = root.entry("history").or_insert_with(|| Value::Array(Vec::new()));
     if let Some(history) = history.as_array_mut() {
-        let covered = history.iter().filter(|item| item.get("empty_layer").and_then(Value::as_bool) != Some(true)).count();
+        let covered =
+            history.iter().filter(|item| item.get("empty_layer").and_then(Value::as_bool) != Some(true)).count();
         if covered == base.manifest.layers.len() {
             history.extend(added.iter().map(|layer| json!({"created_by": format!("launchway {}", layer.what)})));
         }

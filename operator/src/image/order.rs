@@ -37,7 +37,10 @@ pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<P
         if known.embedded_in.is_none() && package.embedded_in.is_some() {
             remarks.push((
                 known.file.clone(),
-                format!("{} is also embedded in {}: set cloudManagerTarget=none on the one at top level", known.id, package.file),
+                format!(
+                    "{} is also embedded in {}: set cloudManagerTarget=none on the one at top level",
+                    known.id, package.file
+                ),
             ));
         }
         let tiers: BTreeSet<ServiceTier> = known.tiers.iter().chain(&package.tiers).copied().collect();
@@ -76,10 +79,15 @@ pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<P
 ///
 /// # Errors
 /// When a dependency is not satisfied on a service where the package goes, or packages depend on each other.
-pub fn order(packages: Vec<Package>, provided: &[String], remarks: &mut Vec<Remark>) -> Result<Vec<Package>, ImageError> {
+pub fn order(
+    packages: Vec<Package>,
+    provided: &[String],
+    remarks: &mut Vec<Remark>,
+) -> Result<Vec<Package>, ImageError> {
     let mut packages = packages;
     packages.sort_by(|a, b| a.id.cmp(&b.id));
-    let index: BTreeMap<PackageId, usize> = packages.iter().enumerate().map(|(at, package)| (package.id.clone(), at)).collect();
+    let index: BTreeMap<PackageId, usize> =
+        packages.iter().enumerate().map(|(at, package)| (package.id.clone(), at)).collect();
     let mut edges: Vec<Vec<usize>> = Vec::with_capacity(packages.len());
     for package in &packages {
         let mut needs = Vec::new();
@@ -121,7 +129,12 @@ pub fn order(packages: Vec<Package>, provided: &[String], remarks: &mut Vec<Rema
     Ok(sequence.into_iter().filter_map(|at| slots.get_mut(at).and_then(Option::take)).collect())
 }
 
-fn unresolved(package: &Package, dependency: &super::package::Dependency, missing: &[&str], all: &[Package]) -> Refusal {
+fn unresolved(
+    package: &Package,
+    dependency: &super::package::Dependency,
+    missing: &[&str],
+    all: &[Package],
+) -> Refusal {
     let same: Vec<String> = all
         .iter()
         .filter(|other| other.id.group() == dependency.group && other.id.name() == dependency.name)
@@ -130,7 +143,8 @@ fn unresolved(package: &Package, dependency: &super::package::Dependency, missin
             format!("{} on {}", other.id, tiers.join(" and "))
         })
         .collect();
-    let near: Vec<String> = all.iter().filter(|other| other.id.name() == dependency.name).map(|other| other.id.to_string()).collect();
+    let near: Vec<String> =
+        all.iter().filter(|other| other.id.name() == dependency.name).map(|other| other.id.to_string()).collect();
     let candidates = match (same.is_empty(), near.is_empty()) {
         (false, _) => format!("the artifact has {}", same.join(", ")),
         (true, false) => format!("the artifact has no such package, but {}", near.join(", ")),
@@ -175,7 +189,8 @@ fn depth_first(edges: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
                     stack.push((target, 0));
                 }
                 Mark::Open => {
-                    let mut cycle: Vec<usize> = stack.iter().map(|(at, _)| *at).skip_while(|at| *at != target).collect();
+                    let mut cycle: Vec<usize> =
+                        stack.iter().map(|(at, _)| *at).skip_while(|at| *at != target).collect();
                     cycle.push(target);
                     return Err(cycle);
                 }
@@ -228,7 +243,8 @@ mod tests {
 
     #[test]
     fn dependencies_first_whatever_the_input_order() {
-        let set = vec![package("g:a:1", "g:c"), package("g:b:1", ""), package("g:c:1", "g:b:[1,2)"), package("g:d:1", "g:a")];
+        let set =
+            vec![package("g:a:1", "g:c"), package("g:b:1", ""), package("g:c:1", "g:b:[1,2)"), package("g:d:1", "g:a")];
         let mut reversed = set.clone();
         reversed.reverse();
         for input in [set, reversed] {
@@ -279,7 +295,10 @@ mod tests {
         let mut other = nested.clone();
         other.sha256 = Hasher::of(b"other");
         assert_eq!(reason(dedupe(vec![nested.clone(), other], &mut Vec::new())).0, Reason::ConflictingPackages);
-        assert_eq!(reason(dedupe(vec![package("g:a:1", ""), package("g:a:2", "")], &mut Vec::new())).0, Reason::SeveralVersions);
+        assert_eq!(
+            reason(dedupe(vec![package("g:a:1", ""), package("g:a:2", "")], &mut Vec::new())).0,
+            Reason::SeveralVersions
+        );
         let mut newer = package("g:a:10", "");
         newer.embedded_in = nested.embedded_in.clone();
         let kept = dedupe(vec![nested, newer], &mut Vec::new()).unwrap();

@@ -47,7 +47,7 @@ impl Default for PlanOptions {
 
 /// What became of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "kebab-case")]
 pub enum FileKind {
     /// A content package, built into the AEM image.
     ContentPackage,
@@ -57,6 +57,19 @@ pub enum FileKind {
     Ignored,
     /// Refused; the build fails.
     Rejected,
+}
+
+impl FileKind {
+    /// The name in status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ContentPackage => "content-package",
+            Self::Dispatcher => "dispatcher",
+            Self::Ignored => "ignored",
+            Self::Rejected => "rejected",
+        }
+    }
 }
 
 /// The record of one file.
@@ -128,7 +141,15 @@ pub struct Planned {
 /// Only when the spool fails; refusals of the input are part of the result.
 pub fn plan(mut inputs: Vec<Input>, base: &BaseFiles, options: &PlanOptions, spool: &Spool) -> io::Result<Planned> {
     inputs.sort_by(|a, b| (&a.name, a.sha256).cmp(&(&b.name, b.sha256)));
-    let mut work = Planner { base, options, spool, packages: Vec::new(), content: BTreeMap::new(), dispatchers: Vec::new(), remarks: Vec::new() };
+    let mut work = Planner {
+        base,
+        options,
+        spool,
+        packages: Vec::new(),
+        content: BTreeMap::new(),
+        dispatchers: Vec::new(),
+        remarks: Vec::new(),
+    };
     let mut files = Vec::with_capacity(inputs.len());
     let mut first: Option<Refusal> = None;
     for input in &inputs {
@@ -169,7 +190,10 @@ pub fn plan(mut inputs: Vec<Input>, base: &BaseFiles, options: &PlanOptions, spo
     let total = sorted.len();
     let mut findings: Vec<Finding> = sorted.into_iter().take(options.limits.findings).collect();
     if total > findings.len() {
-        findings.push(Finding { file: String::new(), message: format!("{} more remarks are not listed", total - findings.len()) });
+        findings.push(Finding {
+            file: String::new(),
+            message: format!("{} more remarks are not listed", total - findings.len()),
+        });
     }
     Ok(Planned { files, findings, plan })
 }
@@ -208,7 +232,8 @@ impl Planner<'_> {
                 let metadata = package::metadata(&archive, &self.options.limits)?;
                 report.id = Some(metadata.id.to_string());
                 if metadata.properties.get("cloudManagerTarget").map(str::trim) == Some("none") {
-                    report.message = Some("cloudManagerTarget=none: it is built, but not deployed by itself".to_owned());
+                    report.message =
+                        Some("cloudManagerTarget=none: it is built, but not deployed by itself".to_owned());
                     return Ok(());
                 }
                 let id = metadata.id.clone();
@@ -311,7 +336,10 @@ impl Planner<'_> {
         match classify(&inner)? {
             Kind::ContentPackage => {}
             Kind::Dispatcher(_) | Kind::Ignored(_) => {
-                self.remark(archive, format!("{} is not a content package; the runtime will not install it", entry.name));
+                self.remark(
+                    archive,
+                    format!("{} is not a content package; the runtime will not install it", entry.name),
+                );
                 return Ok(());
             }
         }
@@ -325,7 +353,10 @@ impl Planner<'_> {
                 Handling::Ignore => Some("ignores it"),
             };
             if let Some(option) = option {
-                self.remark(archive, format!("subPackageHandling {option}: {}; its installation is not proved", metadata.id));
+                self.remark(
+                    archive,
+                    format!("subPackageHandling {option}: {}; its installation is not proved", metadata.id),
+                );
                 return Ok(());
             }
         }
@@ -372,7 +403,8 @@ impl Planner<'_> {
         }
         let packages = order::dedupe(self.packages, remarks)?;
         let packages = order::order(packages, &self.options.provided, remarks)?;
-        let kept: BTreeSet<&PackageId> = packages.iter().filter(|package| package.embedded_in.is_none()).map(|package| &package.id).collect();
+        let kept: BTreeSet<&PackageId> =
+            packages.iter().filter(|package| package.embedded_in.is_none()).map(|package| &package.id).collect();
         let content = self.content.into_iter().filter(|(id, _)| kept.contains(id)).collect();
         Ok(BuildPlan { packages, content, dispatcher: dispatcher.map(|(_, tree)| tree) })
     }
@@ -410,7 +442,10 @@ pub struct NamedLayer {
 #[must_use]
 pub fn file_name(id: &PackageId, sha256: &Sha256Digest) -> String {
     let clean = |text: &str| -> String {
-        text.chars().take(80).map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' }).collect()
+        text.chars()
+            .take(80)
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' })
+            .collect()
     };
     let name = clean(id.name());
     let name = name.strip_prefix('.').map_or(name.clone(), |rest| format!("_{rest}"));
@@ -454,7 +489,8 @@ impl BuildPlan {
     /// When a path cannot be part of a layer.
     pub fn aem_layers(&self, install_path: &str, index_path: &str, room: usize) -> Result<Vec<NamedLayer>, String> {
         let folder = install_path.trim_matches('/');
-        let mut top: Vec<(&Package, &Blob)> = self.packages.iter().filter_map(|package| Some((package, self.content.get(&package.id)?))).collect();
+        let mut top: Vec<(&Package, &Blob)> =
+            self.packages.iter().filter_map(|package| Some((package, self.content.get(&package.id)?))).collect();
         top.sort_by(|a, b| (b.0.size, &b.0.id).cmp(&(a.0.size, &a.0.id)));
         let alone = if top.len() + 1 > room { room.saturating_sub(2) } else { top.len() };
         let shared = top.split_off(alone);
@@ -488,7 +524,11 @@ impl BuildPlan {
             content: Content::File(Blob::from_bytes(self.packages_json()), 0o644),
             mtime: EPOCH,
         };
-        out.push(NamedLayer { layer: Layer::new(vec![index])?, what: "packages.json".to_owned(), annotations: BTreeMap::new() });
+        out.push(NamedLayer {
+            layer: Layer::new(vec![index])?,
+            what: "packages.json".to_owned(),
+            annotations: BTreeMap::new(),
+        });
         Ok(out)
     }
 

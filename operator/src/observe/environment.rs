@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::{api::{apps::v1::StatefulSet, core::v1::Service}, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{
+    api::{apps::v1::StatefulSet, core::v1::Service},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{
     Environment, PipelineExecution,
@@ -13,7 +16,10 @@ use launchway_crds::{
 use crate::{
     context::Context,
     error::{Error, bounded},
-    plan::{environment::world::{Desired, DesiredRelease, Workload, World}, execution::world::Fault},
+    plan::{
+        environment::world::{Desired, DesiredRelease, Workload, World},
+        execution::world::Fault,
+    },
     render::{Contracts, Release, workload},
 };
 
@@ -45,7 +51,9 @@ struct Sets {
 pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Option<Observed>, Error> {
     let client = &context.client;
     let environments: Api<Environment> = Api::namespaced(client.clone(), namespace);
-    let Some(mut environment) = bounded("read the environment", environments.get_opt(name)).await? else { return Ok(None) };
+    let Some(mut environment) = bounded("read the environment", environments.get_opt(name)).await? else {
+        return Ok(None);
+    };
     if environment.metadata.deletion_timestamp.is_some() {
         return Ok(None);
     }
@@ -68,7 +76,9 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
         Ok(Some(deployed)) => {
             let secrets = environment.spec.runtime.clone().unwrap_or_default().image_pull_secrets;
             match context.registry.contracts(client, namespace, &deployed.images, &secrets).await {
-                Err(Fault::Absent(why) | Fault::Refused(why) | Fault::Unreachable(why)) => (Desired::Unknown(why), None, String::new()),
+                Err(Fault::Absent(why) | Fault::Refused(why) | Fault::Unreachable(why)) => {
+                    (Desired::Unknown(why), None, String::new())
+                }
                 Ok(contracts) => {
                     let execution = format!("{} {}", deployed.execution, deployed.uid);
                     let release = Release {
@@ -79,7 +89,8 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
                         execution: &execution,
                     };
                     let revision = release.revision();
-                    let desired = DesiredRelease { release: deployed.release.clone(), images: deployed.images.clone(), revision };
+                    let desired =
+                        DesiredRelease { release: deployed.release.clone(), images: deployed.images.clone(), revision };
                     (Desired::Release(Box::new(desired)), Some(contracts), execution)
                 }
             }
@@ -138,11 +149,13 @@ fn recovered(sets: &Sets) -> Result<Option<Deployed>, String> {
     let all = [author, publish, dispatcher];
     let first = facts(publish).revision;
     if all.iter().any(|set| facts(set).partition != 0 || facts(set).revision != first) {
-        return Err("status was lost in the middle of a rollout: what runs is left alone until an execution deploys again".into());
+        return Err(
+            "status was lost in the middle of a rollout: what runs is left alone until an execution deploys again"
+                .into(),
+        );
     }
-    let image = |set: &StatefulSet| {
-        set.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.as_ref()?.parse().ok()
-    };
+    let image =
+        |set: &StatefulSet| set.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.as_ref()?.parse().ok();
     let marks = publish.annotations();
     let found = || {
         let (execution, uid) = marks.get(annotations::EXECUTION)?.split_once(' ')?;
@@ -154,7 +167,9 @@ fn recovered(sets: &Sets) -> Result<Option<Deployed>, String> {
             at: publish.metadata.creation_timestamp.clone().unwrap_or(Time(now())),
         })
     };
-    found().map(Some).ok_or_else(|| "status was lost and the workloads do not say what they run: run a pipeline that deploys here".into())
+    found().map(Some).ok_or_else(|| {
+        "status was lost and the workloads do not say what they run: run a pipeline that deploys here".into()
+    })
 }
 
 /// Whether the execution that holds the lock still exists and has not ended.

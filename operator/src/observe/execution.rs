@@ -6,7 +6,10 @@ use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Enviro
 use crate::{
     context::Context,
     error::{Error, bounded},
-    plan::execution::{needs, world::{Guard, JobEnd, JobFacts, World}},
+    plan::execution::{
+        needs,
+        world::{Guard, JobEnd, JobFacts, World},
+    },
 };
 
 use super::{guard, job, now};
@@ -57,7 +60,8 @@ pub async fn world(context: &Context, namespace: &str, name: &str) -> Result<Opt
     if let Some(step) = needs.job {
         let repository = world.pipeline.as_ref().map_or("", |pipeline| &pipeline.spec.images.repository);
         world.job = job::facts(client, &world.execution, step, repository).await?;
-        if let (JobFacts::Ended { end: JobEnd::Built { release }, .. }, Some(pipeline)) = (&world.job, &world.pipeline) {
+        if let (JobFacts::Ended { end: JobEnd::Built { release }, .. }, Some(pipeline)) = (&world.job, &world.pipeline)
+        {
             world.release = Some(context.registry.release(client, namespace, pipeline, release).await);
         }
     }

@@ -3,7 +3,10 @@
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use kube::{Api, Client};
 
-use crate::{error::{Error, bounded}, plan::execution::world::Guard};
+use crate::{
+    error::{Error, bounded},
+    plan::execution::world::Guard,
+};
 
 /// Looks at the policy and its binding, both of the given name.
 pub(super) async fn look(client: &Client, name: &str) -> Result<Guard, Error> {
@@ -19,11 +22,11 @@ pub(super) async fn look(client: &Client, name: &str) -> Result<Guard, Error> {
     if policy.spec.as_ref().is_none_or(|spec| spec.failure_policy.as_deref() == Some("Ignore")) {
         return Ok(Guard::Missing(format!("ValidatingAdmissionPolicy {name} ignores failures")));
     }
-    let Some(spec) = binding.and_then(|binding| binding.spec) else {
+    let Some(spec) = binding.map(|binding| binding.spec) else {
         return Ok(Guard::Missing(format!("ValidatingAdmissionPolicyBinding {name} is missing")));
     };
-    let denies = spec.validation_actions.as_ref().is_some_and(|actions| actions.iter().any(|action| action == "Deny"));
-    if spec.policy_name.as_deref() != Some(name) || !denies || spec.match_resources.is_some() {
+    let denies = spec.validation_actions.iter().any(|action| action == "Deny");
+    if spec.policy_name != name || !denies || spec.match_resources.is_some() {
         return Ok(Guard::Missing(format!(
             "ValidatingAdmissionPolicyBinding {name} does not bind the policy everywhere with the action Deny"
         )));

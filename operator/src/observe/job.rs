@@ -1,47 +1,30 @@
 //! What became of a step's Job: found by name, believed only by UID.
 
-use k8s_openapi::api::{batch::v1::Job, core::v1::{ContainerStateTerminated, Pod}};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{ContainerStateTerminated, Pod},
+};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use launchway_crds::{
     PipelineExecution,
     conditions::{reasons, truncate},
-    digest::{DigestError, ImageRef, Sha256Digest},
+    digest::{DigestError, ImageRef},
     environment::ReleaseImages,
     names::child_name,
     step::StepName,
 };
-use serde::Deserialize;
 
 use crate::{
     error::{Error, bounded},
     plan::execution::world::{JobEnd, JobFacts, ReleaseDigests},
+    worker::{
+        outcome::Built,
+        smoke::Passed,
+        verdict::{Reason, Verdict},
+    },
 };
 
 use super::pods;
-
-/// What a worker leaves in its termination message.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    Ok(serde_json::Value),
-    Failed(Told),
-    Error(Told),
-}
-
-#[derive(Debug, Deserialize)]
-struct Told {
-    reason: String,
-    message: String,
-}
-
-/// Digests in the outcome of a build.
-#[derive(Debug, Deserialize)]
-struct Built {
-    release: Sha256Digest,
-    aem: Sha256Digest,
-    dispatcher: Sha256Digest,
-    report: Sha256Digest,
-}
 
 /// The Job of a step and how it ended.
 ///
@@ -68,9 +51,11 @@ pub(super) async fn facts(
     let selector = ListParams::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
     let pods = bounded("list the pods of a job", all.list(&selector)).await?;
     let terminated = pods.items.iter().find_map(ended);
-    let failed = job.status.iter().flat_map(|status| status.conditions.iter().flatten()).find(|condition| {
-        condition.type_ == "Failed" && condition.status == "True"
-    });
+    let failed = job
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
+        .find(|condition| condition.type_ == "Failed" && condition.status == "True");
     // The container's end is known more than a second before the Job's.
     if let Some(end) = terminated {
         return Ok(JobFacts::Ended { name, uid, end: verdict(repository, step, end) });
@@ -78,10 +63,13 @@ pub(super) async fn facts(
     if let Some(condition) = failed {
         let message = condition.message.clone().unwrap_or_default();
         let end = if condition.reason.as_deref() == Some("DeadlineExceeded") {
-            let pending = pods.items.iter().find_map(pods::problem).map_or(String::new(), |problem| format!(": {problem}"));
+            let pending =
+                pods.items.iter().find_map(pods::problem).map_or(String::new(), |problem| format!(": {problem}"));
             JobEnd::Failed {
                 reason: reasons::TIMED_OUT.into(),
-                message: format!("Job {name} did not end in its time{pending}: kubectl launchway logs shows how far it came"),
+                message: format!(
+                    "Job {name} did not end in its time{pending}: kubectl launchway logs shows how far it came"
+                ),
             }
         } else {
             JobEnd::Error { reason: reasons::JOB_FAILED.into(), message: format!("Job {name} failed: {message}") }
@@ -121,7 +109,9 @@ fn verdict(repository: &str, step: StepName, end: &ContainerStateTerminated) -> 
 fn functional(code: i32, text: &str) -> JobEnd {
     let last = text.lines().last().unwrap_or_default();
     if code == 0 {
-        return JobEnd::Passed { message: if last.is_empty() { "the test image passed".into() } else { truncate(last, 512) } };
+        return JobEnd::Passed {
+            message: if last.is_empty() { "the test image passed".into() } else { truncate(last, 512) },
+        };
     }
     JobEnd::Failed {
         reason: reasons::TEST_FAILED.into(),
@@ -129,26 +119,32 @@ fn functional(code: i32, text: &str) -> JobEnd {
     }
 }
 
+/// Our own workers leave a verdict.
 fn worker(repository: &str, step: StepName, code: i32, text: &str) -> JobEnd {
-    let unknown = || JobEnd::Error {
+    let unknown = |_| JobEnd::Error {
         reason: reasons::JOB_FAILED.into(),
         message: truncate(&format!("the worker exited with {code} and left no result: {text}"), 1024),
     };
-    match serde_json::from_str::<Outcome>(text) {
-        Err(_) => unknown(),
-        Ok(Outcome::Failed(Told { reason, message })) => JobEnd::Failed { reason, message },
-        Ok(Outcome::Error(Told { reason, message })) => JobEnd::Error { reason, message },
-        Ok(Outcome::Ok(value)) if step == StepName::BuildImage => {
-            serde_json::from_value::<Built>(value).map_or_else(|_| unknown(), |built| built_release(repository, built))
-        }
-        Ok(Outcome::Ok(value)) => {
-            let checks = value.get("checks").and_then(serde_json::Value::as_u64).unwrap_or_default();
-            JobEnd::Passed { message: format!("{checks} pages answered as expected") }
-        }
+    if step == StepName::BuildImage {
+        return Verdict::<Built>::parse(text)
+            .map_or_else(unknown, |verdict| ended_with(verdict, |built| built_release(repository, &built)));
+    }
+    Verdict::<Passed>::parse(text).map_or_else(unknown, |verdict| {
+        ended_with(verdict, |passed| JobEnd::Passed {
+            message: format!("{} pages answered as expected", passed.checks),
+        })
+    })
+}
+
+fn ended_with<T>(verdict: Verdict<T>, ok: impl FnOnce(T) -> JobEnd) -> JobEnd {
+    match verdict {
+        Verdict::Ok(result) => ok(result),
+        Verdict::Failed(Reason { reason, message }) => JobEnd::Failed { reason, message },
+        Verdict::Error(Reason { reason, message }) => JobEnd::Error { reason, message },
     }
 }
 
-fn built_release(repository: &str, built: Built) -> JobEnd {
+fn built_release(repository: &str, built: &Built) -> JobEnd {
     let at = |digest| ImageRef::new(repository, digest);
     let digests = || {
         Ok(ReleaseDigests {
@@ -179,25 +175,37 @@ mod tests {
     #[test]
     fn a_build_reports_digests_and_the_pipeline_names_the_repository() {
         let digest = format!("sha256:{}", "1".repeat(64));
-        let text = format!(r#"{{"ok":{{"release":"{digest}","aem":"{digest}","dispatcher":"{digest}","report":"{digest}"}}}}"#);
-        let JobEnd::Built { release } = verdict("reg.example/images", StepName::BuildImage, &end(0, &text, None)) else { panic!() };
+        let text = format!(
+            r#"{{"ok":{{"release":"{digest}","aem":"{digest}","dispatcher":"{digest}","report":"{digest}"}}}}"#
+        );
+        let JobEnd::Built { release } = verdict("reg.example/images", StepName::BuildImage, &end(0, &text, None))
+        else {
+            panic!()
+        };
         assert_eq!(release.release.to_string(), format!("reg.example/images@{digest}"));
     }
 
     #[test]
     fn what_a_worker_says_decides_whose_fault_it_is() {
         let failed = r#"{"failed":{"reason":"NoArtifacts","message":"no zip"}}"#;
-        assert!(matches!(verdict("r", StepName::BuildImage, &end(1, failed, None)), JobEnd::Failed { reason, .. } if reason == "NoArtifacts"));
+        assert!(
+            matches!(verdict("r", StepName::BuildImage, &end(1, failed, None)), JobEnd::Failed { reason, .. } if reason == "NoArtifacts")
+        );
         let error = r#"{"error":{"reason":"RegistryUnreachable","message":"no answer"}}"#;
         assert!(matches!(verdict("r", StepName::SmokeTest, &end(2, error, None)), JobEnd::Error { .. }));
         for (code, text, reason) in [(0, "garbage", None), (139, "", None), (137, failed, Some("OOMKilled"))] {
-            assert!(matches!(verdict("r", StepName::BuildImage, &end(code, text, reason)), JobEnd::Error { .. }), "{text}");
+            assert!(
+                matches!(verdict("r", StepName::BuildImage, &end(code, text, reason)), JobEnd::Error { .. }),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_test_image_passes_by_its_exit_code_alone() {
         assert!(matches!(functional(0, "3 of 3\nall well"), JobEnd::Passed { message } if message == "all well"));
-        assert!(matches!(functional(1, "page is empty"), JobEnd::Failed { message, .. } if message.contains("page is empty")));
+        assert!(
+            matches!(functional(1, "page is empty"), JobEnd::Failed { message, .. } if message.contains("page is empty"))
+        );
     }
 }

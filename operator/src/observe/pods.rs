@@ -4,13 +4,20 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
 
-use crate::{error::{Error, bounded}, plan::environment::world};
+use crate::{
+    error::{Error, bounded},
+    plan::environment::world,
+};
 
 /// Longest problem of one pod.
 const PROBLEM_MAX: usize = 400;
 
 /// Facts about the pods of an Environment.
-pub(super) async fn of_environment(client: &Client, namespace: &str, environment: &str) -> Result<Vec<world::Pod>, Error> {
+pub(super) async fn of_environment(
+    client: &Client,
+    namespace: &str,
+    environment: &str,
+) -> Result<Vec<world::Pod>, Error> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selector = ListParams::default().labels(&format!("{}={environment}", labels::ENVIRONMENT));
     let mut facts = vec![];
@@ -46,9 +53,11 @@ fn is_ready(pod: &Pod) -> bool {
 /// What keeps a pod from running, as far as its own status tells.
 pub(super) fn problem(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    let unscheduled = status.conditions.iter().flatten().find(|condition| {
-        condition.type_ == "PodScheduled" && condition.status == "False"
-    });
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     if let Some(condition) = unscheduled {
         return Some(format!("cannot be scheduled: {}", condition.message.as_deref().unwrap_or_default()));
     }
@@ -78,9 +87,11 @@ async fn why_not_ready(client: &Client, namespace: &str, pod: &Pod) -> Result<(O
     if let Some(problem) = problem(pod) {
         return Ok((Some(problem), false));
     }
-    let running = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).any(|container| {
-        container.state.as_ref().is_some_and(|state| state.running.is_some())
-    });
+    let running = pod
+        .status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten())
+        .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
     if !running {
         return Ok((None, false));
     }
@@ -109,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_failed_package_is_hopeless_and_a_pending_one_is_not() {
-        let (problem, hopeless) = read_probe("Readiness probe failed: pending a:b:1: starts\nfailed a:c:1: no node type cq:Page\n");
+        let (problem, hopeless) =
+            read_probe("Readiness probe failed: pending a:b:1: starts\nfailed a:c:1: no node type cq:Page\n");
         assert_eq!((problem.as_deref(), hopeless), (Some("failed a:c:1: no node type cq:Page"), true));
         let (problem, hopeless) = read_probe("Readiness probe failed: pending a:b:1: waits for dependency x");
         assert_eq!((problem.as_deref(), hopeless), (Some("pending a:b:1: waits for dependency x"), false));

@@ -13,8 +13,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use launchway_crds::{
     Pipeline,
-    conditions::truncate,
     common::LocalName,
+    conditions::truncate,
     digest::{ImageRef, Sha256Digest},
     environment::ReleaseImages,
     execution::{ArtifactChoice, ArtifactFile},
@@ -67,7 +67,9 @@ impl RegistryReader {
         choice: Option<&ArtifactChoice>,
     ) -> Result<FoundArtifact, Fault> {
         let source = &pipeline.spec.source.artifact;
-        let registry = self.client(client, namespace, source.secret_ref.as_slice(), source.plain_http.then_some(&source.repository)).await?;
+        let registry = self
+            .client(client, namespace, source.secret_ref.as_slice(), source.plain_http.then_some(&source.repository))
+            .await?;
         let reference = match choice.map(|choice| (&choice.digest, &choice.tag)) {
             Some((Some(digest), _)) => digest.to_string(),
             Some((None, Some(tag))) => tag.clone(),
@@ -75,11 +77,16 @@ impl RegistryReader {
         };
         let repository = Repository::parse(&source.repository).map_err(fault)?;
         let found = limited(registry.need_manifest(&repository, &reference)).await.map_err(|fault| match fault {
-            Fault::Absent(why) => Fault::Absent(format!("{why} Push the packages with kubectl launchway push, or correct spec.source.artifact of the pipeline.")),
+            Fault::Absent(why) => Fault::Absent(format!(
+                "{why} Push the packages with kubectl launchway push, or correct spec.source.artifact of the pipeline."
+            )),
             other => other,
         })?;
         let files = artifact::decode(&found.bytes).map_err(|rule| {
-            Fault::Absent(format!("{}:{reference}: {rule}: name an artifact that kubectl launchway push made", source.repository))
+            Fault::Absent(format!(
+                "{}:{reference}: {rule}: name an artifact that kubectl launchway push made",
+                source.repository
+            ))
         })?;
         let files = files.into_iter().map(listed).collect();
         Ok(FoundArtifact { reference: image(&source.repository, found.digest)?, files })
@@ -97,9 +104,17 @@ impl RegistryReader {
         built: &ReleaseDigests,
     ) -> Result<FoundRelease, Fault> {
         let images = &pipeline.spec.images;
-        let registry = self.client(client, namespace, images.secret_ref.as_slice(), images.plain_http.then_some(&images.repository)).await?;
+        let registry = self
+            .client(client, namespace, images.secret_ref.as_slice(), images.plain_http.then_some(&images.repository))
+            .await?;
         let repository = Repository::parse(&images.repository).map_err(fault)?;
-        limited(release::verify_release(&registry, &built.release, built.images.aem.digest(), built.images.dispatcher.digest())).await?;
+        limited(release::verify_release(
+            &registry,
+            &built.release,
+            built.images.aem.digest(),
+            built.images.dispatcher.digest(),
+        ))
+        .await?;
         let report = limited(registry.need_manifest(&repository, &built.report.digest().to_string())).await?;
         let report: Value = parse(&report.bytes, "the build's report")?;
         let blob = digest_of(&report["layers"][0])?;
@@ -161,8 +176,8 @@ impl RegistryReader {
                 .and_then(|data| data.get(".dockerconfigjson"))
                 .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
                 .ok_or_else(|| Fault::Refused(format!("Secret {name} has no key .dockerconfigjson: create it with kubectl create secret docker-registry")))?;
-            let parsed = Credentials::from_docker_config(text)
-                .map_err(|why| Fault::Refused(format!("Secret {name}: {why}")))?;
+            let parsed =
+                Credentials::from_docker_config(text).map_err(|why| Fault::Refused(format!("Secret {name}: {why}")))?;
             credentials = credentials.and(parsed);
         }
         registry::Client::new(ClientOptions { plain_http, credentials }).map_err(fault)
@@ -171,9 +186,14 @@ impl RegistryReader {
 
 async fn contract(registry: &registry::Client, image: &ImageRef, tier: ImageTier) -> Result<RuntimeContract, Fault> {
     let (_, config) = limited(release::image_config(registry, image)).await?;
-    let contract = RuntimeContract::from_config(&config).map_err(|error| Fault::Absent(format!("image {image}: {error}")))?;
+    let contract =
+        RuntimeContract::from_config(&config).map_err(|error| Fault::Absent(format!("image {image}: {error}")))?;
     if contract.tier != tier {
-        return Err(Fault::Absent(format!("image {image} is of tier {}, not {}", contract.tier.as_str(), tier.as_str())));
+        return Err(Fault::Absent(format!(
+            "image {image} is of tier {}, not {}",
+            contract.tier.as_str(),
+            tier.as_str()
+        )));
     }
     Ok(contract)
 }
@@ -197,8 +217,8 @@ fn classified(file: &FileReport) -> ArtifactFile {
         sha256: file.sha256,
         size: i64::try_from(file.size).unwrap_or(i64::MAX),
         kind: Some(file.kind.as_str().into()),
-        id: file.id.as_ref().map(|id| truncate(&id.to_string(), 255)),
-        reason: file.message.as_ref().or(file.reason.as_ref()).map(|reason| truncate(reason, 255)),
+        id: file.id.as_ref().map(|id| truncate(id, 255)),
+        reason: file.message.as_ref().map(|message| truncate(message, 255)),
     }
 }
 

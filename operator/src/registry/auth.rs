@@ -66,9 +66,13 @@ impl Credentials {
             } else if let (Some(user), Some(password)) = (text("username"), text("password")) {
                 Some(Credential::Password { user: user.to_owned(), password: password.to_owned() })
             } else if let Some(encoded) = text("auth") {
-                let bytes = STANDARD.decode(encoded.trim()).map_err(|_| format!("`auth` of {} is not base64", host_of(key)))?;
-                let decoded = String::from_utf8(bytes).map_err(|_| format!("`auth` of {} is not text", host_of(key)))?;
-                let (user, password) = decoded.split_once(':').ok_or_else(|| format!("`auth` of {} is not user:password", host_of(key)))?;
+                let bytes =
+                    STANDARD.decode(encoded.trim()).map_err(|_| format!("`auth` of {} is not base64", host_of(key)))?;
+                let decoded =
+                    String::from_utf8(bytes).map_err(|_| format!("`auth` of {} is not text", host_of(key)))?;
+                let (user, password) = decoded
+                    .split_once(':')
+                    .ok_or_else(|| format!("`auth` of {} is not user:password", host_of(key)))?;
                 Some(Credential::Password { user: user.to_owned(), password: password.to_owned() })
             } else {
                 None
@@ -88,10 +92,13 @@ impl Credentials {
         let shown = path.display();
         match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::none()),
-            Ok(metadata) if metadata.len() > MAX_FILE => return Err(RegistryError::local(format!("{shown} is larger than 1 MiB"))),
+            Ok(metadata) if metadata.len() > MAX_FILE => {
+                return Err(RegistryError::local(format!("{shown} is larger than 1 MiB")));
+            }
             _ => {}
         }
-        let text = std::fs::read_to_string(path).map_err(|error| RegistryError::local(format!("{shown} cannot be read: {error}")))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| RegistryError::local(format!("{shown} cannot be read: {error}")))?;
         Self::from_docker_config(&text).map_err(|why| RegistryError::local(format!("{shown}: {why}")))
     }
 
@@ -105,7 +112,8 @@ impl Credentials {
             .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
         match folder.map(|folder| folder.join("config.json")) {
             Some(path) if path.exists() => {
-                let text = std::fs::read_to_string(&path).map_err(|error| RegistryError::local(format!("{}: {error}", path.display())))?;
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| RegistryError::local(format!("{}: {error}", path.display())))?;
                 // A user's file may only name helpers; then there is nothing to read here.
                 Ok(Self::from_docker_config(&text).unwrap_or_default())
             }
@@ -157,24 +165,41 @@ pub enum Challenge {
 /// # Errors
 /// When no scheme is known, or the realm is not acceptable for this registry.
 pub fn challenge(header: &str, registry: &str, plain: bool) -> Result<Challenge, RegistryError> {
-    let refused = |what: String| RegistryError::new(ErrorKind::Refused, registry, what, "Check the registry's authentication settings");
+    let refused = |what: String| {
+        RegistryError::new(ErrorKind::Refused, registry, what, "Check the registry's authentication settings")
+    };
     if header.len() > 8 << 10 {
         return Err(refused("its authentication header is too long".to_owned()));
     }
-    let challenges = http_auth::parse_challenges(header).map_err(|_| refused("its authentication header cannot be read".to_owned()))?;
+    let challenges = http_auth::parse_challenges(header)
+        .map_err(|_| refused("its authentication header cannot be read".to_owned()))?;
     let mut basic = false;
     for challenge in challenges {
         if challenge.scheme.eq_ignore_ascii_case("basic") {
             basic = true;
         } else if challenge.scheme.eq_ignore_ascii_case("bearer") {
-            let find = |key: &str| challenge.params.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value.to_unescaped());
+            let find = |key: &str| {
+                challenge
+                    .params
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case(key))
+                    .map(|(_, value)| value.to_unescaped())
+            };
             let realm = find("realm").ok_or_else(|| refused("it asks for a token without saying where".to_owned()))?;
-            let realm = check_realm(&realm, registry, plain)
-                .map_err(|why| refused(format!("its token server `{}` is not used: {why}", realm.chars().take(200).collect::<String>())))?;
+            let realm = check_realm(&realm, registry, plain).map_err(|why| {
+                refused(format!(
+                    "its token server `{}` is not used: {why}",
+                    realm.chars().take(200).collect::<String>()
+                ))
+            })?;
             return Ok(Challenge::Bearer { realm, service: find("service") });
         }
     }
-    if basic { Ok(Challenge::Basic) } else { Err(refused("it asks for an authentication that is neither Basic nor Bearer".to_owned())) }
+    if basic {
+        Ok(Challenge::Basic)
+    } else {
+        Err(refused("it asks for an authentication that is neither Basic nor Bearer".to_owned()))
+    }
 }
 
 /// A realm gets credentials, so it must be https, or the registry itself when that is spoken to in plain HTTP.
@@ -200,8 +225,11 @@ fn check_realm(realm: &str, registry: &str, plain: bool) -> Result<Url, String> 
 #[must_use]
 pub fn same_host(url: &Url, registry: &str, plain: bool) -> bool {
     let scheme = if plain { "http" } else { "https" };
-    Url::parse(&format!("{scheme}://{registry}/"))
-        .is_ok_and(|own| own.host() == url.host() && own.port_or_known_default() == url.port_or_known_default() && own.scheme() == url.scheme())
+    Url::parse(&format!("{scheme}://{registry}/")).is_ok_and(|own| {
+        own.host() == url.host()
+            && own.port_or_known_default() == url.port_or_known_default()
+            && own.scheme() == url.scheme()
+    })
 }
 
 /// Whether an address is one that only this machine can mean: a way to make us ask its own services.
@@ -234,7 +262,10 @@ mod tests {
             r#"{"auths":{"https://reg.example.org/v2/":{"auth":"dTpwOng="},"10.0.0.1:5000":{"username":"a","password":"b"},"t":{"registrytoken":"x"},"empty":{}}}"#,
         )
         .unwrap();
-        assert_eq!(credentials.get("reg.example.org"), Some(&Credential::Password { user: "u".into(), password: "p:x".into() }));
+        assert_eq!(
+            credentials.get("reg.example.org"),
+            Some(&Credential::Password { user: "u".into(), password: "p:x".into() })
+        );
         assert_eq!(credentials.get("10.0.0.1:5000").unwrap().header(), "Basic YTpi");
         assert_eq!(credentials.get("t").unwrap().header(), "Bearer x");
         assert!(credentials.get("empty").is_none() && credentials.get("10.0.0.1").is_none());

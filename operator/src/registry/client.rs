@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use launchway_crds::digest::Sha256Digest;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
@@ -90,7 +92,9 @@ impl Client {
     pub fn new(options: ClientOptions) -> Result<Self, RegistryError> {
         // Another part of the process may have chosen the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let plain = builder(true).build().map_err(|error| RegistryError::local(format!("no HTTP client can be made: {error}")))?;
+        let plain = builder(true)
+            .build()
+            .map_err(|error| RegistryError::local(format!("no HTTP client can be made: {error}")))?;
         Ok(Self { options, plain, secure: OnceLock::new(), tokens: Mutex::default(), basic: Mutex::default() })
     }
 
@@ -104,10 +108,13 @@ impl Client {
         if url.scheme() == "http" {
             return Ok(&self.plain);
         }
-        self.secure
-            .get_or_init(|| builder(false).build().map_err(|error| error.to_string()))
-            .as_ref()
-            .map_err(|error| RegistryError::local(format!("no HTTPS client can be made: {error}; does this machine have CA certificates?")))
+        self.secure.get_or_init(|| builder(false).build().map_err(|error| error.to_string())).as_ref().map_err(
+            |error| {
+                RegistryError::local(format!(
+                    "no HTTPS client can be made: {error}; does this machine have CA certificates?"
+                ))
+            },
+        )
     }
 
     pub(super) fn url(&self, repository: &Repository, rest: &str) -> Result<Url, RegistryError> {
@@ -116,9 +123,22 @@ impl Client {
             .map_err(|error| RegistryError::invalid(&repository.to_string(), error))
     }
 
-    pub(super) fn ask<'a>(&self, method: Method, repository: &'a Repository, rest: &str) -> Result<Ask<'a>, RegistryError> {
+    pub(super) fn ask<'a>(
+        &self,
+        method: Method,
+        repository: &'a Repository,
+        rest: &str,
+    ) -> Result<Ask<'a>, RegistryError> {
         let write = !matches!(method, Method::GET | Method::HEAD);
-        Ok(Ask { method, url: self.url(repository, rest)?, headers: HeaderMap::new(), body: None, repository, reads: None, write })
+        Ok(Ask {
+            method,
+            url: self.url(repository, rest)?,
+            headers: HeaderMap::new(),
+            body: None,
+            repository,
+            reads: None,
+            write,
+        })
     }
 
     fn scope(ask: &Ask<'_>) -> String {
@@ -141,7 +161,9 @@ impl Client {
             .unwrap_or_else(PoisonError::into_inner)
             .range(key.clone()..)
             .next()
-            .filter(|((host, scope), _)| *host == key.0 && (*scope == key.1 || scope.starts_with(&format!("{} ", key.1))))
+            .filter(|((host, scope), _)| {
+                *host == key.0 && (*scope == key.1 || scope.starts_with(&format!("{} ", key.1)))
+            })
             .map(|(_, token)| format!("Bearer {token}"));
         if found.is_some() {
             return found;
@@ -158,7 +180,8 @@ impl Client {
     pub(super) async fn authenticate(&self, ask: &Ask<'_>, headers: &HeaderMap) -> Result<(), RegistryError> {
         let registry = ask.repository.registry();
         let plain = self.is_plain(registry);
-        let header: Vec<&str> = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).collect();
+        let header: Vec<&str> =
+            headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).collect();
         let credential = self.options.credentials.get(registry);
         match challenge(&header.join(", "), registry, plain)? {
             Challenge::Basic => {
@@ -203,13 +226,24 @@ impl Client {
         let response = request.send().await.map_err(|error| unreachable(&place, &error))?;
         let status = response.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(RegistryError::new(ErrorKind::Refused, &place, format!("no token: {status}"), "Check the credentials of this registry"));
+            return Err(RegistryError::new(
+                ErrorKind::Refused,
+                &place,
+                format!("no token: {status}"),
+                "Check the credentials of this registry",
+            ));
         }
         if !status.is_success() {
-            return Err(RegistryError::new(ErrorKind::Unreachable, &place, format!("no token: {status}"), "Try again later"));
+            return Err(RegistryError::new(
+                ErrorKind::Unreachable,
+                &place,
+                format!("no token: {status}"),
+                "Try again later",
+            ));
         }
         let body = capped(response, TOKEN_CAP, &place).await?;
-        let value: serde_json::Value = serde_json::from_slice(&body).map_err(|_| RegistryError::invalid(&place, "the token is not JSON"))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&body).map_err(|_| RegistryError::invalid(&place, "the token is not JSON"))?;
         ["token", "access_token"]
             .iter()
             .find_map(|key| value.get(*key)?.as_str())
@@ -224,7 +258,12 @@ impl Client {
             (true, true) => "The configured credentials do not allow pushing to this repository",
             (true, false) => "The configured credentials do not allow pulling from this repository",
         };
-        RegistryError::new(ErrorKind::Refused, &ask.repository.to_string(), format!("{} {}: {detail}", status.as_u16(), status.canonical_reason().unwrap_or_default()), remedy)
+        RegistryError::new(
+            ErrorKind::Refused,
+            &ask.repository.to_string(),
+            format!("{} {}: {detail}", status.as_u16(), status.canonical_reason().unwrap_or_default()),
+            remedy,
+        )
     }
 
     /// Sends a request with retries and authentication. Success and 404 come back; everything else is an error.
@@ -234,7 +273,8 @@ impl Client {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut request = self.http(&ask.url)?.request(ask.method.clone(), ask.url.clone()).headers(ask.headers.clone());
+            let mut request =
+                self.http(&ask.url)?.request(ask.method.clone(), ask.url.clone()).headers(ask.headers.clone());
             if let Some(body) = &ask.body {
                 request = request.body(body.clone());
             } else if ask.write {
@@ -258,7 +298,12 @@ impl Client {
                         return self.judge(ask, response).await;
                     }
                     if attempt >= TRIES {
-                        return Err(RegistryError::new(ErrorKind::Unreachable, &place, format!("{status} {attempt} times"), "Try again later"));
+                        return Err(RegistryError::new(
+                            ErrorKind::Unreachable,
+                            &place,
+                            format!("{status} {attempt} times"),
+                            "Try again later",
+                        ));
                     }
                     tokio::time::sleep(pause(attempt, response.headers())).await;
                     continue;
@@ -286,7 +331,11 @@ impl Client {
     /// Turns a final answer that is no success into an error.
     pub(super) async fn judge(&self, ask: &Ask<'_>, response: Response) -> Result<Response, RegistryError> {
         let status = response.status();
-        if status.is_success() || status.is_redirection() || status == StatusCode::NOT_FOUND || status == StatusCode::RANGE_NOT_SATISFIABLE {
+        if status.is_success()
+            || status.is_redirection()
+            || status == StatusCode::NOT_FOUND
+            || status == StatusCode::RANGE_NOT_SATISFIABLE
+        {
             return Ok(response);
         }
         let place = ask.repository.to_string();
@@ -294,7 +343,9 @@ impl Client {
         let detail = error_detail(&body);
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.refused(ask, status, &detail),
-            _ => RegistryError::invalid(&place, format!("{} {} answered {status}: {detail}", ask.method, ask.url.path())),
+            _ => {
+                RegistryError::invalid(&place, format!("{} {} answered {status}: {detail}", ask.method, ask.url.path()))
+            }
         })
     }
 
@@ -308,7 +359,8 @@ impl Client {
             if !response.status().is_redirection() {
                 return Ok(response);
             }
-            let target = location(&response, &ask.url).ok_or_else(|| RegistryError::invalid(&place, "a redirect without a usable address"))?;
+            let target = location(&response, &ask.url)
+                .ok_or_else(|| RegistryError::invalid(&place, "a redirect without a usable address"))?;
             if same_host(&target, ask.repository.registry(), plain) {
                 ask.url = target;
                 response = self.send(&ask).await?;
@@ -316,12 +368,17 @@ impl Client {
             }
             if target.scheme() != "https" || is_internal(&target) {
                 let host = target.host_str().unwrap_or_default();
-                return Err(RegistryError::invalid(&place, format!("a redirect to {}://{host} is not followed", target.scheme())));
+                return Err(RegistryError::invalid(
+                    &place,
+                    format!("a redirect to {}://{host} is not followed", target.scheme()),
+                ));
             }
             let request = self.http(&target)?.request(ask.method.clone(), target.clone()).headers(ask.headers.clone());
             response = tokio::time::timeout(IDLE, request.send())
                 .await
-                .map_err(|_| RegistryError::new(ErrorKind::Unreachable, &place, "no answer of its storage", "Try again later"))?
+                .map_err(|_| {
+                    RegistryError::new(ErrorKind::Unreachable, &place, "no answer of its storage", "Try again later")
+                })?
                 .map_err(|error| unreachable(&place, &error))?;
             ask.url = target;
         }
@@ -332,14 +389,22 @@ impl Client {
     ///
     /// # Errors
     /// When the registry refuses, is not reachable, or answers nonsense.
-    pub async fn head_manifest(&self, repository: &Repository, reference: &str) -> Result<Option<Sha256Digest>, RegistryError> {
+    pub async fn head_manifest(
+        &self,
+        repository: &Repository,
+        reference: &str,
+    ) -> Result<Option<Sha256Digest>, RegistryError> {
         let mut ask = self.ask(Method::HEAD, repository, &format!("manifests/{reference}"))?;
         ask.headers.insert(ACCEPT, accept());
         let response = self.send(&ask).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let stated = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        let stated = response
+            .headers()
+            .get("docker-content-digest")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse().ok());
         match (stated, reference.parse::<Sha256Digest>().ok()) {
             (Some(stated), Some(wanted)) if stated != wanted => {
                 Err(RegistryError::invalid(&repository.to_string(), format!("asked for {wanted}, it names {stated}")))
@@ -354,7 +419,11 @@ impl Client {
     ///
     /// # Errors
     /// When the registry refuses, is not reachable, or sends other content.
-    pub async fn get_manifest(&self, repository: &Repository, reference: &str) -> Result<Option<FetchedManifest>, RegistryError> {
+    pub async fn get_manifest(
+        &self,
+        repository: &Repository,
+        reference: &str,
+    ) -> Result<Option<FetchedManifest>, RegistryError> {
         let place = repository.to_string();
         let mut ask = self.ask(Method::GET, repository, &format!("manifests/{reference}"))?;
         ask.headers.insert(ACCEPT, accept());
@@ -385,7 +454,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::get_manifest`], and when it does not exist.
-    pub async fn need_manifest(&self, repository: &Repository, reference: &str) -> Result<FetchedManifest, RegistryError> {
+    pub async fn need_manifest(
+        &self,
+        repository: &Repository,
+        reference: &str,
+    ) -> Result<FetchedManifest, RegistryError> {
         self.get_manifest(repository, reference).await?.ok_or_else(|| {
             RegistryError::new(
                 ErrorKind::NotFound,
@@ -400,20 +473,36 @@ impl Client {
     ///
     /// # Errors
     /// When the registry refuses, is not reachable, or stores something else.
-    pub async fn put_manifest(&self, repository: &Repository, reference: &str, media_type: &str, bytes: &[u8]) -> Result<(), RegistryError> {
+    pub async fn put_manifest(
+        &self,
+        repository: &Repository,
+        reference: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<(), RegistryError> {
         let place = repository.to_string();
         let digest = Hasher::of(bytes);
         let mut ask = self.ask(Method::PUT, repository, &format!("manifests/{reference}"))?;
-        let value = media_type.parse().map_err(|_| RegistryError::invalid(&place, "a media type that is no header value"))?;
+        let value =
+            media_type.parse().map_err(|_| RegistryError::invalid(&place, "a media type that is no header value"))?;
         ask.headers.insert(CONTENT_TYPE, value);
         ask.body = Some(Bytes::copy_from_slice(bytes));
         let response = self.send(&ask).await?;
-        if response.status() != StatusCode::CREATED && response.status() != StatusCode::OK && response.status() != StatusCode::ACCEPTED {
-            return Err(RegistryError::invalid(&place, format!("manifest {digest} was not taken: {}", response.status())));
+        if response.status() != StatusCode::CREATED
+            && response.status() != StatusCode::OK
+            && response.status() != StatusCode::ACCEPTED
+        {
+            return Err(RegistryError::invalid(
+                &place,
+                format!("manifest {digest} was not taken: {}", response.status()),
+            ));
         }
         let stated = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
         if stated.is_some_and(|stated| stated != digest.to_string()) {
-            return Err(RegistryError::invalid(&place, format!("sent manifest {digest}, it stored {}", stated.unwrap_or_default())));
+            return Err(RegistryError::invalid(
+                &place,
+                format!("sent manifest {digest}, it stored {}", stated.unwrap_or_default()),
+            ));
         }
         Ok(())
     }
@@ -429,7 +518,11 @@ fn retryable(status: StatusCode) -> bool {
 }
 
 fn pause(attempt: u32, headers: &HeaderMap) -> Duration {
-    let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let asked = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.trim().parse().ok())
+        .map(Duration::from_secs);
     let own = Duration::from_millis(250) * 2_u32.pow(attempt.min(6));
     asked.unwrap_or(own).clamp(Duration::from_millis(100), MAX_RETRY_AFTER)
 }
@@ -479,15 +572,22 @@ pub(super) async fn capped(mut response: Response, cap: usize, place: &str) -> R
         Ok(())
     };
     // A slow drip keeps every single read alive, so the whole has an end too.
-    tokio::time::timeout(IDLE * 4, whole)
-        .await
-        .map_err(|_| RegistryError::new(ErrorKind::Unreachable, place, "its answer drips too slowly", "Try again later"))??;
+    tokio::time::timeout(IDLE * 4, whole).await.map_err(|_| {
+        RegistryError::new(ErrorKind::Unreachable, place, "its answer drips too slowly", "Try again later")
+    })??;
     Ok(out)
 }
 
 pub(super) async fn next(response: &mut Response, place: &str) -> Result<Option<Bytes>, RegistryError> {
     tokio::time::timeout(IDLE, response.chunk())
         .await
-        .map_err(|_| RegistryError::new(ErrorKind::Unreachable, place, "it fell silent in the middle of an answer", "Try again later"))?
+        .map_err(|_| {
+            RegistryError::new(
+                ErrorKind::Unreachable,
+                place,
+                "it fell silent in the middle of an answer",
+                "Try again later",
+            )
+        })?
         .map_err(|error| unreachable(place, &error))
 }

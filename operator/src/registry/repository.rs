@@ -22,7 +22,12 @@ impl Repository {
     pub fn parse(text: &str) -> Result<Self, RegistryError> {
         // A placeholder digest lets one parser hold all rules about names.
         let image = ImageRef::new(text, Sha256Digest::from_bytes([0; 32])).map_err(|error| {
-            RegistryError::new(ErrorKind::Invalid, text, error, "Write it as REGISTRY/REPOSITORY, with the registry's host")
+            RegistryError::new(
+                ErrorKind::Invalid,
+                text,
+                error,
+                "Write it as REGISTRY/REPOSITORY, with the registry's host",
+            )
         })?;
         Ok(Self::of(&image))
     }
@@ -76,11 +81,17 @@ impl Location {
     /// When it is of another form.
     pub fn parse(text: &str) -> Result<Self, RegistryError> {
         let bad = |why: String| {
-            RegistryError::new(ErrorKind::Invalid, text, why, "Write it as REGISTRY/REPOSITORY, with :TAG or @sha256:… behind it if wanted")
+            RegistryError::new(
+                ErrorKind::Invalid,
+                text,
+                why,
+                "Write it as REGISTRY/REPOSITORY, with :TAG or @sha256:… behind it if wanted",
+            )
         };
         let parsed: Reference = text.parse().map_err(|error| bad(format!("it is not a reference ({error})")))?;
         let tag = parsed.tag().map(str::to_owned);
-        let digest = parsed.digest().map(|digest| digest.parse().map_err(|error| bad(format!("{error}")))).transpose()?;
+        let digest =
+            parsed.digest().map(|digest| digest.parse().map_err(|error| bad(format!("{error}")))).transpose()?;
         let mut name = text;
         if let Some((before, _)) = name.split_once('@') {
             name = before;
@@ -115,7 +126,16 @@ mod tests {
             assert_eq!(location.tag.as_deref(), tag, "{text}");
             assert_eq!(location.digest.is_some(), digest, "{text}");
         }
-        for bad in ["", "a", "a/b", "http://reg.example.org/a", "reg.example.org/A", "reg.example.org/a:", "reg.example.org/a@sha256:00", "reg.example.org/../a"] {
+        for bad in [
+            "",
+            "a",
+            "a/b",
+            "http://reg.example.org/a",
+            "reg.example.org/A",
+            "reg.example.org/a:",
+            "reg.example.org/a@sha256:00",
+            "reg.example.org/../a",
+        ] {
             assert!(Location::parse(bad).is_err(), "{bad}");
         }
     }

@@ -138,7 +138,12 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::push_blob`].
-    pub async fn push_bytes(&self, repository: &Repository, digest: &Sha256Digest, bytes: &[u8]) -> Result<Pushed, RegistryError> {
+    pub async fn push_bytes(
+        &self,
+        repository: &Repository,
+        digest: &Sha256Digest,
+        bytes: &[u8],
+    ) -> Result<Pushed, RegistryError> {
         self.push_blob(repository, digest, Arc::new(Bytes::copy_from_slice(bytes)), None, (&Silent, "")).await
     }
 
@@ -146,7 +151,12 @@ impl Client {
     ///
     /// # Errors
     /// When the registry refuses or is not reachable.
-    pub async fn mount_blob(&self, repository: &Repository, digest: &Sha256Digest, from: &Repository) -> Result<bool, RegistryError> {
+    pub async fn mount_blob(
+        &self,
+        repository: &Repository,
+        digest: &Sha256Digest,
+        from: &Repository,
+    ) -> Result<bool, RegistryError> {
         if repository.registry() != from.registry() {
             return Ok(false);
         }
@@ -161,7 +171,12 @@ impl Client {
         }
     }
 
-    async fn session(&self, repository: &Repository, digest: &Sha256Digest, from: Option<&Repository>) -> Result<Session, RegistryError> {
+    async fn session(
+        &self,
+        repository: &Repository,
+        digest: &Sha256Digest,
+        from: Option<&Repository>,
+    ) -> Result<Session, RegistryError> {
         let place = repository.to_string();
         let mut ask = self.ask(Method::POST, repository, "blobs/uploads/")?;
         let from = from.filter(|from| from.registry() == repository.registry() && *from != repository);
@@ -171,16 +186,22 @@ impl Client {
         }
         let response = match self.send(&ask).await {
             // The other repository may not be ours to read: then the bytes are sent.
-            Err(error) if error.kind == ErrorKind::Refused && from.is_some() => self.send(&self.ask(Method::POST, repository, "blobs/uploads/")?).await?,
+            Err(error) if error.kind == ErrorKind::Refused && from.is_some() => {
+                self.send(&self.ask(Method::POST, repository, "blobs/uploads/")?).await?
+            }
             other => other?,
         };
         match response.status() {
             StatusCode::CREATED if from.is_some() => Ok(Session::Mounted),
             StatusCode::ACCEPTED => {
-                let url = location(&response, &ask.url).ok_or_else(|| RegistryError::invalid(&place, "an upload without an address"))?;
+                let url = location(&response, &ask.url)
+                    .ok_or_else(|| RegistryError::invalid(&place, "an upload without an address"))?;
                 if !same_host(&url, repository.registry(), self.is_plain(repository.registry())) {
                     let host = url.host_str().unwrap_or_default().to_owned();
-                    return Err(RegistryError::invalid(&place, format!("it sends uploads to another host ({host}), which is not followed")));
+                    return Err(RegistryError::invalid(
+                        &place,
+                        format!("it sends uploads to another host ({host}), which is not followed"),
+                    ));
                 }
                 Ok(Session::Upload(url))
             }
@@ -236,22 +257,40 @@ impl Client {
         if response.status() == StatusCode::UNAUTHORIZED {
             // A token that ran out during the upload: get another one and let the caller start again.
             self.authenticate(&ask, response.headers()).await?;
-            return Err(RegistryError::new(ErrorKind::Unreachable, &place, "the token ran out during an upload", "Try again"));
+            return Err(RegistryError::new(
+                ErrorKind::Unreachable,
+                &place,
+                "the token ran out during an upload",
+                "Try again",
+            ));
         }
         if matches!(response.status().as_u16(), 408 | 429 | 500 | 502 | 503 | 504) {
-            return Err(RegistryError::new(ErrorKind::Unreachable, &place, format!("an upload ended with {}", response.status()), "Try again later"));
+            return Err(RegistryError::new(
+                ErrorKind::Unreachable,
+                &place,
+                format!("an upload ended with {}", response.status()),
+                "Try again later",
+            ));
         }
         let response = self.judge(&ask, response).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT => {}
             StatusCode::NOT_FOUND => {
-                return Err(RegistryError::new(ErrorKind::Unreachable, &place, "the upload was lost by the registry", "Try again"));
+                return Err(RegistryError::new(
+                    ErrorKind::Unreachable,
+                    &place,
+                    "the upload was lost by the registry",
+                    "Try again",
+                ));
             }
             other => return Err(RegistryError::invalid(&place, format!("an upload ended with status {other}"))),
         }
         let stated = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
         if stated.is_some_and(|stated| stated != digest.to_string()) {
-            return Err(RegistryError::invalid(&place, format!("sent blob {digest}, it stored {}", stated.unwrap_or_default())));
+            return Err(RegistryError::invalid(
+                &place,
+                format!("sent blob {digest}, it stored {}", stated.unwrap_or_default()),
+            ));
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
         core::v1::{
-            Container, KeyToPath, PodSpec, PodTemplateSpec, ResourceRequirements, SecretVolumeSource, Volume, VolumeMount,
+            Container, KeyToPath, PodSpec, PodTemplateSpec, ResourceRequirements, SecretVolumeSource, Volume,
+            VolumeMount,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
@@ -99,8 +100,22 @@ fn limits(memory: &str) -> Option<ResourceRequirements> {
     Some(ResourceRequirements { requests: map(Some("50m"), "32Mi"), limits: map(None, memory), claims: None })
 }
 
-fn build_image(execution: &PipelineExecution, work: &Work, installation: &Installation) -> (Container, Vec<Volume>, Span) {
-    let Work::BuildImage { artifact, target, aem, dispatcher, provided, plain_http, source_secret, target_secret, timeout } = work
+fn build_image(
+    execution: &PipelineExecution,
+    work: &Work,
+    installation: &Installation,
+) -> (Container, Vec<Volume>, Span) {
+    let Work::BuildImage {
+        artifact,
+        target,
+        aem,
+        dispatcher,
+        provided,
+        plain_http,
+        source_secret,
+        target_secret,
+        timeout,
+    } = work
     else {
         return (Container::default(), vec![], Span::from_secs(0));
     };

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::Resource;
-use launchway_crds::{Environment, PipelineExecution, environment::Tier, names::{FIELD_MANAGER, labels}};
+use launchway_crds::{
+    Environment, PipelineExecution,
+    environment::Tier,
+    names::{FIELD_MANAGER, labels},
+};
 
 /// Labels that select the pods of a tier.
 pub(super) fn selector(environment: &str, tier: Tier) -> BTreeMap<String, String> {

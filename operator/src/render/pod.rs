@@ -2,8 +2,8 @@
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, EmptyDirVolumeSource, EnvVar, PodSecurityContext, SeccompProfile, SecurityContext, Sysctl, Volume,
-        VolumeMount,
+        Capabilities, EmptyDirVolumeSource, EnvVar, PodSecurityContext, SeccompProfile, SecurityContext, Sysctl,
+        Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };

@@ -34,7 +34,11 @@ pub fn service(environment: &Environment, name: &ServiceName, revision: &str) ->
     let mut selector = meta::selector(owner, tier);
     selector.extend(further);
     Service {
-        metadata: meta::of_environment(environment, name.of(owner, revision), meta::map([(labels::TIER, tier.as_str())])),
+        metadata: meta::of_environment(
+            environment,
+            name.of(owner, revision),
+            meta::map([(labels::TIER, tier.as_str())]),
+        ),
         spec: Some(ServiceSpec {
             cluster_ip: headless.then(|| "None".into()),
             selector: Some(selector),

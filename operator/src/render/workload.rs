@@ -21,7 +21,10 @@ use crate::{
     plan::environment::{ServiceName, pair_service},
 };
 
-use super::{Release, meta, pod, service::{HTTP_NAME, HTTP_PORT}};
+use super::{
+    Release, meta, pod,
+    service::{HTTP_NAME, HTTP_PORT},
+};
 
 /// Name of the container that serves.
 pub const CONTAINER: &str = "main";
@@ -44,8 +47,15 @@ pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition:
     let environment = owner.metadata.name.as_deref().unwrap_or_default();
     let revision = release.revision();
     let selector = meta::selector(environment, tier);
-    let marks = meta::map([(annotations::RELEASE, &release.reference.to_string()), (annotations::EXECUTION, release.execution)]);
-    let mut metadata = meta::of_environment(owner, name(environment, tier), meta::map([(labels::TIER, tier.as_str()), (labels::REVISION, &revision)]));
+    let marks = meta::map([
+        (annotations::RELEASE, &release.reference.to_string()),
+        (annotations::EXECUTION, release.execution),
+    ]);
+    let mut metadata = meta::of_environment(
+        owner,
+        name(environment, tier),
+        meta::map([(labels::TIER, tier.as_str()), (labels::REVISION, &revision)]),
+    );
     metadata.annotations = Some(marks.clone());
     let mut pod_labels = selector.clone();
     pod_labels.extend(meta::map([
@@ -129,9 +139,15 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, revision: &str
             sysctls: (contract.port < 1024).then(|| vec![pod::low_ports()]),
             ..pod::non_root(contract.user, contract.group)
         }),
-        image_pull_secrets: spec.runtime.as_ref().filter(|runtime| !runtime.image_pull_secrets.is_empty()).map(|runtime| {
-            runtime.image_pull_secrets.iter().map(|secret| LocalObjectReference { name: secret.name.clone() }).collect()
-        }),
+        image_pull_secrets: spec.runtime.as_ref().filter(|runtime| !runtime.image_pull_secrets.is_empty()).map(
+            |runtime| {
+                runtime
+                    .image_pull_secrets
+                    .iter()
+                    .map(|secret| LocalObjectReference { name: secret.name.clone() })
+                    .collect()
+            },
+        ),
         init_containers: (!contract.commands.config_test.is_empty()).then(|| vec![tested]),
         containers: vec![Container {
             ports: Some(vec![ContainerPort {
@@ -141,7 +157,10 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, revision: &str
             }]),
             resources: Some(resources.into()),
             lifecycle: (!contract.commands.drain.is_empty()).then(|| Lifecycle {
-                pre_stop: Some(LifecycleHandler { exec: exec(&contract.commands.drain), ..LifecycleHandler::default() }),
+                pre_stop: Some(LifecycleHandler {
+                    exec: exec(&contract.commands.drain),
+                    ..LifecycleHandler::default()
+                }),
                 ..Lifecycle::default()
             }),
             readiness_probe: Some(probe(&contract.commands.ready, 3, 1)),

@@ -14,6 +14,7 @@ use super::images::{BuildError, LoadedBase, describe, human, load_base, push_bar
 use super::outcome::{Built, Outcome, Problem};
 use super::report::{MEDIA_TYPE, Report};
 use crate::artifact::{self, ReadError};
+use crate::image::Limits;
 use crate::image::blob::{Hasher, Spool};
 use crate::image::contract::ImageTier;
 use crate::image::dispatcher::BaseFiles;
@@ -21,7 +22,6 @@ use crate::image::failure::{Reason, Refusal};
 use crate::image::manifest::{self, Descriptor, EMPTY_JSON, REPORT, TITLE};
 use crate::image::order::DEFAULT_PROVIDED;
 use crate::image::plan::{BuildPlan, FileKind, Input, PlanOptions, Planned, plan};
-use crate::image::Limits;
 use crate::registry::{Client, ClientOptions, Credentials, Progress, Repository};
 
 /// Environment variable with the request.
@@ -88,11 +88,18 @@ pub struct Trail {
 ///
 /// # Errors
 /// Why there is none.
-pub async fn build(client: &Client, request: &BuildRequest, spool: &Path, trail: &mut Trail) -> Result<Built, BuildError> {
+pub async fn build(
+    client: &Client,
+    request: &BuildRequest,
+    spool: &Path,
+    trail: &mut Trail,
+) -> Result<Built, BuildError> {
     let target = Repository::parse(&request.target)?;
     let source = Repository::of(&request.artifact);
     let platform = request.platform.as_deref().unwrap_or("linux/amd64");
-    let platform = platform.split_once('/').ok_or_else(|| BuildError::Platform(format!("platform `{platform}` is not os/architecture")))?;
+    let platform = platform
+        .split_once('/')
+        .ok_or_else(|| BuildError::Platform(format!("platform `{platform}` is not os/architecture")))?;
 
     let files = artifact::list(client, &request.artifact).await.map_err(|error| match error {
         ReadError::Refused(refusal) => BuildError::Refused(refusal),
@@ -132,7 +139,12 @@ pub async fn build(client: &Client, request: &BuildRequest, spool: &Path, trail:
     Ok(Built { release: release.digest, aem: aem_image.digest, dispatcher: dispatcher_image.digest, report })
 }
 
-async fn plan_off_thread(inputs: Vec<Input>, dispatcher: &LoadedBase, provided: &[String], spool: &Path) -> Result<Planned, BuildError> {
+async fn plan_off_thread(
+    inputs: Vec<Input>,
+    dispatcher: &LoadedBase,
+    provided: &[String],
+    spool: &Path,
+) -> Result<Planned, BuildError> {
     let base = BaseFiles {
         config_path: dispatcher.contract.config_path.clone().unwrap_or_default(),
         immutable: dispatcher.contract.immutable_files.iter().cloned().collect(),
@@ -168,10 +180,21 @@ fn say_plan(planned: &Planned) {
 
 fn image_refusal(base: &LoadedBase, rule: String) -> BuildError {
     let reason = if rule.contains("layers (") { Reason::TooManyLayers } else { Reason::BaseImage };
-    BuildError::Refused(Box::new(Refusal::new(reason, &format!("base image {}", base.repository.at(base.base.digest)), rule, "Use another base image")))
+    BuildError::Refused(Box::new(Refusal::new(
+        reason,
+        &format!("base image {}", base.repository.at(base.base.digest)),
+        rule,
+        "Use another base image",
+    )))
 }
 
-async fn build_aem(client: &Client, plan: &BuildPlan, base: &LoadedBase, target: &Repository, spool: &Path) -> Result<Descriptor, BuildError> {
+async fn build_aem(
+    client: &Client,
+    plan: &BuildPlan,
+    base: &LoadedBase,
+    target: &Repository,
+    spool: &Path,
+) -> Result<Descriptor, BuildError> {
     let path = |path: &Option<String>| path.clone().unwrap_or_default();
     let limit = Limits::default().layers;
     let room = limit.saturating_sub(base.base.manifest.layers.len());
@@ -180,18 +203,26 @@ async fn build_aem(client: &Client, plan: &BuildPlan, base: &LoadedBase, target:
         .map_err(|rule| image_refusal(base, rule))?;
     let layers = describe(layers).await?;
     let added: Vec<_> = layers.iter().map(|(_, added)| added.clone()).collect();
-    let image = manifest::build(&base.base, &added, &BTreeMap::new(), limit).map_err(|rule| image_refusal(base, rule))?;
+    let image =
+        manifest::build(&base.base, &added, &BTreeMap::new(), limit).map_err(|rule| image_refusal(base, rule))?;
     push_image(client, base, target, &image, &layers, spool).await
 }
 
-async fn build_dispatcher(client: &Client, plan: &BuildPlan, base: &LoadedBase, target: &Repository, spool: &Path) -> Result<Descriptor, BuildError> {
+async fn build_dispatcher(
+    client: &Client,
+    plan: &BuildPlan,
+    base: &LoadedBase,
+    target: &Repository,
+    spool: &Path,
+) -> Result<Descriptor, BuildError> {
     let config_path = base.contract.config_path.clone().unwrap_or_default();
     let Some(layer) = plan.dispatcher_layer(&config_path).map_err(|rule| image_refusal(base, rule))? else {
         return push_bare(client, base, target, spool).await;
     };
     let layers = describe(vec![layer]).await?;
     let added: Vec<_> = layers.iter().map(|(_, added)| added.clone()).collect();
-    let image = manifest::build(&base.base, &added, &BTreeMap::new(), Limits::default().layers).map_err(|rule| image_refusal(base, rule))?;
+    let image = manifest::build(&base.base, &added, &BTreeMap::new(), Limits::default().layers)
+        .map_err(|rule| image_refusal(base, rule))?;
     push_image(client, base, target, &image, &layers, spool).await
 }
 
@@ -249,7 +280,10 @@ fn from_env(name: &str, default: &str) -> PathBuf {
 pub async fn main() -> ExitCode {
     let outcome = match request_from_env() {
         Ok(request) => {
-            println!("build images for {}", if request.execution.is_empty() { "no execution" } else { &request.execution });
+            println!(
+                "build images for {}",
+                if request.execution.is_empty() { "no execution" } else { &request.execution }
+            );
             let spool = from_env(SPOOL, "/spool");
             let credentials = from_env(CREDENTIALS, CREDENTIALS_FOLDER);
             run(&request, &spool, &credentials).await

@@ -66,7 +66,12 @@ fn refused(reason: Reason, image: &ImageRef, rule: impl Into<String>, remedy: &s
 ///
 /// # Errors
 /// When it does not exist, cannot be built upon, or states no contract for this tier.
-pub async fn load_base(client: &Client, image: &ImageRef, tier: ImageTier, platform: (&str, &str)) -> Result<LoadedBase, BuildError> {
+pub async fn load_base(
+    client: &Client,
+    image: &ImageRef,
+    tier: ImageTier,
+    platform: (&str, &str),
+) -> Result<LoadedBase, BuildError> {
     const REMEDY: &str = "Use a base image that Launchway's documentation describes, named by its digest";
     let unusable = |rule: String| refused(Reason::BaseImage, image, rule, REMEDY);
     let repository = Repository::of(image);
@@ -74,16 +79,20 @@ pub async fn load_base(client: &Client, image: &ImageRef, tier: ImageTier, platf
     let mut document = Document::parse(&fetched.bytes).map_err(unusable)?;
     if let Document::Index { manifests, .. } = &document {
         let wanted = (platform.0.to_owned(), platform.1.to_owned());
-        let found: Vec<&Descriptor> = manifests.iter().filter(|entry| entry.platform.as_ref() == Some(&wanted)).collect();
+        let found: Vec<&Descriptor> =
+            manifests.iter().filter(|entry| entry.platform.as_ref() == Some(&wanted)).collect();
         let [entry] = found.as_slice() else {
             return Err(unusable(format!("its index has {} images for {}/{}", found.len(), wanted.0, wanted.1)));
         };
         fetched = client.need_manifest(&repository, &entry.digest.to_string()).await?;
         document = Document::parse(&fetched.bytes).map_err(unusable)?;
     }
-    let Document::Manifest(manifest) = document else { return Err(unusable("its index names another index".to_owned())) };
+    let Document::Manifest(manifest) = document else {
+        return Err(unusable("its index names another index".to_owned()));
+    };
     let bytes = client.get_blob(&repository, &manifest.config.digest, CONFIG_CAP).await?;
-    let config = serde_json::from_slice(&bytes).map_err(|error| unusable(format!("its configuration is not JSON ({error})")))?;
+    let config =
+        serde_json::from_slice(&bytes).map_err(|error| unusable(format!("its configuration is not JSON ({error})")))?;
     let contract = RuntimeContract::from_config(&config).map_err(|error| {
         refused(Reason::BaseContract, image, error.to_string(), "Add the dev.launchway.* labels to the base image")
     })?;
@@ -92,7 +101,13 @@ pub async fn load_base(client: &Client, image: &ImageRef, tier: ImageTier, platf
         return Err(refused(Reason::BaseContract, image, rule, "Swap the base images"));
     }
     let media_type = if fetched.media_type == DOCKER_MANIFEST { DOCKER_MANIFEST } else { MANIFEST };
-    Ok(LoadedBase { repository, base: Base { digest: fetched.digest, manifest, config }, raw: fetched.bytes, media_type, contract })
+    Ok(LoadedBase {
+        repository,
+        base: Base { digest: fetched.digest, manifest, config },
+        raw: fetched.bytes,
+        media_type,
+        contract,
+    })
 }
 
 /// Sizes for people.
@@ -127,7 +142,13 @@ pub async fn describe(layers: Vec<NamedLayer>) -> Result<Vec<(NamedLayer, AddedL
     .map_err(BuildError::from)
 }
 
-async fn copy_blob(client: &Client, from: &Repository, to: &Repository, blob: &Descriptor, spool: &Path) -> Result<Pushed, BuildError> {
+async fn copy_blob(
+    client: &Client,
+    from: &Repository,
+    to: &Repository,
+    blob: &Descriptor,
+    spool: &Path,
+) -> Result<Pushed, BuildError> {
     if client.head_blob(to, &blob.digest).await? == Some(blob.size) {
         return Ok(Pushed::Existed);
     }
@@ -151,7 +172,13 @@ fn say_copied(tier: ImageTier, counts: (usize, usize, usize), bytes: u64) {
     );
 }
 
-async fn push_base_layers(client: &Client, base: &LoadedBase, target: &Repository, tier: ImageTier, spool: &Path) -> Result<(), BuildError> {
+async fn push_base_layers(
+    client: &Client,
+    base: &LoadedBase,
+    target: &Repository,
+    tier: ImageTier,
+    spool: &Path,
+) -> Result<(), BuildError> {
     let mut counts = (0, 0, 0);
     let mut bytes = 0;
     for layer in &base.base.manifest.layers {
@@ -181,7 +208,9 @@ pub async fn push_image(
     let tier = base.contract.tier;
     push_base_layers(client, base, target, tier, spool).await?;
     for (named, added) in layers {
-        let how = client.push_blob(target, &added.described.digest, Arc::new(named.layer.clone()), None, (&Silent, "")).await?;
+        let how = client
+            .push_blob(target, &added.described.digest, Arc::new(named.layer.clone()), None, (&Silent, ""))
+            .await?;
         println!("{} layer: {} ({}): {}", tier.as_str(), named.what, human(added.described.size), how.as_str());
     }
     client.push_bytes(target, &image.config.digest, &image.config.bytes).await?;
@@ -205,7 +234,12 @@ pub async fn push_image(
 ///
 /// # Errors
 /// When a registry fails.
-pub async fn push_bare(client: &Client, base: &LoadedBase, target: &Repository, spool: &Path) -> Result<Descriptor, BuildError> {
+pub async fn push_bare(
+    client: &Client,
+    base: &LoadedBase,
+    target: &Repository,
+    spool: &Path,
+) -> Result<Descriptor, BuildError> {
     let tier = base.contract.tier;
     push_base_layers(client, base, target, tier, spool).await?;
     copy_blob(client, &base.repository, target, &base.base.manifest.config, spool).await?;
@@ -224,7 +258,9 @@ pub async fn push_bare(client: &Client, base: &LoadedBase, target: &Repository, 
 fn lost(target: &Repository, what: &str) -> RegistryError {
     RegistryError {
         kind: ErrorKind::Invalid,
-        message: format!("registry {target}: {what} was accepted and cannot be read back. Check the registry's storage and clean-up"),
+        message: format!(
+            "registry {target}: {what} was accepted and cannot be read back. Check the registry's storage and clean-up"
+        ),
     }
 }
 

@@ -84,7 +84,10 @@ impl Outcome {
         if !text.is_empty() && text.len() <= MAX_BYTES {
             return text;
         }
-        let short = |problem: &Problem| Problem { report: problem.report, ..Problem::new(&problem.reason, &bounded(&problem.message, MAX_MESSAGE / 2)) };
+        let short = |problem: &Problem| Problem {
+            report: problem.report,
+            ..Problem::new(&problem.reason, &bounded(&problem.message, MAX_MESSAGE / 2))
+        };
         let shorter = match self {
             Self::Ok(built) => Self::Ok(built.clone()),
             Self::Failed(problem) => Self::Failed(short(problem)),
@@ -101,8 +104,10 @@ impl Outcome {
         if text.len() > MAX_BYTES {
             return Err(format!("the outcome has {} bytes, {MAX_BYTES} allowed", text.len()));
         }
-        let outcome: Self = serde_json::from_str(text.trim()).map_err(|error| format!("the outcome cannot be read: {error}"))?;
-        let again = |problem: Problem| Problem { report: problem.report, ..Problem::new(&problem.reason, &problem.message) };
+        let outcome: Self =
+            serde_json::from_str(text.trim()).map_err(|error| format!("the outcome cannot be read: {error}"))?;
+        let again =
+            |problem: Problem| Problem { report: problem.report, ..Problem::new(&problem.reason, &problem.message) };
         Ok(match outcome {
             Self::Ok(built) => Self::Ok(built),
             Self::Failed(problem) => Self::Failed(again(problem)),
@@ -135,7 +140,10 @@ mod tests {
         assert_eq!(Outcome::parse(&json).unwrap(), built);
         let failed = Outcome::Failed(Problem::new("NoArtifacts", "nothing"));
         assert_eq!(failed.to_json(), "{\"failed\":{\"reason\":\"NoArtifacts\",\"message\":\"nothing\"}}");
-        assert_eq!((built.exit_code(), failed.exit_code(), Outcome::Error(Problem::new("x", "")).exit_code()), (0, 1, 2));
+        assert_eq!(
+            (built.exit_code(), failed.exit_code(), Outcome::Error(Problem::new("x", "")).exit_code()),
+            (0, 1, 2)
+        );
     }
 
     #[test]

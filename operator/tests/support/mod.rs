@@ -37,7 +37,10 @@ impl Registry {
             // user:password
             let line = "user:$2y$05$VlOBaPFpgIDGxvzZTSFZlOaaBzgYIfGRbtpcvnRB4bjtxeYa3ciqW\n";
             std::fs::write(folder.path().join("htpasswd"), line).unwrap();
-            config.push_str(&format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", folder.path().join("htpasswd").display()));
+            config.push_str(&format!(
+                "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+                folder.path().join("htpasswd").display()
+            ));
         }
         let path = folder.path().join("config.yml");
         std::fs::write(&path, config).unwrap();
@@ -53,7 +56,11 @@ impl Registry {
             .expect("docker-registry must be on PATH (Debian package docker-registry)");
         let deadline = Instant::now() + Duration::from_secs(20);
         while std::net::TcpStream::connect(&host).is_err() {
-            assert!(Instant::now() < deadline, "docker-registry did not start: {}", std::fs::read_to_string(&log).unwrap());
+            assert!(
+                Instant::now() < deadline,
+                "docker-registry did not start: {}",
+                std::fs::read_to_string(&log).unwrap()
+            );
             std::thread::sleep(Duration::from_millis(30));
         }
         Self { host, log, child, folder }

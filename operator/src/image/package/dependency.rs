@@ -63,7 +63,8 @@ impl VersionRange {
     #[must_use]
     pub fn contains(&self, version: &Version) -> bool {
         let above = self.low.as_ref().is_none_or(|(low, inclusive)| version > low || (*inclusive && version == low));
-        let below = self.high.as_ref().is_none_or(|(high, inclusive)| version < high || (*inclusive && version == high));
+        let below =
+            self.high.as_ref().is_none_or(|(high, inclusive)| version < high || (*inclusive && version == high));
         above && below
     }
 }
@@ -190,7 +191,11 @@ mod tests {
             ("[1.0]", "1.1", false),
             ("[1.0,2.0)", "2.0-SNAPSHOT", true),
         ] {
-            assert_eq!(VersionRange::parse(range).unwrap().contains(&Version::new(version)), inside, "{range} {version}");
+            assert_eq!(
+                VersionRange::parse(range).unwrap().contains(&Version::new(version)),
+                inside,
+                "{range} {version}"
+            );
         }
         for bad in ["[2,1]", "(1,1]", "[1,1)", "[1", "1]", "[1,2,3]", "["] {
             assert!(VersionRange::parse(bad).is_err(), "{bad}");

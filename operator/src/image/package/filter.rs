@@ -44,7 +44,8 @@ pub fn parse(bytes: &[u8]) -> Result<WorkspaceFilter, String> {
         match node {
             Node::Start(name, attributes) => {
                 depth += 1;
-                let attribute = |key: &str| attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+                let attribute =
+                    |key: &str| attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
                 match (depth, name.as_str()) {
                     (1, "workspaceFilter") => {
                         if let Some(version) = attribute("version")

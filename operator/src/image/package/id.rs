@@ -34,10 +34,19 @@ impl PackageId {
             return Err((Reason::PackageIdMissing, "the name is missing".to_owned()));
         }
         let illegal = |what: &str, value: &str| {
-            (Reason::PackageIdIllegal, format!("the {what} `{}` is not legal in a repository (no spaces at the ends, no / : [ ] | *)", value.escape_debug()))
+            (
+                Reason::PackageIdIllegal,
+                format!(
+                    "the {what} `{}` is not legal in a repository (no spaces at the ends, no / : [ ] | *)",
+                    value.escape_debug()
+                ),
+            )
         };
         if group.len() + name.len() + version.len() > 400 {
-            return Err((Reason::PackageIdIllegal, "group, name and version together are longer than 400 bytes".to_owned()));
+            return Err((
+                Reason::PackageIdIllegal,
+                "group, name and version together are longer than 400 bytes".to_owned(),
+            ));
         }
         if !group.is_empty() && !group.split('/').all(legal_segment) {
             return Err(illegal("group", group));
@@ -56,7 +65,9 @@ impl PackageId {
     /// # Errors
     /// As [`Self::new`], and when group or name is missing.
     pub fn from_properties(properties: &Properties) -> Result<Self, (Reason, String)> {
-        let missing = |key: &str| (Reason::PackageIdMissing, format!("the property `{key}` is missing, so the package has no id"));
+        let missing = |key: &str| {
+            (Reason::PackageIdMissing, format!("the property `{key}` is missing, so the package has no id"))
+        };
         let group = properties.get("group").ok_or_else(|| missing("group"))?;
         let name = properties.get("name").filter(|name| !name.is_empty()).ok_or_else(|| missing("name"))?;
         Self::new(group, name, properties.get("version").unwrap_or_default())
@@ -127,9 +138,15 @@ mod tests {
 
     #[test]
     fn illegal() {
-        for (group, name, version) in
-            [("g", "tmp ", "1"), ("g", "", "1"), ("g//h", "n", "1"), ("g", "a:b", "1"), ("g", "n", "1/2"), ("../x", "n", ""), ("g", "a\\b", "")]
-        {
+        for (group, name, version) in [
+            ("g", "tmp ", "1"),
+            ("g", "", "1"),
+            ("g//h", "n", "1"),
+            ("g", "a:b", "1"),
+            ("g", "n", "1/2"),
+            ("../x", "n", ""),
+            ("g", "a\\b", ""),
+        ] {
             assert!(PackageId::new(group, name, version).is_err(), "{group}:{name}:{version}");
         }
     }

@@ -100,7 +100,8 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
         )
     })?;
     let bad_filter = |rule: String| {
-        Refusal::new(Reason::FilterInvalid, file, rule, "Correct the filter in the project").at("META-INF/vault/filter.xml")
+        Refusal::new(Reason::FilterInvalid, file, rule, "Correct the filter in the project")
+            .at("META-INF/vault/filter.xml")
     };
     let filter = filter::parse(&archive.read(entry, limits.filter_bytes)?).map_err(bad_filter)?;
     let entry = archive.find("META-INF/vault/properties.xml").ok_or_else(|| {
@@ -112,7 +113,8 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
         )
     })?;
     let bad_properties = |reason, rule: String| {
-        Refusal::new(reason, file, rule, "Correct the package's properties in the project").at("META-INF/vault/properties.xml")
+        Refusal::new(reason, file, rule, "Correct the package's properties in the project")
+            .at("META-INF/vault/properties.xml")
     };
     let properties = properties::parse(&archive.read(entry, limits.properties_bytes)?)
         .map_err(|rule| bad_properties(Reason::PropertiesInvalid, rule))?;
@@ -125,7 +127,10 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
     }
     let dependencies = dependency::parse_list(properties.get("dependencies").unwrap_or_default())
         .map_err(|rule| bad_properties(Reason::DependencyInvalid, rule))?;
-    if properties.get("dependencies").is_some_and(|text| !text.trim().is_empty() && text.split(',').any(|part| part.trim().is_empty())) {
+    if properties
+        .get("dependencies")
+        .is_some_and(|text| !text.trim().is_empty() && text.split(',').any(|part| part.trim().is_empty()))
+    {
         remarks.push("a blank entry in its dependencies is ignored".to_owned());
     }
     if id.version().is_empty() {
@@ -134,10 +139,15 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
     if filter.filters.is_empty() {
         remarks.push("its filter has no root, so installing it changes nothing".to_owned());
     }
-    if let Some(root) = filter.filters.iter().find(|filter| filter.root == "/libs" || filter.root.starts_with("/libs/")) {
+    if let Some(root) = filter.filters.iter().find(|filter| filter.root == "/libs" || filter.root.starts_with("/libs/"))
+    {
         remarks.push(format!("its filter covers {}: /libs belongs to the product", root.root));
     }
-    if archive.entries().iter().any(|entry| entry.name.starts_with("META-INF/vault/hooks/") && entry.name.ends_with(".jar")) {
+    if archive
+        .entries()
+        .iter()
+        .any(|entry| entry.name.starts_with("META-INF/vault/hooks/") && entry.name.ends_with(".jar"))
+    {
         remarks.push("it has install hooks, which run with all rights when it is installed".to_owned());
     }
     if properties.get("requiresRestart") == Some("true") {

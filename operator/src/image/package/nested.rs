@@ -101,7 +101,10 @@ mod tests {
     #[test]
     fn last_instruction_wins() {
         let properties = |value: &str| {
-            properties::parse(format!("<properties><entry key=\"subPackageHandling\">{value}</entry></properties>").as_bytes()).unwrap()
+            properties::parse(
+                format!("<properties><entry key=\"subPackageHandling\">{value}</entry></properties>").as_bytes(),
+            )
+            .unwrap()
         };
         assert_eq!(handling(&properties(""), "g", "n"), Handling::Install);
         assert_eq!(handling(&properties("*;ignore"), "g", "n"), Handling::Ignore);

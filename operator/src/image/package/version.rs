@@ -57,7 +57,13 @@ impl Item {
 
     fn cmp_nothing(&self) -> Ordering {
         match self {
-            Self::Number(digits) => if digits.is_empty() { Ordering::Equal } else { Ordering::Greater },
+            Self::Number(digits) => {
+                if digits.is_empty() {
+                    Ordering::Equal
+                } else {
+                    Ordering::Greater
+                }
+            }
             Self::Word(word) => rank(word).cmp(&(RELEASE, "")),
             Self::List(items) => {
                 items.iter().map(Self::cmp_nothing).find(|order| *order != Ordering::Equal).unwrap_or(Ordering::Equal)
@@ -215,7 +221,20 @@ mod tests {
             &["2.0.1", "2.1", "2.1.1"],
             &["2.9", "2.11"],
             &["2.1-RC1", "2.1-SNAPSHOT", "2.1", "2.1.1"],
-            &["1-alpha-1", "1-alpha-2", "1-beta-1", "1-milestone-1", "1-rc-1", "1-SNAPSHOT", "1", "1-sp", "1-sp-2", "1-abc", "1-1", "1.1"],
+            &[
+                "1-alpha-1",
+                "1-alpha-2",
+                "1-beta-1",
+                "1-milestone-1",
+                "1-rc-1",
+                "1-SNAPSHOT",
+                "1",
+                "1-sp",
+                "1-sp-2",
+                "1-abc",
+                "1-1",
+                "1.1",
+            ],
             &["1-alpha2snapshot", "1-alpha2", "1-alpha-123", "1-beta-2", "1-beta123", "1-m2", "1-m11", "1-rc", "1-cr2"],
             &["1", "1-0.1"],
             &["1-foo2", "1-foo10"],

@@ -93,13 +93,20 @@ fn predefined(name: &str) -> Result<char, String> {
         "amp" => Ok('&'),
         "quot" => Ok('"'),
         "apos" => Ok('\''),
-        other => Err(format!("it uses the entity &{};, and entities are not resolved", other.chars().take(40).collect::<String>())),
+        other => Err(format!(
+            "it uses the entity &{};, and entities are not resolved",
+            other.chars().take(40).collect::<String>()
+        )),
     }
 }
 
 fn push_text(out: &mut Vec<Node>, text: &str, depth: usize) -> Result<(), String> {
     if depth == 0 {
-        return if text.trim().is_empty() { Ok(()) } else { Err("there is text outside of the root element".to_owned()) };
+        return if text.trim().is_empty() {
+            Ok(())
+        } else {
+            Err("there is text outside of the root element".to_owned())
+        };
     }
     if let Some(Node::Text(previous)) = out.last_mut() {
         previous.push_str(text);

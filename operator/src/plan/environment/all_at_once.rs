@@ -2,7 +2,10 @@
 
 use launchway_crds::environment::Tier;
 
-use super::{Change, Move, missing_services, steady, world::{DesiredRelease, World}};
+use super::{
+    Change, Move, missing_services, steady,
+    world::{DesiredRelease, World},
+};
 
 const PHASE: &str = "AllAtOnce";
 

@@ -17,7 +17,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::{reasons, truncate},
-    environment::{Deployed, EnvironmentSpec, EnvironmentStatus, EnvironmentType, RolloutState, RolloutStatus, Strategy, Tier},
+    environment::{
+        Deployed, EnvironmentSpec, EnvironmentStatus, EnvironmentType, RolloutState, RolloutStatus, Strategy, Tier,
+    },
 };
 
 use self::world::{Desired, DesiredRelease, World};
@@ -147,7 +149,13 @@ pub fn next(world: &World) -> Plan {
     let mut status = status::carried(world);
     let desired = match &world.desired {
         Desired::Nothing => {
-            status::ready(world, &mut status, false, reasons::NO_RELEASE, "nothing was deployed yet: run a pipeline that deploys here");
+            status::ready(
+                world,
+                &mut status,
+                false,
+                reasons::NO_RELEASE,
+                "nothing was deployed yet: run a pipeline that deploys here",
+            );
             return Plan { changes: vec![], status, wake: None };
         }
         Desired::Unknown(why) => {

@@ -2,7 +2,10 @@
 
 use launchway_crds::environment::Tier;
 
-use super::{Change, Move, missing_services, steady, waits_for, world::{DesiredRelease, World}};
+use super::{
+    Change, Move, missing_services, steady, waits_for,
+    world::{DesiredRelease, World},
+};
 
 /// The next move of a Rolling rollout.
 ///
@@ -34,7 +37,8 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
         // Only new ordinals get the new revision: nothing that serves is touched yet. An interrupted
         // start has changed one of the two already; its partition tells how many pairs were there.
         let begun = |workload: &super::world::Workload| (&workload.revision == revision).then_some(workload.partition);
-        let serving = begun(publish).or_else(|| begun(dispatcher)).unwrap_or_else(|| publish.replicas.max(dispatcher.replicas));
+        let serving =
+            begun(publish).or_else(|| begun(dispatcher)).unwrap_or_else(|| publish.replicas.max(dispatcher.replicas));
         for (tier, workload) in [(Tier::Publish, publish), (Tier::Dispatcher, dispatcher)] {
             if &workload.revision != revision {
                 changes.push(Change::Workload { tier, replicas: most, partition: serving });

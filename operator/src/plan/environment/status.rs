@@ -21,7 +21,9 @@ pub(super) fn carried(world: &World) -> EnvironmentStatus {
         status.lock = None;
     }
     let ready = |ordinal: i32| {
-        let serves = |tier| world.pods.iter().any(|pod| pod.tier == tier && pod.ordinal == ordinal && pod.ready && !pod.terminating);
+        let serves = |tier| {
+            world.pods.iter().any(|pod| pod.tier == tier && pod.ordinal == ordinal && pod.ready && !pod.terminating)
+        };
         serves(Tier::Publish) && serves(Tier::Dispatcher)
     };
     let pairs = world.publish.as_ref().map_or(0, |publish| publish.replicas);
@@ -30,7 +32,10 @@ pub(super) fn carried(world: &World) -> EnvironmentStatus {
     status.ready_replicas = i32::try_from((0..pairs).filter(|ordinal| ready(*ordinal)).count()).unwrap_or(pairs);
     status.selector = Some(format!("{}={name},{}={}", labels::ENVIRONMENT, labels::TIER, Tier::Publish.as_str()));
     let url = |service: ServiceName| format!("http://{}.{namespace}.svc", service.of(name, ""));
-    status.urls = world.publish.as_ref().map(|_| Urls { author: url(ServiceName::Author), dispatcher: url(ServiceName::Dispatcher) });
+    status.urls = world
+        .publish
+        .as_ref()
+        .map(|_| Urls { author: url(ServiceName::Author), dispatcher: url(ServiceName::Dispatcher) });
     status
 }
 

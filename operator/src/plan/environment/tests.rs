@@ -143,7 +143,15 @@ impl Cluster {
             for ordinal in 0..set.replicas {
                 if !self.world.pods.iter().any(|pod| pod.tier == tier && pod.ordinal == ordinal) {
                     let revision = wanted(ordinal).clone();
-                    self.world.pods.push(Pod { tier, ordinal, revision, ready: false, terminating: false, problem: None, hopeless: false });
+                    self.world.pods.push(Pod {
+                        tier,
+                        ordinal,
+                        revision,
+                        ready: false,
+                        terminating: false,
+                        problem: None,
+                        hopeless: false,
+                    });
                     return true;
                 }
             }
@@ -175,7 +183,11 @@ impl Cluster {
 
     /// Pairs that serve: both pods ready, on one revision.
     fn serving(&self) -> usize {
-        (0..10).filter(|ordinal| ["rev-1", "rev-2", "rev-3"].iter().any(|revision| self.world.pair_is_ready(*ordinal, revision))).count()
+        (0..10)
+            .filter(|ordinal| {
+                ["rev-1", "rev-2", "rev-3"].iter().any(|revision| self.world.pair_is_ready(*ordinal, revision))
+            })
+            .count()
     }
 
     /// Plays until nothing happens any more; `check` sees every state.
@@ -256,7 +268,14 @@ fn a_dispatcher_leaves_before_its_publish_is_replaced() {
     let mut cluster = Cluster::rolled("Production", 2, 1);
     cluster.target('2').play(|cluster| {
         for ordinal in 0..2 {
-            let on = |tier| cluster.world.pods.iter().find(|pod| pod.tier == tier && pod.ordinal == ordinal).map(|pod| &pod.revision);
+            let on = |tier| {
+                cluster
+                    .world
+                    .pods
+                    .iter()
+                    .find(|pod| pod.tier == tier && pod.ordinal == ordinal)
+                    .map(|pod| &pod.revision)
+            };
             if on(Tier::Dispatcher).is_some_and(|revision| revision == "rev-1") {
                 assert_eq!(on(Tier::Publish).map(String::as_str), Some("rev-1"));
             }
@@ -354,7 +373,8 @@ impl Cluster {
             }
             Change::Workload { tier, replicas, partition } => {
                 let revision = desired.revision.clone();
-                let old = self.slot(tier).replace(Workload { revision: revision.clone(), replicas, partition }).unwrap();
+                let old =
+                    self.slot(tier).replace(Workload { revision: revision.clone(), replicas, partition }).unwrap();
                 if old.revision != revision && old.partition == 0 {
                     self.previous[index(tier)] = old.revision;
                 }
@@ -399,7 +419,8 @@ fn nothing_desired_and_nothing_known_change_nothing() {
 #[test]
 fn a_lock_whose_holder_is_gone_is_taken_away() {
     let mut cluster = Cluster::rolled("Stage", 1, 1);
-    let lock = launchway_crds::environment::Lock { execution: "x".into(), uid: "u".into(), since: Time(cluster.world.now) };
+    let lock =
+        launchway_crds::environment::Lock { execution: "x".into(), uid: "u".into(), since: Time(cluster.world.now) };
     cluster.world.environment.status.as_mut().unwrap().lock = Some(lock.clone());
     assert_eq!(next(&cluster.world).status.lock, Some(lock));
     cluster.world.lock_holder_runs = false;

@@ -98,9 +98,9 @@ impl World {
     /// Whether the pod of a tier and ordinal is ready on a revision, and is the only one there.
     #[must_use]
     pub fn is_ready(&self, tier: Tier, ordinal: i32, revision: &str) -> bool {
-        self.pods
-            .iter()
-            .any(|pod| pod.tier == tier && pod.ordinal == ordinal && pod.revision == revision && pod.ready && !pod.terminating)
+        self.pods.iter().any(|pod| {
+            pod.tier == tier && pod.ordinal == ordinal && pod.revision == revision && pod.ready && !pod.terminating
+        })
     }
 
     /// Whether both pods of a pair are ready on a revision.

@@ -12,7 +12,10 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 
-use super::{Verdict, identity, name_of, request, step_of, world::{Guard, World}};
+use super::{
+    Verdict, identity, name_of, request, step_of,
+    world::{Guard, World},
+};
 
 /// Pause before the guard is looked for again, when it was missing.
 const GUARD_PAUSE: SignedDuration = SignedDuration::from_secs(30);
@@ -76,8 +79,8 @@ pub(super) fn production(world: &World, status: &mut PipelineExecutionStatus) ->
     let (reason, why) = doubt.unwrap_or_else(|| {
         (reasons::AWAITING_APPROVAL, format!("approval of {} for Environment {environment}", release.digest()))
     });
-    let wake = (reason == reasons::APPROVAL_GUARD_MISSING)
-        .then(|| world.now.saturating_add(GUARD_PAUSE).unwrap_or(world.now));
+    let wake =
+        (reason == reasons::APPROVAL_GUARD_MISSING).then(|| world.now.saturating_add(GUARD_PAUSE).unwrap_or(world.now));
     Verdict::Waiting {
         reason,
         waiting: Box::new(WaitingFor {
@@ -103,7 +106,9 @@ fn check(world: &World, value: &str, digest: &str) -> Result<String, (&'static s
     if let Guard::Missing(what) = &world.guard {
         return Err((
             reasons::APPROVAL_GUARD_MISSING,
-            format!("{what}: approvals are not accepted until an administrator installs it again (helm upgrade, or kubectl apply -k config/policy)"),
+            format!(
+                "{what}: approvals are not accepted until an administrator installs it again (helm upgrade, or kubectl apply -k config/policy)"
+            ),
         ));
     }
     if world.guard == Guard::NotLookedAt {
@@ -116,7 +121,10 @@ fn check(world: &World, value: &str, digest: &str) -> Result<String, (&'static s
         )));
     }
     let Some(by) = request(world, requests::APPROVED_BY) else {
-        return Err(malformed(format!("annotation {} is missing: approve with kubectl launchway", requests::APPROVED_BY)));
+        return Err(malformed(format!(
+            "annotation {} is missing: approve with kubectl launchway",
+            requests::APPROVED_BY
+        )));
     };
     if world.execution.spec.requested_by.as_deref().is_none_or(|requester| requester == by) {
         return Err(malformed(format!("{by} asked for this execution and cannot approve it: ask somebody else")));

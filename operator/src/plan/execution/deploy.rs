@@ -29,18 +29,16 @@ pub(super) fn production(world: &World, status: &PipelineExecutionStatus) -> Ver
 /// The loop over the steps comes here in no other way; a status that was restored from a backup or
 /// edited by hand does.
 fn proved(world: &World, status: &PipelineExecutionStatus) -> Result<(), Verdict> {
-    let passed = status
-        .steps
-        .iter()
-        .filter(|step| step.name < StepName::DeployProduction)
-        .all(|step| step.state.lets_pass());
+    let passed =
+        status.steps.iter().filter(|step| step.name < StepName::DeployProduction).all(|step| step.state.lets_pass());
     let required = world.pipeline.as_ref().is_none_or(|pipeline| pipeline.spec.production.approval.required);
     let excused = step_of(status, StepName::ApprovalProduction)
         .is_some_and(|step| step.reason.as_deref() == Some(reasons::NOT_REQUIRED));
     let approved = status.release.as_ref().is_some_and(|release| {
-        status.approvals.iter().any(|approval| {
-            approval.step == StepName::ApprovalProduction && approval.release == release.digest()
-        })
+        status
+            .approvals
+            .iter()
+            .any(|approval| approval.step == StepName::ApprovalProduction && approval.release == release.digest())
     });
     if passed && (approved || (excused && !required)) {
         return Ok(());
@@ -66,7 +64,10 @@ fn deploy(world: &World, status: &PipelineExecutionStatus, environment: Option<&
         return verdict;
     }
     let (Some(environment), Some(release), Some(images)) = (environment, &status.release, &status.images) else {
-        return Verdict::error(reasons::RELEASE_NOT_FOUND, "this execution has no release to deploy: run the pipeline again");
+        return Verdict::error(
+            reasons::RELEASE_NOT_FOUND,
+            "this execution has no release to deploy: run the pipeline again",
+        );
     };
     let known = environment.status.clone().unwrap_or_default();
     if known.deployed.as_ref().is_some_and(|deployed| deployed.uid == uid && &deployed.release == release) {

@@ -18,11 +18,17 @@ use super::{
 /// Packages become images, and a release that names both.
 pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let (Some(pipeline), Some(artifact), Some(stage)) = (&world.pipeline, &status.artifact, &world.stage) else {
-        return Verdict::error(reasons::PIPELINE_CHANGED, "the pipeline or its stage was deleted while the execution ran");
+        return Verdict::error(
+            reasons::PIPELINE_CHANGED,
+            "the pipeline or its stage was deleted while the execution ran",
+        );
     };
     let runtime = runtime_of(world, stage);
     let (Some(aem), Some(dispatcher)) = (runtime.aem, runtime.dispatcher) else {
-        return Verdict::failed(reasons::NO_RUNTIME, "the base images were taken out of the Environment while the execution ran");
+        return Verdict::failed(
+            reasons::NO_RUNTIME,
+            "the base images were taken out of the Environment while the execution ran",
+        );
     };
     let (source, images) = (&pipeline.spec.source.artifact, &pipeline.spec.images);
     let plain = [(&source.repository, source.plain_http), (&images.repository, images.plain_http)];
@@ -95,12 +101,7 @@ fn urls(world: &World) -> Option<(String, String)> {
 }
 
 fn no_test(message: &str) -> Verdict {
-    Verdict::Passed {
-        state: StepState::Incomplete,
-        reason: reasons::NO_TEST,
-        message: message.into(),
-        persist: false,
-    }
+    Verdict::Passed { state: StepState::Incomplete, reason: reasons::NO_TEST, message: message.into(), persist: false }
 }
 
 fn no_address(_: &PipelineExecutionStatus) -> Verdict {
@@ -122,10 +123,7 @@ fn job(world: &World, step: StepName, work: Work, doing: &str) -> Result<JobEnd,
     match &world.job {
         JobFacts::Absent => {
             let name = child_name(execution, step.dashed());
-            Err(Verdict::acting(
-                format!("creates Job {name}"),
-                vec![Action::CreateJob { step, work: Box::new(work) }],
-            ))
+            Err(Verdict::acting(format!("creates Job {name}"), vec![Action::CreateJob { step, work: Box::new(work) }]))
         }
         JobFacts::Foreign { name } => Err(Verdict::error(
             reasons::CHILD_CONFLICT,

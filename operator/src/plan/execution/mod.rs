@@ -25,7 +25,10 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 
-use self::{action::Action, world::{JobFacts, Needs, World}};
+use self::{
+    action::Action,
+    world::{JobFacts, Needs, World},
+};
 
 /// What to do about an execution.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +47,13 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq)]
 enum Verdict {
     /// It works, or waits for something that the operator does by itself.
-    Running { message: String, child: Option<Child>, deadline: Option<Timestamp>, wake: Option<Timestamp>, actions: Vec<Action> },
+    Running {
+        message: String,
+        child: Option<Child>,
+        deadline: Option<Timestamp>,
+        wake: Option<Timestamp>,
+        actions: Vec<Action>,
+    },
     /// It waits for somebody or something outside.
     Waiting { reason: &'static str, waiting: Box<WaitingFor>, wake: Option<Timestamp>, actions: Vec<Action> },
     /// The next step may begin. `persist`: not before the record of this one is written.

@@ -10,7 +10,13 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 
-use super::{Verdict, action::Action, finish::spec_hash, holds, identity, name_of, step_of, world::{Fault, World}};
+use super::{
+    Verdict,
+    action::Action,
+    finish::spec_hash,
+    holds, identity, name_of, step_of,
+    world::{Fault, World},
+};
 
 /// How long an execution waits for objects that it refers to: GitOps tools apply in any order.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
@@ -135,15 +141,19 @@ fn take(world: &World, status: &PipelineExecutionStatus, environments: [&Environ
             Some(lock) if lock.uid == uid => {}
             Some(lock) => {
                 let holder = &lock.execution;
-                return queued(world, format!("Environment {name} is taken by execution {holder}"), Some(format!(
-                    "kubectl launchway status {holder} --namespace {namespace}"
-                )));
+                return queued(
+                    world,
+                    format!("Environment {name} is taken by execution {holder}"),
+                    Some(format!("kubectl launchway status {holder} --namespace {namespace}")),
+                );
             }
             None => match &world.ahead {
                 Some(older) => {
-                    return queued(world, format!("execution {older} waits for Environment {name} longer"), Some(format!(
-                        "kubectl launchway status {older} --namespace {namespace}"
-                    )));
+                    return queued(
+                        world,
+                        format!("execution {older} waits for Environment {name} longer"),
+                        Some(format!("kubectl launchway status {older} --namespace {namespace}")),
+                    );
                 }
                 None => {
                     let _ = status;
@@ -192,14 +202,23 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
 }
 
 /// What a fault of a registry means for a step.
-pub(super) fn faulty(world: &World, status: &PipelineExecutionStatus, step: StepName, fault: &Fault, absent: &str) -> Verdict {
+pub(super) fn faulty(
+    world: &World,
+    status: &PipelineExecutionStatus,
+    step: StepName,
+    fault: &Fault,
+    absent: &str,
+) -> Verdict {
     match fault {
         Fault::Absent(message) => Verdict::failed(absent, message.clone()),
         Fault::Refused(message) => Verdict::failed(reasons::REGISTRY_REFUSED, message.clone()),
         Fault::Unreachable(message) => {
             let began = began(world, status, step);
             if world.now.duration_since(began) < REGISTRY_PATIENCE {
-                Verdict::retrying(format!("{message}; tries again"), world.now.saturating_add(PAUSE).unwrap_or(world.now))
+                Verdict::retrying(
+                    format!("{message}; tries again"),
+                    world.now.saturating_add(PAUSE).unwrap_or(world.now),
+                )
             } else {
                 Verdict::error(reasons::REGISTRY_UNREACHABLE, message.clone())
             }
@@ -214,7 +233,9 @@ pub(super) fn locked(world: &World) -> Result<(), Verdict> {
         if !held {
             return Err(Verdict::error(
                 reasons::ENVIRONMENT_LOCKED,
-                format!("this execution no longer holds its {field} Environment: it was deleted or its status was changed by hand"),
+                format!(
+                    "this execution no longer holds its {field} Environment: it was deleted or its status was changed by hand"
+                ),
             ));
         }
     }

@@ -115,9 +115,25 @@ pub(super) fn settle(
     let all = &mut status.conditions;
     conditions::set_status(all, &now, generation, types::SUCCEEDED, "Unknown", reason, &message);
     let waiting_reason = current.as_ref().and_then(|step| step.reason.clone()).filter(|_| waits);
-    conditions::set(all, &now, generation, types::WAITING, waits, waiting_reason.as_deref().unwrap_or(reasons::RUNNING), &message);
+    conditions::set(
+        all,
+        &now,
+        generation,
+        types::WAITING,
+        waits,
+        waiting_reason.as_deref().unwrap_or(reasons::RUNNING),
+        &message,
+    );
     conditions::set(all, &now, generation, types::RECONCILING, !waits, reason, &message);
-    conditions::set(all, &now, generation, types::STALLED, stalled.is_some(), stalled.as_deref().unwrap_or(reason), &message);
+    conditions::set(
+        all,
+        &now,
+        generation,
+        types::STALLED,
+        stalled.is_some(),
+        stalled.as_deref().unwrap_or(reason),
+        &message,
+    );
     Plan { actions, status, again, wake }
 }
 
@@ -127,7 +143,14 @@ fn needs_a_person(reason: &str) -> bool {
 }
 
 /// The status of an execution that ended.
-pub(super) fn over(world: &World, status: &mut PipelineExecutionStatus, step: StepName, succeeded: bool, reason: &str, message: &str) {
+pub(super) fn over(
+    world: &World,
+    status: &mut PipelineExecutionStatus,
+    step: StepName,
+    succeeded: bool,
+    reason: &str,
+    message: &str,
+) {
     let now = Time(world.now);
     let generation = world.execution.metadata.generation;
     status.observed_generation = generation.unwrap_or_default();

@@ -90,7 +90,11 @@ impl Play {
             job: JobFacts::Absent,
             release: None,
             guard: Guard::InForce,
-            default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), image_pull_secrets: vec![] },
+            default_runtime: Runtime {
+                aem: Some(image('1')),
+                dispatcher: Some(image('2')),
+                image_pull_secrets: vec![],
+            },
         };
         Self { world, done: vec![], writes: 0 }
     }
@@ -143,7 +147,11 @@ impl Play {
                 status.rollout = None;
             }
             Action::CreateJob { step, .. } => {
-                self.world.job = JobFacts::Active { name: format!("wknd-1-{}", step.dashed()), uid: step.dashed().into(), problem: None };
+                self.world.job = JobFacts::Active {
+                    name: format!("wknd-1-{}", step.dashed()),
+                    uid: step.dashed().into(),
+                    problem: None,
+                };
             }
             Action::DeleteJob { .. } => self.world.job = JobFacts::Absent,
             Action::Remember { entry, .. } => {
@@ -189,7 +197,9 @@ impl Play {
     }
 
     fn approved(&mut self, by: &str) -> &mut Self {
-        self.annotate(requests::APPROVE_PRODUCTION, &image('e').digest().to_string()).annotate(requests::APPROVED_BY, by).run()
+        self.annotate(requests::APPROVE_PRODUCTION, &image('e').digest().to_string())
+            .annotate(requests::APPROVED_BY, by)
+            .run()
     }
 
     /// To the moment in which an approval is awaited.
@@ -255,7 +265,8 @@ fn an_approval_counts_only_with_the_right_digest_the_right_person_and_the_guard(
         play.annotate(requests::APPROVE_PRODUCTION, &value).annotate(requests::APPROVED_BY, by).run();
         assert_eq!(play.step(StepName::ApprovalProduction), (StepState::Waiting, reason), "{value} by {by}");
         assert!(play.status("prod").target.is_none());
-        let stalled = conditions::get(&play.world.execution.status.as_ref().unwrap().conditions, types::STALLED).unwrap();
+        let stalled =
+            conditions::get(&play.world.execution.status.as_ref().unwrap().conditions, types::STALLED).unwrap();
         assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", reason));
     }
 }
@@ -313,7 +324,11 @@ fn a_failed_job_or_rollout_ends_the_execution_and_production_stays_as_it_is() {
     assert!(play.status("prod").target.is_none());
 
     let mut play = Play::new();
-    play.run().built().deployed("stage").job_ends(JobEnd::Error { reason: reasons::JOB_FAILED.into(), message: String::new() }).run();
+    play.run()
+        .built()
+        .deployed("stage")
+        .job_ends(JobEnd::Error { reason: reasons::JOB_FAILED.into(), message: String::new() })
+        .run();
     assert_eq!(play.result(), reasons::ERROR);
 }
 
@@ -422,7 +437,9 @@ fn a_build_gets_its_bases_from_stage() {
     let mut absent = world;
     absent.job = JobFacts::Absent;
     let plan = next(&absent);
-    let [Action::CreateJob { step: StepName::BuildImage, work }] = plan.actions.as_slice() else { panic!("{:?}", plan.actions) };
+    let [Action::CreateJob { step: StepName::BuildImage, work }] = plan.actions.as_slice() else {
+        panic!("{:?}", plan.actions)
+    };
     let Work::BuildImage { aem, dispatcher, artifact, .. } = work.as_ref() else { panic!() };
     assert_eq!((aem, dispatcher, artifact), (&image('1'), &image('2'), &image('f')));
     let _: Timestamp = absent.now;
