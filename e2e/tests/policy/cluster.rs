@@ -26,7 +26,8 @@ pub type Outcome<T = ()> = Result<T, String>;
 const BASES: [&str; 4] = ["crd/crds.yaml", "rbac/operator.yaml", "rbac/users.yaml", "policy/requests.yaml"];
 /// Stamps of the apiserver: Kubernetes 1.36.
 const STAMPS: &str = "policy/stamps.yaml";
-const MANAGER: &str = "launchway-e2e";
+/// Annotation of what these tests installed.
+const OURS: &str = "launchway.dev/installed-by";
 const CALL: Duration = Duration::from_secs(20);
 /// How long policies may take to become active after they were applied.
 const ACTIVE: Duration = Duration::from_secs(90);
@@ -164,7 +165,9 @@ impl Program {
         let path = config_dir().join(base);
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let mut changed = false;
-        for document in documents(&text)? {
+        // The Lease's Role belongs to the operator's namespace: no test asks for it.
+        let cluster_wide = |document: &Value| document["metadata"]["namespace"].is_null();
+        for document in documents(&text)?.into_iter().filter(cluster_wide) {
             let object: DynamicObject = serde_json::from_value(document).map_err(|error| format!("{base}: {error}"))?;
             let what = format!("{} of {base}", object.name_any());
             changed |= self.apply(object).await.map_err(|error| format!("{what}: {error}"))?;
@@ -172,37 +175,34 @@ impl Program {
         Ok(changed)
     }
 
-    /// Installs an object, unless Helm did: then it must be what Helm installed.
-    async fn apply(&self, object: DynamicObject) -> Outcome<bool> {
+    /// Installs an object, unless somebody else did: then it must be what this repository has.
+    ///
+    /// What is installed here is made so that a later `helm install` takes it over: Helm's marks, and Helm's field
+    /// manager, which then also takes [`OURS`] away.
+    async fn apply(&self, mut object: DynamicObject) -> Outcome<bool> {
         let types = object.types.clone().ok_or("has no kind")?;
         let gvk = GroupVersionKind::try_from(&types).map_err(|error| error.to_string())?;
         let resource = ApiResource::from_gvk(&gvk);
         let name = object.name_any();
-        let namespaced = object.metadata.namespace.is_some();
-        let namespace = self.namespace.as_str();
-        let api: Api<DynamicObject> = if namespaced {
-            Api::namespaced_with(self.admin.clone(), namespace, &resource)
-        } else {
-            Api::all_with(self.admin.clone(), &resource)
-        };
+        let api: Api<DynamicObject> = Api::all_with(self.admin.clone(), &resource);
         let live = bounded(api.get_opt(&name)).await?;
-        let helm =
-            |live: &DynamicObject| live.labels().get("app.kubernetes.io/managed-by").is_some_and(|by| by == "Helm");
-        let mut object = object;
-        if namespaced {
-            object.metadata.namespace = Some(namespace.to_string());
-        }
-        let mut params = PatchParams::apply(MANAGER).force();
-        if let Some(live) = live.as_ref().filter(|live| helm(live)) {
-            params = params.dry_run();
-            let ours = bounded(api.patch(&name, &params, &Patch::Apply(&object))).await?;
+        let params = PatchParams::apply("helm").force();
+        if let Some(live) = live.as_ref().filter(|live| !live.annotations().contains_key(OURS)) {
+            let ours = bounded(api.patch(&name, &params.dry_run(), &Patch::Apply(&object))).await?;
             return if ours.data.get("spec") == live.data.get("spec") && ours.data.get("rules") == live.data.get("rules")
             {
                 Ok(false)
             } else {
-                Err("the cluster has another version, installed by Helm: helm upgrade it from charts/launchway first"
-                    .into())
+                Err("the cluster has another version, installed by somebody else: upgrade it from charts/launchway or config/ first".into())
             };
+        }
+        object.labels_mut().insert("app.kubernetes.io/managed-by".into(), "Helm".into());
+        for (key, value) in [
+            (OURS, "e2e/tests/policy"),
+            ("meta.helm.sh/release-name", "launchway"),
+            ("meta.helm.sh/release-namespace", "launchway-system"),
+        ] {
+            object.annotations_mut().insert(key.into(), value.into());
         }
         let applied = bounded(api.patch(&name, &params, &Patch::Apply(&object))).await?;
         Ok(live.is_none_or(|live| live.metadata.generation != applied.metadata.generation))

@@ -67,7 +67,8 @@ impl State {
                 status["waitingFor"] = json!({"step": "approvalProduction", "why": "an approval", "since": now});
             }
             Self::Approved => {
-                status["approvals"] = json!([{"step": "approvalProduction", "by": "bob", "at": now, "release": DIGEST}]);
+                status["approvals"] =
+                    json!([{"step": "approvalProduction", "by": "bob", "at": now, "release": DIGEST}]);
             }
             Self::Ended => status["completionTime"] = json!(now),
             Self::Nulls => {
