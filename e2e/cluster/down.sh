@@ -9,6 +9,7 @@ source "$CLUSTER_DIR/stop.sh"
 
 check_instance
 take_lock
+check_same_cache
 if ! running_pid >/dev/null; then say "is not running"; fi
 stop_cluster
 say "is down; state stays in $STATE"

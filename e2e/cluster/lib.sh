@@ -94,12 +94,22 @@ start_of() {
 
 # The pid of the outer process of this instance, if that very process is still alive.
 running_pid() {
-  local pid started
+  local pid started state
   [[ -f "$PID_FILE" ]] || return 1
-  read -r pid started <"$PID_FILE" || return 1
+  # shellcheck disable=SC2034
+  read -r pid started state <"$PID_FILE" || return 1
   [[ -n "$pid" && "$(start_of "$pid" || true)" == "$started" ]] || return 1
   [[ "$(awk '{print $3}' <<<"$(sed 's/(.*)/x/' "/proc/$pid/stat" 2>/dev/null)")" != Z ]] || return 1
   echo "$pid"
+}
+
+# One name is one set of addresses, so it cannot run twice from two caches; and it must not be stopped by mistake.
+check_same_cache() {
+  local state
+  running_pid >/dev/null || return 0
+  state="$(cut -d' ' -f3- "$PID_FILE")"
+  [[ -z "$state" || "$state" == "$STATE" ]] ||
+    die "the instance '$NAME' already runs, with its state in $state: use LAUNCHWAY_CACHE=${state%/cluster/*}, or another LAUNCHWAY_CLUSTER_NAME"
 }
 
 take_lock() {

@@ -26,6 +26,7 @@ main() {
   local pid inner answer
   check_instance
   stay_local
+  check_same_cache
   printf 'instance   %s (node %s, services %s, pods %s)\nstate      %s\nlogs       %s\nregistry   %s, stored in %s\n' \
     "$NAME" "$NODE_IP" "$SERVICE_CIDR" "$POD_CIDR" "$STATE" "$LOGS" "$REGISTRY" "$REGISTRY_STORAGE"
   if ! pid="$(running_pid)"; then

@@ -39,21 +39,33 @@ prepare_state() {
   program_image "$STATE/images/pause.tar" "$PAUSE_IMAGE" "$BIN/pause"
 }
 
-# Daemons must not inherit the lock, hence 9>&-.
+# Daemons must inherit neither the lock nor a pipe of the caller, who would wait for its end.
+close_inherited() {
+  local fd
+  for fd in /proc/"$BASHPID"/fd/*; do
+    fd="${fd##*/}"
+    if (( fd > 2 && fd != 255 )); then eval "exec $fd>&-"; fi
+  done
+}
+
 start_node() {
   local outer inner
   if ip link show "$LINK_HOST" >/dev/null 2>&1; then
     die "a network link $LINK_HOST exists, but $PID_FILE names no running cluster; if nothing of yours uses it: ip link del $LINK_HOST"
   fi
-  LAUNCHWAY_CLUSTER_NAME="$NAME" LAUNCHWAY_CLUSTER_NUMBER="$NUMBER" setsid unshare --mount --pid --net --uts --ipc \
-    --fork --mount-proc --kill-child "$CLUSTER_DIR/node.sh" "$BIN" </dev/null >"$LOGS/node.log" 2>&1 9>&- &
+  (
+    close_inherited
+    cd /
+    export LAUNCHWAY_CLUSTER_NAME="$NAME" LAUNCHWAY_CLUSTER_NUMBER="$NUMBER" LAUNCHWAY_CACHE="${CLUSTER_CACHE%/cluster}"
+    exec setsid unshare --mount --pid --net --uts --ipc --fork --mount-proc --kill-child "$CLUSTER_DIR/node.sh" "$BIN"
+  ) </dev/null >"$LOGS/node.log" 2>&1 &
   outer=$!
   disown
   inner_pid() { inner="$(cat "/proc/$outer/task/$outer/children" 2>/dev/null)" && [[ -n "${inner// /}" ]]; }
   wait_for 10 "the node's first process" "$LOGS/node.log" inner_pid || die "unshare did not start; see $LOGS/node.log"
   inner_pid
   inner="${inner// /}"
-  echo "$outer $(start_of "$outer")" >"$PID_FILE"
+  echo "$outer $(start_of "$outer") $STATE" >"$PID_FILE"
   ip link add "$LINK_HOST" type veth peer name "$LINK_NODE" netns "$inner"
   ip address add "$HOST_IP/$NODE_PREFIX" dev "$LINK_HOST"
   ip link set "$LINK_HOST" up
@@ -108,6 +120,7 @@ main() {
     shift
   done
   check_instance
+  check_same_cache
   BIN="$("$CLUSTER_DIR/build.sh" | tail -n 1)"
   stay_local
   began="$(date +%s.%N)"
