@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves what README.md says of the local cluster, on an instance of its own (lwtest) beside the usual one. About 80 s.
+# Proves what README.md says of the local cluster, on an instance of its own (lwtest) beside the usual one. About 45 s.
 set -euo pipefail
 export LAUNCHWAY_CLUSTER_NAME="${LAUNCHWAY_CLUSTER_NAME:-lwtest}"
 # shellcheck source=lib.sh
