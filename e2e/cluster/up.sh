@@ -53,6 +53,9 @@ start_node() {
   if ip link show "$LINK_HOST" >/dev/null 2>&1; then
     die "a network link $LINK_HOST exists, but $PID_FILE names no running cluster; if nothing of yours uses it: ip link del $LINK_HOST"
   fi
+  if ip -o -4 address show | grep -qF " $HOST_IP/"; then
+    die "the address $HOST_IP is in use on this machine, probably by another instance with number $NUMBER (ls /run/launchway-cluster-*.pid): set LAUNCHWAY_CLUSTER_NUMBER to a free number from 1 to 9"
+  fi
   (
     close_inherited
     cd /
