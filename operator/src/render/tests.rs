@@ -1,1 +1,188 @@
+//! Objects as they reach the apiserver.
 
+use launchway_crds::{
+    Environment, PipelineExecution,
+    common::LocalName,
+    digest::ImageRef,
+    environment::{ReleaseImages, Tier},
+    step::StepName,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    image::contract::RuntimeContract,
+    plan::{environment::ServiceName, execution::action::Work},
+};
+
+use super::{Contracts, Release, job, service, workload};
+
+fn image(letter: char) -> ImageRef {
+    format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
+}
+
+fn environment() -> Environment {
+    serde_json::from_value(json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment",
+        "metadata": { "name": "prod", "namespace": "wknd", "uid": "env-uid", "labels": { "owner": "team" } },
+        "spec": {
+            "type": "Production",
+            "author": { "storage": { "size": "10Gi" } },
+            "dispatcher": { "drainSeconds": 7 },
+            "variables": [{ "name": "API_URL", "value": "https://api", "services": ["publish"] }],
+        },
+    }))
+    .unwrap()
+}
+
+fn contract(tier: &str, port: &str) -> RuntimeContract {
+    let labels = json!({
+        "dev.launchway.contract": "1",
+        "dev.launchway.tier": tier,
+        "dev.launchway.port": port,
+        "dev.launchway.install-path": "/opt/launchway/install",
+        "dev.launchway.index-path": "/opt/launchway/packages.json",
+        "dev.launchway.data-path": "/opt/launchway/data",
+        "dev.launchway.config-path": "/etc/httpd",
+        "dev.launchway.writable-paths": "/tmp,/run",
+        "dev.launchway.command.ready": "[\"/ready\"]",
+        "dev.launchway.command.live": "[\"/live\"]",
+        "dev.launchway.command.drain": if tier == "dispatcher" { "[\"/drain\"]" } else { "" },
+        "dev.launchway.command.config-test": if tier == "dispatcher" { "[\"/config-test\"]" } else { "" },
+    });
+    RuntimeContract::from_config(&json!({ "config": { "User": "1000", "Labels": labels } })).unwrap()
+}
+
+fn rendered(tier: Tier) -> Value {
+    let (environment, images) = (environment(), ReleaseImages { aem: image('a'), dispatcher: image('d') });
+    let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
+    let release = Release {
+        environment: &environment,
+        reference: &image('e'),
+        images: &images,
+        contracts: &contracts,
+        execution: "wknd-1 uid-1",
+    };
+    serde_json::to_value(workload::stateful_set(&release, tier, 3, 2)).unwrap()
+}
+
+fn variable<'a>(set: &'a Value, name: &str) -> &'a str {
+    let all = set["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    all.iter().find(|env| env["name"] == name).and_then(|env| env["value"].as_str()).unwrap_or_default()
+}
+
+/// Pod Security "restricted": what the apiserver would enforce in a namespace that asks for it.
+fn assert_restricted(pod: &Value) {
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let containers = ["containers", "initContainers"].iter().flat_map(|kind| pod[*kind].as_array().cloned().unwrap_or_default());
+    for container in containers {
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
+    }
+}
+
+#[test]
+fn workloads_are_restricted_and_pinned_and_belong_to_their_environment() {
+    for tier in Tier::ALL {
+        let set = rendered(tier);
+        let pod = &set["spec"]["template"]["spec"];
+        assert_restricted(pod);
+        assert_eq!(set["metadata"]["ownerReferences"][0]["uid"], "env-uid");
+        assert!(set["metadata"]["labels"].get("owner").is_none(), "labels of users' objects are not copied");
+        assert_eq!(set["spec"]["updateStrategy"]["rollingUpdate"]["partition"], 2);
+        assert_eq!(set["spec"]["podManagementPolicy"], "Parallel");
+        let expected = if tier == Tier::Dispatcher { image('d') } else { image('a') };
+        assert_eq!(pod["containers"][0]["image"], expected.to_string());
+        assert_eq!(set["metadata"]["annotations"]["launchway.dev/release"], image('e').to_string());
+    }
+}
+
+#[test]
+fn a_dispatcher_reaches_its_own_publish_on_its_own_revision() {
+    let set = rendered(Tier::Dispatcher);
+    let revision = set["metadata"]["labels"]["launchway.dev/revision"].as_str().unwrap();
+    assert_eq!(variable(&set, "AEM_HOST"), format!("prod-pair-$(LAUNCHWAY_ORDINAL)-{revision}"));
+    assert_eq!(variable(&set, "ENVIRONMENT_TYPE"), "prod");
+    assert_eq!(variable(&set, "LAUNCHWAY_DRAIN_SECONDS"), "7");
+    let pod = &set["spec"]["template"]["spec"];
+    assert_eq!(pod["initContainers"][0]["command"], json!(["/config-test"]));
+    assert_eq!(pod["securityContext"]["sysctls"][0]["name"], "net.ipv4.ip_unprivileged_port_start");
+    assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() > 7);
+
+    let pair = serde_json::to_value(service::service(&environment(), &ServiceName::Pair { ordinal: 1 }, revision)).unwrap();
+    assert_eq!(pair["metadata"]["name"], format!("prod-pair-1-{revision}"));
+    assert_eq!(pair["spec"]["selector"]["apps.kubernetes.io/pod-index"], "1");
+    assert_eq!(pair["spec"]["selector"]["launchway.dev/revision"], revision);
+}
+
+#[test]
+fn variables_and_volumes_go_to_the_services_that_they_are_for() {
+    let (author, publish) = (rendered(Tier::Author), rendered(Tier::Publish));
+    assert_eq!((variable(&author, "API_URL"), variable(&publish, "API_URL")), ("", "https://api"));
+    assert_eq!(variable(&author, "LAUNCHWAY_RUN_MODES"), "author,prod");
+    assert_eq!(author["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"], "10Gi");
+    assert!(publish["spec"].get("volumeClaimTemplates").is_none(), "publish keeps its repository only as long as its pod");
+}
+
+#[test]
+fn a_revision_follows_what_reaches_a_pod_and_nothing_else() {
+    let images = ReleaseImages { aem: image('a'), dispatcher: image('d') };
+    let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
+    let revision = |edit: &dyn Fn(&mut Environment), execution: &str| {
+        let mut environment = environment();
+        edit(&mut environment);
+        let release = Release { environment: &environment, reference: &image('e'), images: &images, contracts: &contracts, execution };
+        release.revision()
+    };
+    let same = revision(&|_| (), "wknd-1 a");
+    assert_eq!(same, revision(&|environment| environment.spec.publish.replicas = 9, "wknd-2 b"));
+    assert_eq!(same, revision(&|environment| environment.spec.rollout.surge = 0, "wknd-1 a"));
+    assert_ne!(same, revision(&|environment| environment.spec.dispatcher.drain_seconds = 9, "wknd-1 a"));
+    assert_ne!(same, revision(&|environment| environment.spec.variables.clear(), "wknd-1 a"));
+}
+
+#[test]
+fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
+    let execution: PipelineExecution = serde_json::from_value(json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
+        "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "uid-1" },
+        "spec": { "pipelineRef": { "name": "wknd" } },
+    }))
+    .unwrap();
+    let installation = job::Installation { image: "registry.example.com/launchway@sha256:1".into(), build_memory: "256Mi".into() };
+    let build = Work::BuildImage {
+        artifact: image('f'),
+        target: "registry.example.com/wknd/images".into(),
+        aem: image('1'),
+        dispatcher: image('2'),
+        provided: vec!["day/cq60/product".into()],
+        plain_http: vec![],
+        source_secret: Some(LocalName { name: "pull".into() }),
+        target_secret: None,
+        timeout: launchway_crds::common::Span::from_secs(1800),
+    };
+    let test = Work::FunctionalTest {
+        test: serde_json::from_value(json!({ "image": image('7'), "variables": { "LAUNCHWAY_TEST_PATH": "/" } })).unwrap(),
+        url: "http://stage".into(),
+        author: "http://author".into(),
+        release: image('e'),
+    };
+    let smoke = Work::SmokeTest { url: "http://stage".into(), checks: vec![] };
+    for (step, work) in [(StepName::BuildImage, build), (StepName::FunctionalTest, test), (StepName::SmokeTest, smoke)] {
+        let rendered = serde_json::to_value(job::job(&execution, step, &work, &installation)).unwrap();
+        assert_eq!(rendered["spec"]["backoffLimit"], 0);
+        assert!(rendered["spec"]["activeDeadlineSeconds"].as_i64().unwrap() > 0);
+        assert_eq!(rendered["metadata"]["name"], format!("wknd-1-{}", step.dashed()));
+        assert_restricted(&rendered["spec"]["template"]["spec"]);
+        if step == StepName::BuildImage {
+            let pod = &rendered["spec"]["template"]["spec"];
+            assert_eq!(pod["volumes"][1]["secret"]["secretName"], "pull");
+            let request: Value = serde_json::from_str(pod["containers"][0]["env"][0]["value"].as_str().unwrap()).unwrap();
+            assert_eq!(request["provided"], json!(["day/cq60/product"]));
+            assert!(serde_json::from_value::<crate::worker::build::BuildRequest>(request).is_ok());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The dependency rule: what decides and what builds bytes knows no client, no runtime and no clock.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Words that a pure module must not use, and why.
+const FORBIDDEN: &[(&str, &str)] = &[
+    ("kube::Client", "it must not reach a cluster"),
+    ("kube::Api", "it must not reach a cluster"),
+    ("kube::api::", "it must not reach a cluster"),
+    ("Client,", "it must not reach a cluster"),
+    ("tokio", "it must not wait"),
+    ("async fn", "it must not wait"),
+    (".await", "it must not wait"),
+    ("reqwest", "it must not reach a network"),
+    ("SystemTime", "time is an input"),
+    ("Timestamp::now", "time is an input"),
+    ("Instant::now", "time is an input"),
+    ("std::env", "the environment is an input"),
+    ("std::process", "it must not start anything"),
+    ("crate::observe", "facts are an input"),
+    ("crate::effects", "it only says what is to be done"),
+    ("crate::registry", "it must not reach a network"),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The lines of a file that are code: no comments, no tests.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+#[test]
+fn pure_modules_stay_pure() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![];
+    for module in ["src/plan", "src/render", "src/image", "../crds/src"] {
+        sources(&root.join(module), &mut files);
+    }
+    assert!(files.len() > 30, "the modules are not where this test looks: {} files", files.len());
+    let mut broken = vec![];
+    for file in files {
+        let test_file = file.file_stem().is_some_and(|stem| stem == "tests" || stem == "testzip");
+        if test_file || file.components().any(|part| part.as_os_str() == "bin") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for (number, line) in code(&text) {
+            for (word, why) in FORBIDDEN {
+                if line.contains(word) {
+                    broken.push(format!("{}:{}: `{word}`: {why}", file.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn only_effects_write_and_nobody_writes_pods() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![];
+    for module in ["plan", "render", "observe", "controllers"] {
+        sources(&root.join(module), &mut files);
+    }
+    let writes = [".create(", ".patch(", ".replace(", ".replace_status(", ".patch_status(", ".delete(", ".delete_collection("];
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        for (number, line) in code(&text) {
+            let writer = writes.iter().find(|write| line.contains(*write)).filter(|_| !line.contains("status::replace("));
+            // Texts have a replace of their own.
+            let on_text = line.contains(".replace(") && (line.contains('"') || line.contains('\''));
+            assert!(writer.is_none() || on_text, "{}:{}: writes belong into effects: {line}", file.display(), number + 1);
+        }
+    }
+    let mut all = vec![];
+    sources(&root, &mut all);
+    for file in all {
+        let text = fs::read_to_string(&file).unwrap();
+        let pods = code(&text).any(|(_, line)| line.contains("Api<Pod>"));
+        let inside = file.components().any(|part| part.as_os_str() == "effects");
+        assert!(!(pods && inside), "{}: no effect may touch a pod", file.display());
+    }
+}
