@@ -21,14 +21,27 @@ impl Client {
     ///
     /// # Errors
     /// When the registry refuses, is not reachable, or answers nonsense.
-    pub async fn head_blob(&self, repository: &Repository, digest: &Sha256Digest) -> Result<Option<u64>, RegistryError> {
+    pub async fn head_blob(
+        &self,
+        repository: &Repository,
+        digest: &Sha256Digest,
+    ) -> Result<Option<u64>, RegistryError> {
         let ask = self.ask(Method::HEAD, repository, &format!("blobs/{digest}"))?;
         let response = self.follow(&ask).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-        length.map(Some).ok_or_else(|| RegistryError::invalid(&repository.to_string(), format!("blob {digest} has no length")))
+        let length = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse().ok());
+        length.map(Some).ok_or_else(|| {
+            RegistryError::invalid(
+                &repository.to_string(),
+                format!("blob {digest} has no length"),
+            )
+        })
     }
 
     fn blob_missing(repository: &Repository, digest: &Sha256Digest) -> RegistryError {
@@ -44,18 +57,31 @@ impl Client {
     ///
     /// # Errors
     /// When it does not exist, is larger than `cap`, or is other content.
-    pub async fn get_blob(&self, repository: &Repository, digest: &Sha256Digest, cap: usize) -> Result<Vec<u8>, RegistryError> {
+    pub async fn get_blob(
+        &self,
+        repository: &Repository,
+        digest: &Sha256Digest,
+        cap: usize,
+    ) -> Result<Vec<u8>, RegistryError> {
         let ask = self.ask(Method::GET, repository, &format!("blobs/{digest}"))?;
         let response = self.follow(&ask).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Err(Self::blob_missing(repository, digest)),
-            other => return Err(RegistryError::invalid(&repository.to_string(), format!("blob {digest} with status {other}"))),
+            other => {
+                return Err(RegistryError::invalid(
+                    &repository.to_string(),
+                    format!("blob {digest} with status {other}"),
+                ));
+            }
         }
         let bytes = capped(response, cap, &repository.to_string()).await?;
         let found = Hasher::of(&bytes);
         if found != *digest {
-            return Err(RegistryError::invalid(&repository.to_string(), format!("asked for blob {digest}, it sent {found}")));
+            return Err(RegistryError::invalid(
+                &repository.to_string(),
+                format!("asked for blob {digest}, it sent {found}"),
+            ));
         }
         Ok(bytes)
     }
@@ -73,7 +99,9 @@ impl Client {
         progress: (&dyn Progress, &str),
     ) -> Result<(), RegistryError> {
         let place = repository.to_string();
-        let local = |error: std::io::Error| RegistryError::local(format!("writing a downloaded file failed: {error}"));
+        let local = |error: std::io::Error| {
+            RegistryError::local(format!("writing a downloaded file failed: {error}"))
+        };
         let (progress, name) = progress;
         let mut hasher = Hasher::new();
         let mut at = 0_u64;
@@ -82,15 +110,24 @@ impl Client {
         'requests: loop {
             let mut ask = self.ask(Method::GET, repository, &format!("blobs/{digest}"))?;
             if at > 0 {
-                let value = format!("bytes={at}-").parse().map_err(|_| RegistryError::invalid(&place, "a range that is no header value"))?;
+                let value = format!("bytes={at}-").parse().map_err(|_| {
+                    RegistryError::invalid(&place, "a range that is no header value")
+                })?;
                 ask.headers.insert(RANGE, value);
             }
             let mut response = self.follow(&ask).await?;
             match response.status() {
                 StatusCode::PARTIAL_CONTENT if at > 0 => {
-                    let stated = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                    let stated = response
+                        .headers()
+                        .get(CONTENT_RANGE)
+                        .and_then(|value| value.to_str().ok())
+                        .unwrap_or_default();
                     if !stated.starts_with(&format!("bytes {at}-")) {
-                        return Err(RegistryError::invalid(&place, format!("asked for bytes from {at}, it sent `{stated}`")));
+                        return Err(RegistryError::invalid(
+                            &place,
+                            format!("asked for bytes from {at}, it sent `{stated}`"),
+                        ));
                     }
                 }
                 StatusCode::OK => {
@@ -103,14 +140,22 @@ impl Client {
                     file.seek(SeekFrom::Start(0)).map_err(local)?;
                 }
                 StatusCode::NOT_FOUND => return Err(Self::blob_missing(repository, digest)),
-                other => return Err(RegistryError::invalid(&place, format!("blob {digest} with status {other}"))),
+                other => {
+                    return Err(RegistryError::invalid(
+                        &place,
+                        format!("blob {digest} with status {other}"),
+                    ));
+                }
             }
             loop {
                 match next(&mut response, &place).await {
                     Ok(Some(chunk)) => {
                         at += chunk.len() as u64;
                         if at > size {
-                            return Err(RegistryError::invalid(&place, format!("blob {digest} is longer than the declared {size} bytes")));
+                            return Err(RegistryError::invalid(
+                                &place,
+                                format!("blob {digest} is longer than the declared {size} bytes"),
+                            ));
                         }
                         hasher.update(&chunk);
                         file.write_all(&chunk).map_err(local)?;
@@ -122,14 +167,22 @@ impl Client {
                         tokio::time::sleep(Duration::from_millis(300) * resumes).await;
                         continue 'requests;
                     }
-                    Ok(None) => return Err(RegistryError::invalid(&place, format!("blob {digest} ends after {at} of {size} bytes"))),
+                    Ok(None) => {
+                        return Err(RegistryError::invalid(
+                            &place,
+                            format!("blob {digest} ends after {at} of {size} bytes"),
+                        ));
+                    }
                     Err(error) => return Err(error),
                 }
             }
         }
         let found = hasher.finish();
         if found != *digest {
-            return Err(RegistryError::invalid(&place, format!("asked for blob {digest}, it sent {found}")));
+            return Err(RegistryError::invalid(
+                &place,
+                format!("asked for blob {digest}, it sent {found}"),
+            ));
         }
         file.flush().map_err(local)?;
         progress.finish(name, "downloaded");

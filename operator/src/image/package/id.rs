@@ -20,7 +20,9 @@ fn legal_segment(segment: &str) -> bool {
         && segment.trim() == segment
         && segment != "."
         && segment != ".."
-        && !segment.chars().any(|c| c.is_control() || matches!(c, '/' | ':' | '[' | ']' | '|' | '*' | '\\'))
+        && !segment
+            .chars()
+            .any(|c| c.is_control() || matches!(c, '/' | ':' | '[' | ']' | '|' | '*' | '\\'))
 }
 
 impl PackageId {
@@ -29,15 +31,27 @@ impl PackageId {
     /// # Errors
     /// The code and rule that the parts break.
     pub fn new(group: &str, name: &str, version: &str) -> Result<Self, (Reason, String)> {
-        let group = group.strip_prefix("/etc/packages/").or_else(|| group.strip_prefix('/')).unwrap_or(group);
+        let group = group
+            .strip_prefix("/etc/packages/")
+            .or_else(|| group.strip_prefix('/'))
+            .unwrap_or(group);
         if name.is_empty() {
             return Err((Reason::PackageIdMissing, "the name is missing".to_owned()));
         }
         let illegal = |what: &str, value: &str| {
-            (Reason::PackageIdIllegal, format!("the {what} `{}` is not legal in a repository (no spaces at the ends, no / : [ ] | *)", value.escape_debug()))
+            (
+                Reason::PackageIdIllegal,
+                format!(
+                    "the {what} `{}` is not legal in a repository (no spaces at the ends, no / : [ ] | *)",
+                    value.escape_debug()
+                ),
+            )
         };
         if group.len() + name.len() + version.len() > 400 {
-            return Err((Reason::PackageIdIllegal, "group, name and version together are longer than 400 bytes".to_owned()));
+            return Err((
+                Reason::PackageIdIllegal,
+                "group, name and version together are longer than 400 bytes".to_owned(),
+            ));
         }
         if !group.is_empty() && !group.split('/').all(legal_segment) {
             return Err(illegal("group", group));
@@ -48,7 +62,11 @@ impl PackageId {
         if !version.is_empty() && !legal_segment(version) {
             return Err(illegal("version", version));
         }
-        Ok(Self { group: group.to_owned(), name: name.to_owned(), version: version.to_owned() })
+        Ok(Self {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            version: version.to_owned(),
+        })
     }
 
     /// The identity that `properties.xml` states.
@@ -56,9 +74,17 @@ impl PackageId {
     /// # Errors
     /// As [`Self::new`], and when group or name is missing.
     pub fn from_properties(properties: &Properties) -> Result<Self, (Reason, String)> {
-        let missing = |key: &str| (Reason::PackageIdMissing, format!("the property `{key}` is missing, so the package has no id"));
+        let missing = |key: &str| {
+            (
+                Reason::PackageIdMissing,
+                format!("the property `{key}` is missing, so the package has no id"),
+            )
+        };
         let group = properties.get("group").ok_or_else(|| missing("group"))?;
-        let name = properties.get("name").filter(|name| !name.is_empty()).ok_or_else(|| missing("name"))?;
+        let name = properties
+            .get("name")
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| missing("name"))?;
         Self::new(group, name, properties.get("version").unwrap_or_default())
     }
 
@@ -90,7 +116,11 @@ impl PackageId {
 impl fmt::Display for PackageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.group, self.name)?;
-        if self.version.is_empty() { Ok(()) } else { write!(f, ":{}", self.version) }
+        if self.version.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ":{}", self.version)
+        }
     }
 }
 
@@ -119,18 +149,34 @@ mod tests {
         let id = PackageId::new("/etc/packages/my/group", "site", "1.0").unwrap();
         assert_eq!(id.to_string(), "my/group:site:1.0");
         assert_eq!(PackageId::new("g", "n", "").unwrap().to_string(), "g:n");
-        let mut ids = ["10.0", "9.0", "1.0-SNAPSHOT", "1.0"].map(|v| PackageId::new("g", "n", v).unwrap());
+        let mut ids =
+            ["10.0", "9.0", "1.0-SNAPSHOT", "1.0"].map(|v| PackageId::new("g", "n", v).unwrap());
         ids.sort();
-        assert_eq!(ids.map(|id| id.version().to_owned()), ["1.0-SNAPSHOT", "1.0", "9.0", "10.0"]);
-        assert_ne!(PackageId::new("g", "n", "1.0").unwrap(), PackageId::new("g", "n", "1.0.0").unwrap());
+        assert_eq!(
+            ids.map(|id| id.version().to_owned()),
+            ["1.0-SNAPSHOT", "1.0", "9.0", "10.0"]
+        );
+        assert_ne!(
+            PackageId::new("g", "n", "1.0").unwrap(),
+            PackageId::new("g", "n", "1.0.0").unwrap()
+        );
     }
 
     #[test]
     fn illegal() {
-        for (group, name, version) in
-            [("g", "tmp ", "1"), ("g", "", "1"), ("g//h", "n", "1"), ("g", "a:b", "1"), ("g", "n", "1/2"), ("../x", "n", ""), ("g", "a\\b", "")]
-        {
-            assert!(PackageId::new(group, name, version).is_err(), "{group}:{name}:{version}");
+        for (group, name, version) in [
+            ("g", "tmp ", "1"),
+            ("g", "", "1"),
+            ("g//h", "n", "1"),
+            ("g", "a:b", "1"),
+            ("g", "n", "1/2"),
+            ("../x", "n", ""),
+            ("g", "a\\b", ""),
+        ] {
+            assert!(
+                PackageId::new(group, name, version).is_err(),
+                "{group}:{name}:{version}"
+            );
         }
     }
 }
