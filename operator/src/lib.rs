@@ -1,6 +1,7 @@
 //! The Launchway operator.
 
 pub mod artifact;
+pub mod cli;
 pub mod image;
 pub mod registry;
 pub mod release;

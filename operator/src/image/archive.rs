@@ -54,7 +54,7 @@ pub struct Archive {
     backslashes: bool,
 }
 
-/// How names are treated.
+/// Where an entry is, as the directory says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RawEntry {
     header: u64,
@@ -74,7 +74,7 @@ impl Archive {
     ///
     /// # Errors
     /// A refusal that names the entry and the rule, or an I/O error of the spool.
-    pub fn open(blob: Blob, file: &str, limits: &Limits) -> Result<Self, ImageError> {
+    pub fn open(blob: &Blob, file: &str, limits: &Limits) -> Result<Self, ImageError> {
         if blob.is_empty() {
             return Err(refuse(
                 Reason::EmptyFile,

@@ -119,7 +119,7 @@ mod tests {
 
     fn kind(bytes: Vec<u8>) -> Result<Kind, ImageError> {
         classify(&Archive::open(
-            Blob::from_bytes(bytes),
+            &Blob::from_bytes(bytes),
             "x.zip",
             &Limits::default(),
         )?)

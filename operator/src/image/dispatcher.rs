@@ -503,7 +503,7 @@ mod tests {
     }
 
     fn run(items: &[Item]) -> Result<DispatcherTree, ImageError> {
-        let archive = Archive::open(Blob::from_bytes(zip(items)), "d.zip", &Limits::default())?;
+        let archive = Archive::open(&Blob::from_bytes(zip(items)), "d.zip", &Limits::default())?;
         read(&archive, Flavour::Flexible, &base(), &Limits::default())
     }
 

@@ -219,7 +219,7 @@ struct Container<'a> {
 
 impl Planner<'_> {
     fn inspect(&mut self, input: &Input, report: &mut FileReport) -> Result<(), ImageError> {
-        let archive = Archive::open(input.blob.clone(), &input.name, &self.options.limits)?;
+        let archive = Archive::open(&input.blob, &input.name, &self.options.limits)?;
         match classify(&archive)? {
             Kind::Ignored(why) => report.message = Some(why),
             Kind::Dispatcher(flavour) => {
@@ -251,7 +251,7 @@ impl Planner<'_> {
                     metadata,
                     input.sha256,
                     input.blob.len(),
-                    ServiceTier::BOTH.to_vec(),
+                    &ServiceTier::BOTH,
                     None,
                 )?;
                 report.kind = FileKind::ContentPackage;
@@ -272,7 +272,7 @@ impl Planner<'_> {
         metadata: Metadata,
         sha256: Sha256Digest,
         size: u64,
-        tiers: Vec<ServiceTier>,
+        tiers: &[ServiceTier],
         container: Option<&Container<'_>>,
     ) -> Result<(), ImageError> {
         if self.packages.len() >= self.options.limits.packages {
@@ -314,7 +314,7 @@ impl Planner<'_> {
             sha256,
             size,
             file: archive.file().to_owned(),
-            tiers: tiers.clone(),
+            tiers: tiers.to_vec(),
             dependencies,
             package_type,
             filter,
@@ -323,7 +323,7 @@ impl Planner<'_> {
         });
         let here = Container {
             id: &id,
-            tiers: &tiers,
+            tiers,
             depth: container.map_or(0, |container| container.depth) + 1,
         };
         for entry in archive.entries() {
@@ -343,10 +343,10 @@ impl Planner<'_> {
                     .into());
                 }
                 Some(Place::SubPackage) => {
-                    self.nested(archive, entry, &here, &ServiceTier::BOTH, Some(&properties))?
+                    self.nested(archive, entry, &here, &ServiceTier::BOTH, Some(&properties))?;
                 }
                 Some(Place::Embedded(folder)) => {
-                    self.nested(archive, entry, &here, &folder, None)?
+                    self.nested(archive, entry, &here, &folder, None)?;
                 }
             }
         }
@@ -380,7 +380,7 @@ impl Planner<'_> {
             .into());
         }
         let (blob, sha256) = self.unpack(archive, entry)?;
-        let inner = Archive::open(blob.clone(), &name, &self.options.limits)?;
+        let inner = Archive::open(&blob, &name, &self.options.limits)?;
         match classify(&inner)? {
             Kind::ContentPackage => {}
             Kind::Dispatcher(_) | Kind::Ignored(_) => {
@@ -431,7 +431,14 @@ impl Planner<'_> {
             );
             return Ok(());
         }
-        self.add(&inner, metadata, sha256, blob.len(), tiers, Some(container))
+        self.add(
+            &inner,
+            metadata,
+            sha256,
+            blob.len(),
+            &tiers,
+            Some(container),
+        )
     }
 
     /// Gives random access to a nested file: in place when it is stored, through the spool when it is compressed.

@@ -3,12 +3,12 @@ use super::super::testzip::{Item, Lies, Zip64Lie, deflated, file, folder, link, 
 use super::*;
 
 fn open(bytes: Vec<u8>) -> Result<Archive, ImageError> {
-    Archive::open(Blob::from_bytes(bytes), "x.zip", &Limits::default())
+    Archive::open(&Blob::from_bytes(bytes), "x.zip", &Limits::default())
 }
 
 /// Opens and reads everything, as the plan does.
 fn read_all(bytes: Vec<u8>, limits: &Limits) -> Result<usize, ImageError> {
-    let archive = Archive::open(Blob::from_bytes(bytes), "x.zip", limits)?;
+    let archive = Archive::open(&Blob::from_bytes(bytes), "x.zip", limits)?;
     for entry in archive.entries() {
         archive.copy(entry, &mut io::sink())?;
     }
@@ -402,7 +402,10 @@ fn hostile_names() {
 #[test]
 fn bombs() {
     let bomb = deflated("bomb", vec![0; 8 << 20]);
-    assert_eq!(reason(zip(&[bomb.clone()])), Reason::CompressionBomb);
+    assert_eq!(
+        reason(zip(std::slice::from_ref(&bomb))),
+        Reason::CompressionBomb
+    );
     // The declared size lies; the stream does not.
     let small = Limits {
         ratio_floor: 1 << 10,

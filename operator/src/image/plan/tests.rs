@@ -307,15 +307,9 @@ fn refusals() {
         Reason::DependencyInvalid
     );
     let mut twice = site();
-    twice.push(input(
-        "dispatcher2.zip",
-        twice[3]
-            .blob
-            .reader()
-            .bytes()
-            .collect::<Result<_, _>>()
-            .unwrap(),
-    ));
+    let mut bytes = Vec::new();
+    twice[3].blob.reader().read_to_end(&mut bytes).unwrap();
+    twice.push(input("dispatcher2.zip", bytes));
     assert_eq!(reason(twice), Reason::SeveralDispatchers);
 }
 
