@@ -477,3 +477,79 @@ async fn blobs_round_trip() {
     );
     assert_eq!(client.head_manifest(&one, "none").await.unwrap(), None);
 }
+
+/// The worker itself, when the next test starts this test binary again with a request; else nothing.
+#[test]
+fn worker_process() {
+    if std::env::var_os("LAUNCHWAY_BUILD").is_some() {
+        let _ = launchway_operator::worker::build::main();
+    }
+}
+
+/// Bytes that do not compress, the same every time.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut out = Vec::with_capacity(size);
+    while out.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(size);
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_of_the_worker_is_small() {
+    let setup = setup().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut items = package_items("site:big:1.0", &[], "/apps/big-packages");
+    let mut inner = package_items("site:inner:1.0", &[], "/apps/inner");
+    inner.push(file("jcr_root/apps/inner/x.bin", noise(40 << 20)));
+    items.push(deflated(
+        "jcr_root/apps/big-packages/application/install/inner.zip",
+        zip(&inner),
+    ));
+    items.push(file("jcr_root/apps/big-packages/y.bin", noise(69 << 20)));
+    write(folder.path(), "big.zip", &zip(&items));
+    drop((items, inner));
+    let artifact = setup.push(folder.path(), "m/artifacts").await;
+    let spool = tempfile::tempdir().unwrap();
+    let log = spool.path().join("termination-log");
+    let request = serde_json::json!({
+        "artifact": artifact, "target": format!("{}/m/images", setup.registry.host), "base": setup.bases,
+        "execution": "demo/m", "plainHttp": [setup.registry.host],
+    });
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "worker_process",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env("LAUNCHWAY_BUILD", request.to_string())
+        .env("LAUNCHWAY_SPOOL", spool.path())
+        .env("LAUNCHWAY_TERMINATION_LOG", &log)
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0_u64;
+    let started = std::time::Instant::now();
+    let exit = loop {
+        if let Some(exit) = child.try_wait().unwrap() {
+            break exit;
+        }
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("VmHWM:"));
+        let now = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        peak = peak.max(now.unwrap_or_default());
+        assert!(started.elapsed().as_secs() < 120, "the worker hangs");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    assert!(exit.success());
+    let outcome = Outcome::parse(&std::fs::read_to_string(&log).unwrap()).unwrap();
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+    println!("peak memory {peak} KiB, {:?}", started.elapsed());
+    assert!(peak > 0 && peak < 64 << 10, "{peak} KiB");
+}
