@@ -333,6 +333,7 @@ impl Client {
         let place = ask.repository.to_string();
         let mut authenticated = 0;
         let mut attempt = 0;
+        let mut broken = 0;
         loop {
             attempt += 1;
             let mut request = self
@@ -380,10 +381,11 @@ impl Client {
                     "Check that the registry runs and can be reached from here",
                 ),
             };
-            if attempt >= 3 {
+            broken += 1;
+            if broken >= 3 || attempt >= TRIES {
                 return Err(failure);
             }
-            tokio::time::sleep(pause(attempt, &HeaderMap::new())).await;
+            tokio::time::sleep(pause(broken, &HeaderMap::new())).await;
         }
     }
 
