@@ -3,7 +3,10 @@
 pub mod approve;
 pub mod cancel;
 pub mod follow;
+pub mod inspect;
 pub mod logs;
+pub mod push;
+pub mod registry;
 pub mod reject;
 pub mod request;
 pub mod run;
@@ -54,6 +57,10 @@ pub struct Cli {
 /// The commands. Those inside the cluster are listed in the text after the help: clap has one list only.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check packages without pushing them
+    Inspect(inspect::InspectArgs),
+    /// Push the packages of a project into a registry, as one artifact
+    Push(push::PushArgs),
     /// Start an execution of a pipeline
     Run(run::RunArgs),
     /// Show the newest executions, or one with its steps and what it waits for
@@ -111,8 +118,8 @@ pub enum CliError {
 
 impl CliError {
     /// From a sentence.
-    pub fn said(text: impl Into<String>) -> Self {
-        Self::Said(text.into())
+    pub fn said(text: impl ToString) -> Self {
+        Self::Said(text.to_string())
     }
 }
 
@@ -137,6 +144,8 @@ where
     let result = match cli.command {
         Command::Operator(args) => return operator_command::run(*args, controllers).await,
         Command::Worker(worker) => return worker.run().await,
+        Command::Inspect(args) => return inspect::main(&args),
+        Command::Push(args) => push::run(&args, &mut std::io::stdout()).await.map(|_| End::Done).map_err(CliError::said),
         Command::Run(args) => run::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Approve(args) => approve::run(args).await,

@@ -54,7 +54,7 @@ pub struct Archive {
     backslashes: bool,
 }
 
-/// How names are treated.
+/// Where an entry is, as the directory says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RawEntry {
     header: u64,
@@ -74,7 +74,7 @@ impl Archive {
     ///
     /// # Errors
     /// A refusal that names the entry and the rule, or an I/O error of the spool.
-    pub fn open(blob: Blob, file: &str, limits: &Limits) -> Result<Self, ImageError> {
+    pub fn open(blob: &Blob, file: &str, limits: &Limits) -> Result<Self, ImageError> {
         if blob.is_empty() {
             return Err(refuse(
                 Reason::EmptyFile,
@@ -83,7 +83,11 @@ impl Archive {
                 "Build it again; an interrupted build or copy leaves such files",
             ));
         }
-        let mut buffer = vec![0_u8; rawzip::MAX_CENTRAL_DIRECTORY_RECORD_SIZE.max(rawzip::RECOMMENDED_BUFFER_SIZE)];
+        let mut buffer = vec![
+            0_u8;
+            rawzip::MAX_CENTRAL_DIRECTORY_RECORD_SIZE
+                .max(rawzip::RECOMMENDED_BUFFER_SIZE)
+        ];
         let not_a_zip = |detail: String| {
             refuse(
                 Reason::NotAZip,
@@ -100,7 +104,10 @@ impl Archive {
             return Err(refuse(
                 Reason::TrailingData,
                 file,
-                format!("{} bytes follow the end record", blob.len().saturating_sub(zip.end_offset())),
+                format!(
+                    "{} bytes follow the end record",
+                    blob.len().saturating_sub(zip.end_offset())
+                ),
                 REPACK,
             ));
         }
@@ -117,18 +124,34 @@ impl Archive {
         Ok(this)
     }
 
-    fn refusal(&self, reason: Reason, entry: &str, rule: impl Into<String>, remedy: &str) -> ImageError {
-        Refusal::new(reason, &self.file, rule, remedy).at(entry).into()
+    fn refusal(
+        &self,
+        reason: Reason,
+        entry: &str,
+        rule: impl Into<String>,
+        remedy: &str,
+    ) -> ImageError {
+        Refusal::new(reason, &self.file, rule, remedy)
+            .at(entry)
+            .into()
     }
 
-    fn read_directory(&mut self, zip: &ZipArchive<Blob>, buffer: &mut [u8]) -> Result<Vec<RawEntry>, ImageError> {
+    fn read_directory(
+        &mut self,
+        zip: &ZipArchive<Blob>,
+        buffer: &mut [u8],
+    ) -> Result<Vec<RawEntry>, ImageError> {
         let file = self.file.clone();
         let mismatch = |rule: String| refuse(Reason::DirectoryMismatch, &file, rule, REPACK);
         if zip.entries_hint() > self.limits.entries as u64 {
             return Err(refuse(
                 Reason::TooManyEntries,
                 &self.file,
-                format!("{} entries declared, {} allowed", zip.entries_hint(), self.limits.entries),
+                format!(
+                    "{} entries declared, {} allowed",
+                    zip.entries_hint(),
+                    self.limits.entries
+                ),
                 "Split the package",
             ));
         }
@@ -141,7 +164,11 @@ impl Archive {
             let record = match records.next_entry() {
                 Ok(Some(record)) => record,
                 Ok(None) => break,
-                Err(error) => return Err(mismatch(format!("the central directory is damaged ({error})"))),
+                Err(error) => {
+                    return Err(mismatch(format!(
+                        "the central directory is damaged ({error})"
+                    )));
+                }
             };
             if raw.len() >= self.limits.entries {
                 return Err(refuse(
@@ -162,7 +189,10 @@ impl Archive {
                 return Err(refuse(
                     Reason::NameTooLong,
                     &self.file,
-                    format!("entry names together are longer than {} bytes", self.limits.name_bytes),
+                    format!(
+                        "entry names together are longer than {} bytes",
+                        self.limits.name_bytes
+                    ),
                     "Split the package",
                 ));
             }
@@ -185,7 +215,11 @@ impl Archive {
             self.entries.push(entry);
         }
         if raw.len() as u64 != zip.entries_hint() {
-            return Err(mismatch(format!("{} entries declared, {} found", zip.entries_hint(), raw.len())));
+            return Err(mismatch(format!(
+                "{} entries declared, {} found",
+                zip.entries_hint(),
+                raw.len()
+            )));
         }
         self.check_directory_end(zip, end)?;
         Ok(raw)
@@ -208,18 +242,35 @@ impl Archive {
         let start = zip.directory_offset();
         let size_agrees = declared_size == u32::MAX || u64::from(declared_size) == end - start;
         if !size_agrees || (declared_offset != u32::MAX && u64::from(declared_offset) != start) {
-            return Err(mismatch("the end record declares another place or size of the directory than it has"));
+            return Err(mismatch(
+                "the end record declares another place or size of the directory than it has",
+            ));
         }
         if end == eocd {
             return Ok(());
         }
         let mut zip64 = [0_u8; 56];
-        if end + 76 != eocd || self.blob.read_exact_at(&mut zip64, end).is_err() || &zip64[..4] != ZIP64_EOCD {
-            return Err(mismatch("bytes stand between the directory and the end record"));
+        if end + 76 != eocd
+            || self.blob.read_exact_at(&mut zip64, end).is_err()
+            || &zip64[..4] != ZIP64_EOCD
+        {
+            return Err(mismatch(
+                "bytes stand between the directory and the end record",
+            ));
         }
-        let word = |at: usize| zip64[at..at + 8].iter().rev().fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+        let word = |at: usize| {
+            zip64[at..at + 8]
+                .iter()
+                .rev()
+                .fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte))
+        };
         let count = self.entries.len() as u64;
-        if word(4) != 44 || word(24) != count || word(32) != count || word(40) != end - start || word(48) != start {
+        if word(4) != 44
+            || word(24) != count
+            || word(32) != count
+            || word(40) != end - start
+            || word(48) != start
+        {
             return Err(mismatch("the zip64 end record contradicts the directory"));
         }
         Ok(())
@@ -230,14 +281,27 @@ impl Archive {
         let bytes = path.as_bytes();
         let Ok(text) = std::str::from_utf8(bytes) else {
             let shown = String::from_utf8_lossy(bytes).into_owned();
-            return Err(self.refusal(Reason::NameNotUtf8, &shown, "the name is not UTF-8", "Zip it with UTF-8 names"));
+            return Err(self.refusal(
+                Reason::NameNotUtf8,
+                &shown,
+                "the name is not UTF-8",
+                "Zip it with UTF-8 names",
+            ));
         };
         for (id, data) in record.extra_fields() {
             if id == UNICODE_PATH && data.get(5..) != Some(bytes) {
-                return Err(self.refusal(Reason::HeaderMismatch, text, "an extra field states another name", REPACK));
+                return Err(self.refusal(
+                    Reason::HeaderMismatch,
+                    text,
+                    "an extra field states another name",
+                    REPACK,
+                ));
             }
         }
-        if record.flags().is_encrypted() || record.flags().has_strong_encryption() || record.flags().is_masked() {
+        if record.flags().is_encrypted()
+            || record.flags().has_strong_encryption()
+            || record.flags().is_masked()
+        {
             return Err(self.refusal(
                 Reason::EncryptedEntry,
                 text,
@@ -252,7 +316,10 @@ impl Archive {
                 return Err(self.refusal(
                     Reason::UnsupportedMethod,
                     text,
-                    format!("compression method {} is not stored (0) or deflate (8)", other.as_u16()),
+                    format!(
+                        "compression method {} is not stored (0) or deflate (8)",
+                        other.as_u16()
+                    ),
                     "Zip it with deflate",
                 ));
             }
@@ -260,7 +327,14 @@ impl Archive {
         let name = self.check_name(text)?;
         let folder = text.ends_with('/');
         let unix = matches!(record.version_made_by().as_u16() >> 8, 3 | 19);
-        let mode = if unix { record.external_attributes() >> 16 } else { 0 };
+        let mode = if unix {
+            record.external_attributes() >> 16
+        } else {
+            0
+        };
+        // Some writers fill the attributes with ones. Only types that exist count; else the name decides.
+        let known = matches!(mode >> 12, 0o1 | 0o2 | 0o4 | 0o6 | 0o10 | 0o12 | 0o14);
+        let mode = if known { mode } else { 0 };
         let kind = match (mode & 0o170_000, folder) {
             (0o120_000, false) => EntryKind::Link,
             (0 | 0o040_000, true) => EntryKind::Folder,
@@ -282,9 +356,17 @@ impl Archive {
                 ));
             }
         };
-        let (packed, size) = (record.compressed_size_hint(), record.uncompressed_size_hint());
+        let (packed, size) = (
+            record.compressed_size_hint(),
+            record.uncompressed_size_hint(),
+        );
         if kind == EntryKind::Folder && size != 0 {
-            return Err(self.refusal(Reason::ConflictingEntries, text, "a folder has content", REPACK));
+            return Err(self.refusal(
+                Reason::ConflictingEntries,
+                text,
+                "a folder has content",
+                REPACK,
+            ));
         }
         if size > self.limits.entry_bytes {
             return Err(self.refusal(
@@ -295,25 +377,42 @@ impl Archive {
             ));
         }
         if !deflated && packed != size {
-            return Err(self.refusal(Reason::HeaderMismatch, text, "a stored entry has two sizes", REPACK));
+            return Err(self.refusal(
+                Reason::HeaderMismatch,
+                text,
+                "a stored entry has two sizes",
+                REPACK,
+            ));
         }
         if size > self.limits.ratio_floor && size / packed.max(1) > self.limits.ratio {
             return Err(self.bomb(text));
         }
-        Ok(Entry { name, kind, size, packed, data_start: 0, crc: record.crc32(), deflated })
+        Ok(Entry {
+            name,
+            kind,
+            size,
+            packed,
+            data_start: 0,
+            crc: record.crc32(),
+            deflated,
+        })
     }
 
     fn bomb(&self, entry: &str) -> ImageError {
         self.refusal(
             Reason::CompressionBomb,
             entry,
-            format!("it unpacks to more than {} times its packed size", self.limits.ratio),
+            format!(
+                "it unpacks to more than {} times its packed size",
+                self.limits.ratio
+            ),
             "Remove the file or store it differently",
         )
     }
 
     fn check_name(&mut self, text: &str) -> Result<Box<str>, ImageError> {
-        let unsafe_path = |this: &Self, rule: &str| this.refusal(Reason::UnsafePath, text, rule, REPACK);
+        let unsafe_path =
+            |this: &Self, rule: &str| this.refusal(Reason::UnsafePath, text, rule, REPACK);
         if text.len() > self.limits.name_total {
             let rule = format!("the name is longer than {} bytes", self.limits.name_total);
             return Err(self.refusal(Reason::NameTooLong, text, rule, "Shorten the path"));
@@ -356,7 +455,10 @@ impl Archive {
                 ));
             }
             if part.len() > self.limits.name_component {
-                let rule = format!("a part of the name is longer than {} bytes", self.limits.name_component);
+                let rule = format!(
+                    "a part of the name is longer than {} bytes",
+                    self.limits.name_component
+                );
                 return Err(self.refusal(Reason::NameTooLong, text, rule, "Shorten the path"));
             }
         }
@@ -383,9 +485,15 @@ impl Archive {
             }
             if item.header > position {
                 let (reason, rule) = if position == 0 {
-                    (Reason::LeadingData, "bytes stand before the first entry, so readers disagree about the file")
+                    (
+                        Reason::LeadingData,
+                        "bytes stand before the first entry, so readers disagree about the file",
+                    )
                 } else {
-                    (Reason::HiddenData, "bytes stand before this entry that the directory does not name")
+                    (
+                        Reason::HiddenData,
+                        "bytes stand before this entry that the directory does not name",
+                    )
                 };
                 return Err(self.refusal(reason, &name, rule, REPACK));
             }
@@ -393,7 +501,11 @@ impl Archive {
         }
         if position != directory {
             return Err(refuse(
-                if raw.is_empty() { Reason::LeadingData } else { Reason::HiddenData },
+                if raw.is_empty() {
+                    Reason::LeadingData
+                } else {
+                    Reason::HiddenData
+                },
                 &self.file,
                 "bytes stand before the central directory that it does not name",
                 REPACK,
@@ -404,32 +516,56 @@ impl Archive {
 
     fn check_local(&mut self, item: RawEntry, directory: u64) -> Result<u64, ImageError> {
         let entry = self.entries[item.index].clone();
-        let mismatch = |this: &Self, rule: &str| this.refusal(Reason::HeaderMismatch, &entry.name, rule, REPACK);
+        let mismatch = |this: &Self, rule: &str| {
+            this.refusal(Reason::HeaderMismatch, &entry.name, rule, REPACK)
+        };
         let mut header = [0_u8; 30];
-        if item.header + 30 > directory || self.blob.read_exact_at(&mut header, item.header).is_err() {
-            return Err(mismatch(self, "its local header lies outside of the file's entries"));
+        if item.header + 30 > directory
+            || self.blob.read_exact_at(&mut header, item.header).is_err()
+        {
+            return Err(mismatch(
+                self,
+                "its local header lies outside of the file's entries",
+            ));
         }
         let short = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-        let long = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let long = |at: usize| {
+            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
         if &header[..4] != b"PK\x03\x04" {
-            return Err(mismatch(self, "there is no local header where the directory points"));
+            return Err(mismatch(
+                self,
+                "there is no local header where the directory points",
+            ));
         }
         // Bits 1 and 2 only say how hard the compressor tried.
         if (short(6) ^ item.flags) & !0b110 != 0 || short(8) != item.method {
-            return Err(mismatch(self, "flags or compression method differ between local header and directory"));
+            return Err(mismatch(
+                self,
+                "flags or compression method differ between local header and directory",
+            ));
         }
         let (name_len, extra_len) = (usize::from(short(26)), usize::from(short(28)));
         let mut rest = vec![0_u8; name_len + extra_len];
-        if self.blob.read_exact_at(&mut rest, item.header + 30).is_err() {
+        if self
+            .blob
+            .read_exact_at(&mut rest, item.header + 30)
+            .is_err()
+        {
             return Err(mismatch(self, "its local header is cut off"));
         }
         let (name, extra) = rest.split_at(name_len);
         let folder = entry.kind == EntryKind::Folder;
-        if name.strip_suffix(if folder { &b"/"[..] } else { &b""[..] }) != Some(entry.name.as_bytes()) {
+        if name.strip_suffix(if folder { &b"/"[..] } else { &b""[..] })
+            != Some(entry.name.as_bytes())
+        {
             return Err(mismatch(self, "the local header has another name"));
         }
         let data_start = item.header + 30 + rest.len() as u64;
-        let Some(data_end) = data_start.checked_add(entry.packed).filter(|end| *end <= directory) else {
+        let Some(data_end) = data_start
+            .checked_add(entry.packed)
+            .filter(|end| *end <= directory)
+        else {
             return Err(mismatch(self, "its content would run into the directory"));
         };
         let described = item.flags & 8 != 0;
@@ -437,7 +573,10 @@ impl Archive {
         let agrees = |value: u64, truth: u64| value == truth || (described && value == 0);
         let crc_agrees = long(14) == entry.crc || (described && long(14) == 0);
         if !agrees(packed, entry.packed) || !agrees(size, entry.size) || !crc_agrees {
-            return Err(mismatch(self, "size or checksum differ between local header and directory"));
+            return Err(mismatch(
+                self,
+                "size or checksum differ between local header and directory",
+            ));
         }
         self.entries[item.index].data_start = data_start;
         if !described {
@@ -446,13 +585,22 @@ impl Archive {
         self.check_descriptor(&entry, data_end, directory, zip64)
     }
 
-    fn check_descriptor(&self, entry: &Entry, at: u64, directory: u64, zip64: bool) -> Result<u64, ImageError> {
+    fn check_descriptor(
+        &self,
+        entry: &Entry,
+        at: u64,
+        directory: u64,
+        zip64: bool,
+    ) -> Result<u64, ImageError> {
         let mut bytes = [0_u8; 24];
-        let available = usize::try_from(directory - at).unwrap_or(usize::MAX).min(bytes.len());
+        let available = usize::try_from(directory - at)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         self.blob.read_exact_at(&mut bytes[..available], at)?;
         let signed = bytes.starts_with(DESCRIPTOR);
         let body = if signed { 4 } else { 0 };
-        let wide_first = zip64 || entry.size > u64::from(u32::MAX) || entry.packed > u64::from(u32::MAX);
+        let wide_first =
+            zip64 || entry.size > u64::from(u32::MAX) || entry.packed > u64::from(u32::MAX);
         for wide in [wide_first, !wide_first] {
             let length = body + if wide { 20 } else { 12 };
             let mut expected = Vec::with_capacity(24);
@@ -462,7 +610,8 @@ impl Archive {
                 if wide {
                     expected.extend_from_slice(&value.to_le_bytes());
                 } else {
-                    expected.extend_from_slice(&u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes());
+                    expected
+                        .extend_from_slice(&u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes());
                 }
             }
             if length <= available && bytes[..length] == expected[..] {
@@ -484,14 +633,20 @@ impl Archive {
                 let (reason, rule) = if kind == entry.kind {
                     (Reason::DuplicateEntry, "two entries have this name")
                 } else {
-                    (Reason::ConflictingEntries, "the name is used as a file and as a folder")
+                    (
+                        Reason::ConflictingEntries,
+                        "the name is used as a file and as a folder",
+                    )
                 };
                 return Err(self.refusal(reason, &entry.name, rule, REPACK));
             }
         }
         for entry in &self.entries {
             for (at, _) in entry.name.match_indices('/') {
-                if seen.get(&entry.name[..at]).is_some_and(|kind| *kind != EntryKind::Folder) {
+                if seen
+                    .get(&entry.name[..at])
+                    .is_some_and(|kind| *kind != EntryKind::Folder)
+                {
                     return Err(self.refusal(
                         Reason::ConflictingEntries,
                         &entry.name,
@@ -533,7 +688,8 @@ impl Archive {
     pub fn has_prefix(&self, folder: &str) -> bool {
         self.entries.iter().any(|entry| {
             entry.name.strip_prefix(folder).is_some_and(|rest| {
-                rest.starts_with(['/', '\\']) || (rest.is_empty() && entry.kind == EntryKind::Folder)
+                rest.starts_with(['/', '\\'])
+                    || (rest.is_empty() && entry.kind == EntryKind::Folder)
             })
         })
     }
@@ -549,7 +705,9 @@ impl Archive {
     /// # Errors
     /// A refusal when the content is not what was declared, or the writer's error.
     pub fn copy(&self, entry: &Entry, out: &mut dyn Write) -> Result<(), ImageError> {
-        let packed = self.blob.slice(entry.data_start..entry.data_start + entry.packed);
+        let packed = self
+            .blob
+            .slice(entry.data_start..entry.data_start + entry.packed);
         let corrupt = |rule: String| {
             self.refusal(
                 Reason::CorruptEntry,
@@ -562,13 +720,15 @@ impl Archive {
         let mut crc = crc32fast::Hasher::new();
         let mut written = 0_u64;
         let mut buffer = vec![0_u8; CHUNK / 2];
-        let mut inflate = entry.deflated.then(|| flate2::bufread::DeflateDecoder::new(&mut counted));
+        let mut inflate = entry
+            .deflated
+            .then(|| flate2::bufread::DeflateDecoder::new(&mut counted));
         let mut plain = (!entry.deflated).then(|| packed.reader());
         loop {
             let read = match (&mut inflate, &mut plain) {
-                (Some(reader), _) => {
-                    reader.read(&mut buffer).map_err(|error| corrupt(format!("it cannot be unpacked ({error})")))?
-                }
+                (Some(reader), _) => reader
+                    .read(&mut buffer)
+                    .map_err(|error| corrupt(format!("it cannot be unpacked ({error})")))?,
                 (None, Some(reader)) => reader.read(&mut buffer)?,
                 (None, None) => 0,
             };
@@ -577,9 +737,14 @@ impl Archive {
             }
             written += read as u64;
             if written > entry.size {
-                return Err(corrupt(format!("it unpacks to more than the declared {} bytes", entry.size)));
+                return Err(corrupt(format!(
+                    "it unpacks to more than the declared {} bytes",
+                    entry.size
+                )));
             }
-            if written > self.limits.ratio_floor && written / entry.packed.max(1) > self.limits.ratio {
+            if written > self.limits.ratio_floor
+                && written / entry.packed.max(1) > self.limits.ratio
+            {
                 return Err(self.bomb(&entry.name));
             }
             crc.update(&buffer[..read]);
@@ -591,7 +756,10 @@ impl Archive {
             return Err(corrupt("bytes follow its compressed content".to_owned()));
         }
         if written != entry.size {
-            return Err(corrupt(format!("it unpacks to {written} bytes and {} are declared", entry.size)));
+            return Err(corrupt(format!(
+                "it unpacks to {written} bytes and {} are declared",
+                entry.size
+            )));
         }
         if crc.finalize() != entry.crc {
             return Err(corrupt("its checksum is wrong".to_owned()));
@@ -616,7 +784,10 @@ impl Archive {
     /// The bytes of a stored entry without unpacking; `None` when it is compressed. The checksum is not checked here.
     #[must_use]
     pub fn stored(&self, entry: &Entry) -> Option<Blob> {
-        (!entry.deflated).then(|| self.blob.slice(entry.data_start..entry.data_start + entry.packed))
+        (!entry.deflated).then(|| {
+            self.blob
+                .slice(entry.data_start..entry.data_start + entry.packed)
+        })
     }
 }
 
@@ -633,7 +804,9 @@ fn local_sizes(packed: u32, size: u32, extra: &[u8]) -> (u64, u64, bool) {
             if !sentinel {
                 continue;
             }
-            let Some((word, rest)) = data.split_first_chunk::<8>() else { break };
+            let Some((word, rest)) = data.split_first_chunk::<8>() else {
+                break;
+            };
             *value = u64::from_le_bytes(*word);
             data = rest;
         }

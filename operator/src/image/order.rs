@@ -15,11 +15,16 @@ pub type Remark = (String, String);
 ///
 /// # Errors
 /// When one id has different content, or two versions are both at top level.
-pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<Package>, ImageError> {
+pub fn dedupe(
+    packages: Vec<Package>,
+    remarks: &mut Vec<Remark>,
+) -> Result<Vec<Package>, ImageError> {
     let mut by_id: BTreeMap<PackageId, Package> = BTreeMap::new();
     let mut sorted = packages;
     // Top level first, so that the copy that is kept does not depend on the order of the files.
-    sorted.sort_by(|a, b| (a.embedded_in.is_some(), &a.id, &a.file).cmp(&(b.embedded_in.is_some(), &b.id, &b.file)));
+    sorted.sort_by(|a, b| {
+        (a.embedded_in.is_some(), &a.id, &a.file).cmp(&(b.embedded_in.is_some(), &b.id, &b.file))
+    });
     for package in sorted {
         let Some(known) = by_id.get_mut(&package.id) else {
             by_id.insert(package.id.clone(), package);
@@ -29,7 +34,10 @@ pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<P
             return Err(Refusal::new(
                 Reason::ConflictingPackages,
                 &package.file,
-                format!("the package {} is also in {} with other content", package.id, known.file),
+                format!(
+                    "the package {} is also in {} with other content",
+                    package.id, known.file
+                ),
                 "Give one of them another version, or deliver it once",
             )
             .into());
@@ -37,13 +45,11 @@ pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<P
         if known.embedded_in.is_none() && package.embedded_in.is_some() {
             remarks.push((
                 known.file.clone(),
-                format!(
-                    "{} is also embedded in {}: set cloudManagerTarget=none on the one at top level",
-                    known.id, package.file
-                ),
+                format!("{} is also embedded in {}: set cloudManagerTarget=none on the one at top level", known.id, package.file),
             ));
         }
-        let tiers: BTreeSet<ServiceTier> = known.tiers.iter().chain(&package.tiers).copied().collect();
+        let tiers: BTreeSet<ServiceTier> =
+            known.tiers.iter().chain(&package.tiers).copied().collect();
         known.tiers = tiers.into_iter().collect();
     }
     let mut highest: BTreeMap<String, PackageId> = BTreeMap::new();
@@ -55,7 +61,10 @@ pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<P
             return Err(Refusal::new(
                 Reason::SeveralVersions,
                 &package.file,
-                format!("{} and {} are two versions of one package", other.id, package.id),
+                format!(
+                    "{} and {} are two versions of one package",
+                    other.id, package.id
+                ),
                 "Deliver one version; clean the build folders before building",
             )
             .into());
@@ -67,7 +76,10 @@ pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<P
     for (id, package) in by_id {
         match highest.get(&id.key()) {
             Some(best) if *best != id => {
-                remarks.push((package.file.clone(), format!("{id} is left out: {best} of the same package is newer")));
+                remarks.push((
+                    package.file.clone(),
+                    format!("{id} is left out: {best} of the same package is newer"),
+                ));
             }
             _ => kept.push(package),
         }
@@ -86,8 +98,11 @@ pub fn order(
 ) -> Result<Vec<Package>, ImageError> {
     let mut packages = packages;
     packages.sort_by(|a, b| a.id.cmp(&b.id));
-    let index: BTreeMap<PackageId, usize> =
-        packages.iter().enumerate().map(|(at, package)| (package.id.clone(), at)).collect();
+    let index: BTreeMap<PackageId, usize> = packages
+        .iter()
+        .enumerate()
+        .map(|(at, package)| (package.id.clone(), at))
+        .collect();
     let mut edges: Vec<Vec<usize>> = Vec::with_capacity(packages.len());
     for package in &packages {
         let mut needs = Vec::new();
@@ -97,7 +112,9 @@ pub fn order(
             needs.push(*at);
         }
         for dependency in &package.dependencies {
-            let matching: Vec<usize> = (0..packages.len()).filter(|at| dependency.matches(&packages[*at].id)).collect();
+            let matching: Vec<usize> = (0..packages.len())
+                .filter(|at| dependency.matches(&packages[*at].id))
+                .collect();
             let missing: Vec<&str> = package
                 .tiers
                 .iter()
@@ -106,17 +123,26 @@ pub fn order(
                 .collect();
             if !missing.is_empty() {
                 let key = dependency.key();
-                if !provided.iter().any(|prefix| key.starts_with(prefix.as_str())) {
+                if !provided
+                    .iter()
+                    .any(|prefix| key.starts_with(prefix.as_str()))
+                {
                     return Err(unresolved(package, dependency, &missing, &packages).into());
                 }
-                remarks.push((package.file.clone(), format!("{dependency} is expected from the runtime")));
+                remarks.push((
+                    package.file.clone(),
+                    format!("{dependency} is expected from the runtime"),
+                ));
             }
             needs.extend(matching);
         }
         edges.push(needs);
     }
     let sequence = depth_first(&edges).map_err(|cycle| {
-        let names: Vec<String> = cycle.iter().map(|at| packages[*at].id.to_string()).collect();
+        let names: Vec<String> = cycle
+            .iter()
+            .map(|at| packages[*at].id.to_string())
+            .collect();
         let first = &packages[cycle[0]];
         Refusal::new(
             Reason::DependencyCycle,
@@ -126,7 +152,10 @@ pub fn order(
         )
     })?;
     let mut slots: Vec<Option<Package>> = packages.into_iter().map(Some).collect();
-    Ok(sequence.into_iter().filter_map(|at| slots.get_mut(at).and_then(Option::take)).collect())
+    Ok(sequence
+        .into_iter()
+        .filter_map(|at| slots.get_mut(at).and_then(Option::take))
+        .collect())
 }
 
 fn unresolved(
@@ -143,8 +172,11 @@ fn unresolved(
             format!("{} on {}", other.id, tiers.join(" and "))
         })
         .collect();
-    let near: Vec<String> =
-        all.iter().filter(|other| other.id.name() == dependency.name).map(|other| other.id.to_string()).collect();
+    let near: Vec<String> = all
+        .iter()
+        .filter(|other| other.id.name() == dependency.name)
+        .map(|other| other.id.to_string())
+        .collect();
     let candidates = match (same.is_empty(), near.is_empty()) {
         (false, _) => format!("the artifact has {}", same.join(", ")),
         (true, false) => format!("the artifact has no such package, but {}", near.join(", ")),
@@ -153,7 +185,11 @@ fn unresolved(
     Refusal::new(
         Reason::UnresolvedDependency,
         &package.file,
-        format!("{} needs {dependency} on {}, and {candidates}", package.id, missing.join(" and ")),
+        format!(
+            "{} needs {dependency} on {}, and {candidates}",
+            package.id,
+            missing.join(" and ")
+        ),
         "Deliver the missing package, correct the range, or list it as provided when the base image brings it along",
     )
 }
@@ -189,8 +225,11 @@ fn depth_first(edges: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
                     stack.push((target, 0));
                 }
                 Mark::Open => {
-                    let mut cycle: Vec<usize> =
-                        stack.iter().map(|(at, _)| *at).skip_while(|at| *at != target).collect();
+                    let mut cycle: Vec<usize> = stack
+                        .iter()
+                        .map(|(at, _)| *at)
+                        .skip_while(|at| *at != target)
+                        .collect();
                     cycle.push(target);
                     return Err(cycle);
                 }
@@ -243,22 +282,36 @@ mod tests {
 
     #[test]
     fn dependencies_first_whatever_the_input_order() {
-        let set =
-            vec![package("g:a:1", "g:c"), package("g:b:1", ""), package("g:c:1", "g:b:[1,2)"), package("g:d:1", "g:a")];
+        let set = vec![
+            package("g:a:1", "g:c"),
+            package("g:b:1", ""),
+            package("g:c:1", "g:b:[1,2)"),
+            package("g:d:1", "g:a"),
+        ];
         let mut reversed = set.clone();
         reversed.reverse();
         for input in [set, reversed] {
-            assert_eq!(names(&order(input, &[], &mut Vec::new()).unwrap()), ["b", "c", "a", "d"]);
+            assert_eq!(
+                names(&order(input, &[], &mut Vec::new()).unwrap()),
+                ["b", "c", "a", "d"]
+            );
         }
     }
 
     #[test]
     fn cycles_are_named() {
-        let set = vec![package("g:a:1", "g:b"), package("g:b:1", "g:c"), package("g:c:1", "g:b")];
+        let set = vec![
+            package("g:a:1", "g:b"),
+            package("g:b:1", "g:c"),
+            package("g:c:1", "g:b"),
+        ];
         let (code, rule) = reason(order(set, &[], &mut Vec::new()));
         assert_eq!(code, Reason::DependencyCycle);
         assert!(rule.contains("g:b:1 -> g:c:1 -> g:b:1"), "{rule}");
-        assert_eq!(reason(order(vec![package("g:a:1", "g:a")], &[], &mut Vec::new())).0, Reason::DependencyCycle);
+        assert_eq!(
+            reason(order(vec![package("g:a:1", "g:a")], &[], &mut Vec::new())).0,
+            Reason::DependencyCycle
+        );
     }
 
     #[test]
@@ -277,7 +330,11 @@ mod tests {
     fn dependencies_hold_on_every_service() {
         let mut only_author = package("g:b:1", "");
         only_author.tiers = vec![ServiceTier::Author];
-        let (code, rule) = reason(order(vec![package("g:a:1", "g:b"), only_author.clone()], &[], &mut Vec::new()));
+        let (code, rule) = reason(order(
+            vec![package("g:a:1", "g:b"), only_author.clone()],
+            &[],
+            &mut Vec::new(),
+        ));
         assert_eq!(code, Reason::UnresolvedDependency);
         assert!(rule.contains("on publish"), "{rule}");
         let mut dependent = package("g:a:1", "g:b");
@@ -291,12 +348,22 @@ mod tests {
         nested.embedded_in = Some(PackageId::new("g", "all", "1").unwrap());
         let mut remarks = Vec::new();
         let kept = dedupe(vec![nested.clone(), package("g:a:1", "")], &mut remarks).unwrap();
-        assert_eq!((kept.len(), kept[0].embedded_in.is_none(), remarks.len()), (1, true, 1));
+        assert_eq!(
+            (kept.len(), kept[0].embedded_in.is_none(), remarks.len()),
+            (1, true, 1)
+        );
         let mut other = nested.clone();
         other.sha256 = Hasher::of(b"other");
-        assert_eq!(reason(dedupe(vec![nested.clone(), other], &mut Vec::new())).0, Reason::ConflictingPackages);
         assert_eq!(
-            reason(dedupe(vec![package("g:a:1", ""), package("g:a:2", "")], &mut Vec::new())).0,
+            reason(dedupe(vec![nested.clone(), other], &mut Vec::new())).0,
+            Reason::ConflictingPackages
+        );
+        assert_eq!(
+            reason(dedupe(
+                vec![package("g:a:1", ""), package("g:a:2", "")],
+                &mut Vec::new()
+            ))
+            .0,
             Reason::SeveralVersions
         );
         let mut newer = package("g:a:10", "");

@@ -20,7 +20,9 @@ fn legal_segment(segment: &str) -> bool {
         && segment.trim() == segment
         && segment != "."
         && segment != ".."
-        && !segment.chars().any(|c| c.is_control() || matches!(c, '/' | ':' | '[' | ']' | '|' | '*' | '\\'))
+        && !segment
+            .chars()
+            .any(|c| c.is_control() || matches!(c, '/' | ':' | '[' | ']' | '|' | '*' | '\\'))
 }
 
 impl PackageId {
@@ -29,7 +31,10 @@ impl PackageId {
     /// # Errors
     /// The code and rule that the parts break.
     pub fn new(group: &str, name: &str, version: &str) -> Result<Self, (Reason, String)> {
-        let group = group.strip_prefix("/etc/packages/").or_else(|| group.strip_prefix('/')).unwrap_or(group);
+        let group = group
+            .strip_prefix("/etc/packages/")
+            .or_else(|| group.strip_prefix('/'))
+            .unwrap_or(group);
         if name.is_empty() {
             return Err((Reason::PackageIdMissing, "the name is missing".to_owned()));
         }
@@ -57,7 +62,11 @@ impl PackageId {
         if !version.is_empty() && !legal_segment(version) {
             return Err(illegal("version", version));
         }
-        Ok(Self { group: group.to_owned(), name: name.to_owned(), version: version.to_owned() })
+        Ok(Self {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            version: version.to_owned(),
+        })
     }
 
     /// The identity that `properties.xml` states.
@@ -66,10 +75,16 @@ impl PackageId {
     /// As [`Self::new`], and when group or name is missing.
     pub fn from_properties(properties: &Properties) -> Result<Self, (Reason, String)> {
         let missing = |key: &str| {
-            (Reason::PackageIdMissing, format!("the property `{key}` is missing, so the package has no id"))
+            (
+                Reason::PackageIdMissing,
+                format!("the property `{key}` is missing, so the package has no id"),
+            )
         };
         let group = properties.get("group").ok_or_else(|| missing("group"))?;
-        let name = properties.get("name").filter(|name| !name.is_empty()).ok_or_else(|| missing("name"))?;
+        let name = properties
+            .get("name")
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| missing("name"))?;
         Self::new(group, name, properties.get("version").unwrap_or_default())
     }
 
@@ -101,7 +116,11 @@ impl PackageId {
 impl fmt::Display for PackageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.group, self.name)?;
-        if self.version.is_empty() { Ok(()) } else { write!(f, ":{}", self.version) }
+        if self.version.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ":{}", self.version)
+        }
     }
 }
 
@@ -130,10 +149,17 @@ mod tests {
         let id = PackageId::new("/etc/packages/my/group", "site", "1.0").unwrap();
         assert_eq!(id.to_string(), "my/group:site:1.0");
         assert_eq!(PackageId::new("g", "n", "").unwrap().to_string(), "g:n");
-        let mut ids = ["10.0", "9.0", "1.0-SNAPSHOT", "1.0"].map(|v| PackageId::new("g", "n", v).unwrap());
+        let mut ids =
+            ["10.0", "9.0", "1.0-SNAPSHOT", "1.0"].map(|v| PackageId::new("g", "n", v).unwrap());
         ids.sort();
-        assert_eq!(ids.map(|id| id.version().to_owned()), ["1.0-SNAPSHOT", "1.0", "9.0", "10.0"]);
-        assert_ne!(PackageId::new("g", "n", "1.0").unwrap(), PackageId::new("g", "n", "1.0.0").unwrap());
+        assert_eq!(
+            ids.map(|id| id.version().to_owned()),
+            ["1.0-SNAPSHOT", "1.0", "9.0", "10.0"]
+        );
+        assert_ne!(
+            PackageId::new("g", "n", "1.0").unwrap(),
+            PackageId::new("g", "n", "1.0.0").unwrap()
+        );
     }
 
     #[test]
@@ -147,7 +173,10 @@ mod tests {
             ("../x", "n", ""),
             ("g", "a\\b", ""),
         ] {
-            assert!(PackageId::new(group, name, version).is_err(), "{group}:{name}:{version}");
+            assert!(
+                PackageId::new(group, name, version).is_err(),
+                "{group}:{name}:{version}"
+            );
         }
     }
 }

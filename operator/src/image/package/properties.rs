@@ -38,7 +38,9 @@ pub fn parse(bytes: &[u8]) -> Result<Properties, String> {
                         key = Some(found.ok_or("an <entry> has no key")?.1);
                         value.clear();
                     }
-                    (1, other) => return Err(format!("the root element is <{other}>, not <properties>")),
+                    (1, other) => {
+                        return Err(format!("the root element is <{other}>, not <properties>"));
+                    }
                     (_, other) => return Err(format!("<{other}> is not expected there")),
                 }
             }
@@ -73,7 +75,11 @@ mod tests {
 
     #[test]
     fn refusals() {
-        for bad in ["<p/>", "<properties><entry>x</entry></properties>", "<properties><x/></properties>"] {
+        for bad in [
+            "<p/>",
+            "<properties><entry>x</entry></properties>",
+            "<properties><x/></properties>",
+        ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
