@@ -1,0 +1,245 @@
+//! What is generated is current, and every schema holds the conventions.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{fs, path::PathBuf, process::Command};
+
+use serde_json::Value;
+
+/// With plain `kubectl apply` the whole object goes into an annotation of at most this size.
+const FILE_MAX: usize = 256 * 1024;
+/// Far below what etcd takes in one request.
+const STATUS_MAX: u64 = 256 * 1024;
+/// What a name, a UID or a reason may have that the apiserver bounds.
+const NAME_MAX: u64 = 256;
+/// What the operator keeps of a condition's message.
+const MESSAGE_MAX: u64 = 1024;
+
+/// Texts of status that are copies of what the apiserver bounds already: names, UIDs, kinds; and what the operator makes
+/// of these. Anything else needs a `maxLength`.
+const COPIES: &[&str] = &[
+    "author",
+    "dispatcher",
+    "environment",
+    "execution",
+    "kind",
+    "name",
+    "production",
+    "result",
+    "selector",
+    "specHash",
+    "stage",
+    "uid",
+];
+
+/// Texts that are to get a bound.
+const OPEN: &[&str] = &["Pipeline.spec.images.providedPackages[]", "Pipeline.spec.stage.tests.functional.variables{}"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn crds() -> Vec<(String, Value)> {
+    launchway_crds::all_crds()
+        .iter()
+        .map(|crd| (crd.spec.names.kind.clone(), serde_json::to_value(crd).unwrap()["spec"].take()))
+        .collect()
+}
+
+fn schema(crd: &Value) -> &Value {
+    &crd["versions"][0]["schema"]["openAPIV3Schema"]
+}
+
+/// Every schema inside a schema, with its path. Conditions are Kubernetes' own and are left out.
+fn walk<'a>(schema: &'a Value, path: &str, found: &mut Vec<(String, &'a Value)>) {
+    found.push((path.to_string(), schema));
+    if schema["properties"].get("lastTransitionTime").is_some() {
+        return;
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        walk(field, &format!("{path}.{name}"), found);
+    }
+    for (part, mark) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if schema[part].is_object() {
+            walk(&schema[part], &format!("{path}{mark}"), found);
+        }
+    }
+}
+
+fn everywhere(check: impl Fn(&str, &Value) -> Option<String>) {
+    let mut broken = vec![];
+    for (kind, crd) in crds() {
+        let mut found = vec![];
+        walk(schema(&crd), &kind, &mut found);
+        assert!(found.len() > 20, "{kind}: its schema is not where this test looks");
+        broken
+            .extend(found.iter().filter_map(|(path, schema)| check(path, schema).map(|why| format!("{path}: {why}"))));
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn crd_files_are_current_and_small() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("crds");
+    fs::create_dir_all(&folder).unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_crdgen")).arg(&folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut names: Vec<_> =
+        fs::read_dir(root().join("crds/yaml")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["environments.yaml", "pipelineexecutions.yaml", "pipelines.yaml"]);
+    for name in names {
+        let committed = fs::read_to_string(root().join("crds/yaml").join(&name)).unwrap();
+        let current = fs::read_to_string(folder.join(&name)).unwrap();
+        let name = name.to_string_lossy();
+        assert!(
+            committed == current,
+            "crds/yaml/{name} is not current: cargo run -p launchway-crds --bin crdgen crds/yaml && config/generate.sh"
+        );
+        assert!(committed.len() < FILE_MAX, "{name} has {} bytes", committed.len());
+    }
+}
+
+#[test]
+fn the_api_reference_is_current() {
+    let made = Command::new(env!("CARGO_BIN_EXE_apidoc")).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let committed = fs::read_to_string(root().join("docs/api.md")).unwrap_or_default();
+    assert!(
+        committed == String::from_utf8(made.stdout).unwrap(),
+        "docs/api.md is not current: cargo run -p launchway-crds --bin apidoc > docs/api.md"
+    );
+}
+
+#[test]
+fn lists_and_maps_are_bounded() {
+    everywhere(|_, schema| {
+        let (list, map) = (schema["type"] == "array", schema["additionalProperties"].is_object());
+        if list && schema["maxItems"].is_null() {
+            return Some("a list without maxItems".into());
+        }
+        (map && schema["maxProperties"].is_null()).then(|| "a map without maxProperties".into())
+    });
+}
+
+#[test]
+fn texts_are_bounded() {
+    everywhere(|path, schema| {
+        let bounded = ["maxLength", "enum", "format"].iter().any(|bound| !schema[*bound].is_null());
+        let last = path.rsplit('.').next().unwrap_or_default();
+        let copy = path.contains(".status.") && COPIES.contains(&last);
+        (schema["type"] == "string" && !bounded && !copy && !OPEN.contains(&path))
+            .then(|| "a text without maxLength".into())
+    });
+}
+
+#[test]
+fn numbers_that_people_write_are_bounded() {
+    everywhere(|path, schema| {
+        let both = schema["minimum"].is_number() && schema["maximum"].is_number();
+        (path.contains(".spec.") && schema["type"] == "integer" && !both).then(|| "a number without bounds".into())
+    });
+}
+
+#[test]
+fn lists_of_named_objects_are_maps() {
+    everywhere(|_, schema| {
+        let keys = schema["x-kubernetes-list-map-keys"].as_array().cloned().unwrap_or_default();
+        let properties = &schema["items"]["properties"];
+        if schema["x-kubernetes-list-type"] == "map" {
+            let known = keys.iter().filter_map(Value::as_str).all(|key| properties.get(key).is_some());
+            return (keys.is_empty() || !known).then(|| "a list-map whose keys are no fields".into());
+        }
+        let conditions = properties.get("lastTransitionTime").is_some();
+        conditions.then(|| "conditions without list-map keys: appliers would overwrite each other's".into())
+    });
+    let keys = |kind: &str, field: &str| {
+        let (_, crd) = crds().into_iter().find(|(name, _)| name == kind).unwrap();
+        let (part, name) = field.split_once('.').unwrap();
+        schema(&crd)["properties"][part]["properties"][name]["x-kubernetes-list-map-keys"].clone()
+    };
+    for kind in ["Environment", "Pipeline", "PipelineExecution"] {
+        assert_eq!(keys(kind, "status.conditions"), serde_json::json!(["type"]), "{kind}");
+    }
+    assert_eq!(keys("Environment", "spec.variables"), serde_json::json!(["name"]));
+    assert_eq!(keys("PipelineExecution", "status.steps"), serde_json::json!(["name"]));
+}
+
+#[test]
+fn everything_is_described_and_nothing_is_called_phase() {
+    everywhere(|path, schema| {
+        let element = path.ends_with("[]") || path.ends_with("{}");
+        if !element && path.contains('.') && schema["description"].as_str().is_none_or(str::is_empty) {
+            // The object itself is described by its kind.
+            return Some("no description".into());
+        }
+        // `status.rollout.phase` is a text for people below a state that is the contract.
+        let phase = path.ends_with(".phase") && !path.ends_with(".status.rollout.phase");
+        phase.then(|| "a phase: say it with conditions".into())
+    });
+}
+
+#[test]
+fn rules_are_there_and_say_what_is_wrong() {
+    let mut count = 0;
+    for (kind, crd) in crds() {
+        let mut found = vec![];
+        walk(schema(&crd), &kind, &mut found);
+        for (path, schema) in found {
+            for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+                count += 1;
+                let message = rule["message"].as_str().unwrap_or_default();
+                assert!(message.len() > 20, "{path}: the rule {} has no message that helps", rule["rule"]);
+            }
+        }
+    }
+    assert!(count >= 8, "only {count} rules: some got lost");
+    let immutable = |kind: &str, rule: &str| {
+        let (_, crd) = crds().into_iter().find(|(name, _)| name == kind).unwrap();
+        assert!(schema(&crd).to_string().contains(rule), "{kind}: `{rule}` got lost");
+    };
+    immutable("Environment", "self == oldSelf");
+    immutable("Pipeline", "self == oldSelf");
+    immutable("PipelineExecution", "self.spec == oldSelf.spec");
+}
+
+#[test]
+fn status_is_a_subresource_that_says_which_generation_it_is_about() {
+    for (kind, crd) in crds() {
+        assert!(crd["versions"][0]["subresources"]["status"].is_object(), "{kind}");
+        let observed = &schema(&crd)["properties"]["status"]["properties"]["observedGeneration"];
+        assert_eq!(observed["default"], -1, "{kind}");
+    }
+    let (_, environment) = crds().remove(0);
+    assert_eq!(environment["versions"][0]["subresources"]["scale"]["specReplicasPath"], ".spec.publish.replicas");
+}
+
+/// An upper bound of an object's size as JSON, in bytes.
+fn largest(schema: &Value) -> u64 {
+    let number = |key: &str| schema[key].as_u64();
+    match schema["type"].as_str().unwrap_or_default() {
+        "object" => {
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            let size = |name: &str, field: &Value| match name {
+                "message" => largest(field).max(MESSAGE_MAX),
+                _ => largest(field),
+            };
+            fields.map(|(name, field)| name.len() as u64 + 4 + size(name, field)).sum::<u64>() + 2
+        }
+        "array" => number("maxItems").unwrap_or(1000) * (largest(&schema["items"]) + 1) + 2,
+        "string" => {
+            let values = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::len).max();
+            let time = schema["format"].is_string().then_some(40);
+            number("maxLength").or(values.map(|longest| longest as u64)).or(time).unwrap_or(NAME_MAX) + 2
+        }
+        _ => 24,
+    }
+}
+
+#[test]
+fn the_record_of_an_execution_has_a_bound() {
+    let (kind, execution) = crds().pop().unwrap();
+    assert_eq!(kind, "PipelineExecution");
+    let size = largest(&schema(&execution)["properties"]["status"]);
+    assert!(size < STATUS_MAX, "status may grow to {size} bytes, more than {STATUS_MAX}");
+}
