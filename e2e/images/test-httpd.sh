@@ -114,7 +114,7 @@ httpd_reconnect() {
   umount -l "$WORK/publish/root" 2>/dev/null || true
   rm -rf "$WORK/publish"
   start_sling publish publish "$WORK/good"
-  within 90 is_ready publish || fail "publish does not come back: $(cat "$WORK/ready.out")"
+  within 150 is_ready publish || fail "publish does not come back: $(cat "$WORK/ready.out")"
   codes=$(for _ in {1..20}; do status_of "$SITE/server/default/jcr:root/content.json"; echo; done | sort | uniq -c | tr -s ' ')
   expect "every request works from the first moment" '^ 20 200$' "$codes"
 }

@@ -5,7 +5,6 @@ WORK=''
 NETNS=lw-images
 HOST_IP=10.112.0.1
 NS_IP=10.112.0.2
-CONTAINERS=()
 PASSED=0
 
 pass() { PASSED=$((PASSED + 1)); say "  ok  $*"; }
@@ -106,7 +105,6 @@ start_container() {
     | .linux.namespaces |= (map(select(.type != "network")) + [{type: "network", path: $ns}])' "${env[@]}" \
     <"$bundle/config.json" >"$bundle/config.next"
   mv "$bundle/config.next" "$bundle/config.json"
-  CONTAINERS+=("$name")
   runc --root "$WORK/runc" run --detach --bundle "$bundle" "$name" </dev/null >"$WORK/$name.log" 2>&1 \
     || fail "container $name does not start: $(cat "$WORK/$name.log")"
 }
@@ -130,15 +128,17 @@ stop_container() { # NAME [SIGNAL]
 }
 
 clean_up() {
-  local name
-  for name in "${CONTAINERS[@]}"; do
+  local name root
+  [ -n "$WORK" ] || return 0
+  # Not from a variable: containers are started in subshells, too.
+  for name in $(runc --root "$WORK/runc" list --quiet 2>/dev/null); do
     runc --root "$WORK/runc" delete --force "$name" 2>/dev/null || true
-    umount -l "$WORK/$name/root" 2>/dev/null || true
   done
+  for root in "$WORK"/*/root; do umount -l "$root" 2>/dev/null || true; done
   ip netns del "$NETNS" 2>/dev/null || true
   ip link del lw-img0 2>/dev/null || true
   find /sys/fs/cgroup -depth -type d -path '*/launchway-images*' -exec rmdir {} + 2>/dev/null || true
-  [ -z "$WORK" ] || rm -rf "$WORK"
+  rm -rf --one-file-system "$WORK"
 }
 
 web() { # curl from inside the network namespace: an allowed client on loopback
