@@ -139,7 +139,8 @@ where
         result = &mut web => Err(OperatorError::Server(format!("{result:?}"))),
     };
     ended.fire();
-    if !web.is_finished() {
+    // Who lost the Lease ends at once: whatever still runs in this process may run elsewhere by now.
+    if !web.is_finished() && !matches!(result, Err(OperatorError::Lost(_))) {
         let _ = web.await;
     }
     result

@@ -99,8 +99,10 @@ fn what(
         }
     }
     if let Some(names) = &status.environments {
-        let deployed = environments.get(&names.production).and_then(|environment| environment.status.as_ref());
-        let runs = match deployed.map(|status| status.deployed.as_ref()) {
+        let deployed = environments
+            .get(&names.production)
+            .map(|environment| environment.status.as_ref().and_then(|status| status.deployed.as_ref()));
+        let runs = match deployed {
             Some(Some(deployed)) if deployed.release.digest() == release.digest() => {
                 "which runs this release already".into()
             }

@@ -82,7 +82,8 @@ async fn list(session: &Session, limit: usize, form: Option<Form>) -> Result<End
     if form == Some(Form::Json) {
         print_json(&executions)?;
     } else if executions.is_empty() {
-        eprintln!("no executions in namespace {}: start one with `kubectl launchway run PIPELINE`", session.namespace);
+        let start = session.plugin(&["run", "PIPELINE"]);
+        eprintln!("no executions in namespace {}: start one with `{start}`", session.namespace);
     } else {
         for line in table(&executions, Timestamp::now(), Size::now().columns) {
             println!("{line}");

@@ -96,7 +96,9 @@ pub async fn run(
                 if election.is_leader(now) { RENEW_EVERY } else { RETRY_EVERY }
             }
             Err(error) => {
-                tracing::warn!(lease = candidate.name, "lease: {error}");
+                if election.was_leader() == election.is_leader(now) {
+                    tracing::warn!(lease = candidate.name, "lease: {error}");
+                }
                 readiness.fail(CHECK, error.to_string());
                 RETRY_EVERY
             }
