@@ -162,6 +162,7 @@ where
         namespace: parts.config.namespace.clone(),
         name: parts.config.lease_name.clone(),
         identity: lease::identity(&pod).map_err(|_| OperatorError::Random)?,
+        timing: lease::TIMING,
     };
     let (sender, leadership) = watch::channel(Leadership::Standby);
     let (release, released) = Shutdown::pair();
