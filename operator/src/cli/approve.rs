@@ -13,7 +13,7 @@ use launchway_crds::{
 };
 
 use super::{
-    CliError, End, request,
+    CliError, End, request, say,
     session::{Connection, Session},
     tree,
 };
@@ -42,17 +42,17 @@ pub async fn run(args: ApproveArgs) -> Result<End, CliError> {
     let release = release(&execution)?;
     let environments = session.environments(&execution).await;
     for line in what(&execution, &environments, release, Timestamp::now()) {
-        println!("{line}");
+        say(line)?;
     }
     let me = session.me().await?;
-    println!("  you are    {}", one_line(&me));
+    say(format!("  you are    {}", one_line(&me)))?;
     let annotations = [(APPROVE_PRODUCTION, release.digest().as_str()), (APPROVED_BY, me.as_str())];
     request::tell(&session, &execution, &annotations);
     if !args.yes {
         request::confirm("Deploy this release to production?").await?;
     }
     request::annotate(&session, &execution, &annotations).await?;
-    println!("{} approved by {me}", args.name);
+    say(format!("{} approved by {me}", args.name))?;
     eprintln!("follow it with:\n  {}", session.plugin(&["status", &args.name, "-w"]));
     Ok(End::Done)
 }

@@ -13,7 +13,7 @@ use kube::{
 };
 use launchway_crds::{Environment, PipelineExecution, common::Span};
 
-use super::{CliError, End, request::ended, screen::Screen, session::Session, transitions::Told, tree::draw};
+use super::{CliError, End, request::ended, say, screen::Screen, session::Session, transitions::Told, tree::draw};
 use crate::client::explain;
 
 /// Elapsed times are shown in seconds.
@@ -107,7 +107,7 @@ impl View {
         let now = Timestamp::now();
         let Some(screen) = &mut self.screen else {
             for line in self.told.news(execution, &self.environments, now) {
-                println!("{line}");
+                say(line)?;
             }
             return Ok(());
         };

@@ -99,7 +99,7 @@ fn unseen(execution: &PipelineExecution, now: Timestamp) -> Vec<String> {
     }
     vec![
         format!("not begun for {}: is the operator running, and does it watch this namespace?", span(waited)),
-        "  kubectl get leases,pods -A -l app.kubernetes.io/managed-by=launchway".into(),
+        "  kubectl get leases -A -l app.kubernetes.io/managed-by=launchway".into(),
         "  kubectl get pods -A -l app.kubernetes.io/name=launchway".into(),
     ]
 }
