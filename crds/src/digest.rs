@@ -1,76 +1,144 @@
-//! Content digests and references that name an image by its digest.
+//! Content digests and digest-pinned image references.
+//!
+//! Launchway compares, approves and deploys by content only. These two types make it impossible to pass a tag, or a
+//! digest that was never checked for form, where content is meant.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A SHA-256 digest, `sha256:` and 64 lower-case hex digits. No other algorithm is accepted.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sha256Digest(String);
+/// Longest accepted image reference, in bytes.
+pub const MAX_IMAGE_REF: usize = 512;
 
-/// Why a text is no digest or no pinned reference.
+/// The SHA-256 digest of some content, written `sha256:<64 lower-case hex digits>`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha256Digest([u8; 32]);
+
+/// Why a string is not a digest or not a digest-pinned image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// Not `sha256:` with 64 lower-case hex digits.
-    #[error("`{0}` is not a digest: expected sha256: and 64 lower-case hex digits")]
+    /// Not of the form `sha256:<64 hex>`.
+    #[error("`{0}` is not a digest: write sha256: followed by 64 lower-case hexadecimal digits")]
     Digest(String),
-    /// No `@sha256:…` at the end.
-    #[error("`{0}` does not name an image by digest: expected REGISTRY/REPOSITORY@sha256:…")]
-    Reference(String),
+    /// Not of the form `REGISTRY/REPOSITORY@sha256:<64 hex>`.
+    #[error("`{value}` is not a digest-pinned image reference ({why}): write REGISTRY/REPOSITORY@sha256:<64 hex>")]
+    Image {
+        /// The value that was refused, shortened.
+        value: String,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
 }
 
 impl Sha256Digest {
-    /// From the 32 bytes of the hash.
+    /// Wraps the 32 bytes of a finished SHA-256.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("sha256:{hex}"))
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
-    /// The whole text, `sha256:…`.
+    /// The 32 bytes.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The 64 hex digits.
+    /// The 64 hexadecimal digits without the `sha256:` prefix.
     #[must_use]
-    pub fn hex(&self) -> &str {
-        &self.0["sha256:".len()..]
+    pub fn hex(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut out = String::with_capacity(64);
+        for byte in self.0 {
+            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            out.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        out
     }
 
-    /// The first `digits` hex digits, for names and people.
+    /// The first 12 hexadecimal digits, for names that people read.
     #[must_use]
-    pub fn short(&self, digits: usize) -> &str {
-        &self.hex()[..digits.min(64)]
-    }
-}
-
-impl FromStr for Sha256Digest {
-    type Err = DigestError;
-
-    fn from_str(text: &str) -> Result<Self, DigestError> {
-        let valid = text.strip_prefix("sha256:").is_some_and(|hex| {
-            hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        });
-        valid.then(|| Self(text.to_string())).ok_or_else(|| DigestError::Digest(text.to_string()))
+    pub fn short(&self) -> String {
+        let mut hex = self.hex();
+        hex.truncate(12);
+        hex
     }
 }
 
 impl fmt::Display for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "sha256:{}", self.hex())
     }
 }
 
 impl fmt::Debug for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(self, f)
     }
 }
 
-/// A reference that cannot move: `REGISTRY/REPOSITORY@sha256:…`, without a tag.
+fn shortened(value: &str) -> String {
+    value.chars().take(120).collect()
+}
+
+impl FromStr for Sha256Digest {
+    type Err = DigestError;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        let refused = || DigestError::Digest(shortened(value));
+        let hex = value.strip_prefix("sha256:").ok_or_else(refused)?.as_bytes();
+        if hex.len() != 64 {
+            return Err(refused());
+        }
+        let nibble = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let mut bytes = [0_u8; 32];
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            match (nibble(pair[0]), nibble(pair[1])) {
+                (Some(high), Some(low)) => *byte = (high << 4) | low,
+                _ => return Err(refused()),
+            }
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for Sha256Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Sha256Digest {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Sha256Digest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^sha256:[0-9a-f]{64}$",
+            "maxLength": 71,
+        })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+/// An image named by content: `REGISTRY/REPOSITORY@sha256:<64 hex>`. Never a tag.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageRef {
     repository: String,
@@ -78,42 +146,66 @@ pub struct ImageRef {
 }
 
 impl ImageRef {
-    /// Joins a repository (`REGISTRY/NAME`) and a digest.
-    #[must_use]
-    pub fn new(repository: impl Into<String>, digest: Sha256Digest) -> Self {
-        Self { repository: repository.into(), digest }
+    /// Joins a repository (`REGISTRY/REPOSITORY`) and a digest.
+    ///
+    /// # Errors
+    /// When the repository is not of the form `REGISTRY/REPOSITORY`.
+    pub fn new(repository: &str, digest: Sha256Digest) -> Result<Self, DigestError> {
+        check_repository(repository).map_err(|why| DigestError::Image { value: shortened(repository), why })?;
+        Ok(Self { repository: repository.to_owned(), digest })
     }
 
-    /// `REGISTRY/REPOSITORY`, without the digest.
+    /// `REGISTRY/REPOSITORY`.
     #[must_use]
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
+    /// `HOST[:PORT]` of the registry.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        self.repository.split_once('/').map_or(&self.repository, |(host, _)| host)
+    }
+
+    /// The repository's path inside the registry.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.repository.split_once('/').map_or("", |(_, path)| path)
+    }
+
     /// The digest.
     #[must_use]
-    pub fn digest(&self) -> &Sha256Digest {
-        &self.digest
+    pub const fn digest(&self) -> Sha256Digest {
+        self.digest
     }
 }
 
-impl FromStr for ImageRef {
-    type Err = DigestError;
-
-    fn from_str(text: &str) -> Result<Self, DigestError> {
-        let error = || DigestError::Reference(text.to_string());
-        let (name, digest) = text.rsplit_once('@').ok_or_else(error)?;
-        let digest = digest.parse()?;
-        // A tag beside a digest is allowed in references and means nothing: drop it.
-        let repository = match name.rsplit_once(':') {
-            Some((head, tag)) if !tag.contains('/') && head.contains('/') => head,
-            _ => name,
-        };
-        if !repository.contains('/') || repository.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(error());
-        }
-        Ok(Self::new(repository, digest))
+fn check_repository(repository: &str) -> Result<(), &'static str> {
+    if repository.len() > MAX_IMAGE_REF - 72 {
+        return Err("it is longer than 512 bytes with its digest");
     }
+    let (host, path) = repository.split_once('/').ok_or("the registry host is missing")?;
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')) {
+        return Err("the registry host has characters that are not letters, digits, `.` or `-`");
+    }
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err("the registry port is not a number from 0 to 65535");
+    }
+    if !(name.contains('.') || port.is_some() || name == "localhost") {
+        return Err("the first part is not a registry host (no dot, no port, not localhost)");
+    }
+    let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    for part in path.split('/') {
+        let bytes = part.as_bytes();
+        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+            return Err("a part of the repository is empty");
+        };
+        if !edge(*first) || !edge(*last) || !bytes.iter().all(|b| edge(*b) || matches!(b, b'.' | b'_' | b'-')) {
+            return Err("a part of the repository has characters that are not a-z, 0-9, `.`, `_` or `-`");
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for ImageRef {
@@ -124,63 +216,101 @@ impl fmt::Display for ImageRef {
 
 impl fmt::Debug for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
+        fmt::Display::fmt(self, f)
     }
 }
 
-macro_rules! as_text {
-    ($type:ty, $name:literal, $max:literal, $pattern:literal) => {
-        impl Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
+impl FromStr for ImageRef {
+    type Err = DigestError;
 
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "maxLength": $max, "pattern": $pattern })
-            }
-        }
-    };
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        let refused = |why| DigestError::Image { value: shortened(value), why };
+        let (repository, digest) = value.rsplit_once('@').ok_or_else(|| refused("the @sha256:… part is missing"))?;
+        let digest = digest.parse().map_err(|_| refused("the part behind @ is not sha256: and 64 hex digits"))?;
+        check_repository(repository).map_err(refused)?;
+        Ok(Self { repository: repository.to_owned(), digest })
+    }
 }
 
-as_text!(Sha256Digest, "Sha256Digest", 71, "^sha256:[0-9a-f]{64}$");
-as_text!(ImageRef, "ImageRef", 512, "^[^@\\s]+/[^@\\s]+@sha256:[0-9a-f]{64}$");
+impl Serialize for ImageRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for ImageRef {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ImageRef".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)+@sha256:[0-9a-f]{64}$",
+            "maxLength": 512,
+        })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
     #[test]
-    fn references_need_a_digest_and_lose_their_tag() {
-        let digest = format!("sha256:{}", "ab".repeat(32));
-        let image: ImageRef = format!("registry.example.com:5000/wknd/images:main@{digest}").parse().unwrap();
-        assert_eq!(image.repository(), "registry.example.com:5000/wknd/images");
-        assert_eq!(image.to_string(), format!("registry.example.com:5000/wknd/images@{digest}"));
-        let image: ImageRef = format!("10.111.0.2:5000/images@{digest}").parse().unwrap();
-        assert_eq!(image.repository(), "10.111.0.2:5000/images");
+    fn digest_round_trip() {
+        let text = format!("sha256:{HEX}");
+        let digest: Sha256Digest = text.parse().unwrap();
+        assert_eq!(digest.to_string(), text);
+        assert_eq!(digest.short(), "e3b0c44298fc");
+        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<Sha256Digest>(&format!("\"{text}\"")).unwrap(), digest);
+    }
+
+    #[test]
+    fn digest_refusals() {
         for bad in [
             "",
-            "a/b",
-            "a/b:tag",
-            "a/b@sha256:12",
-            &format!("nohost@{digest}"),
-            &format!("a/b@{}", digest.to_uppercase()),
+            HEX,
+            "sha512:00",
+            &format!("sha256:{}", &HEX[1..]),
+            &format!("sha256:{}", HEX.to_uppercase()),
+            &format!("sha256:{HEX}0"),
+            &format!(" sha256:{HEX}"),
+        ] {
+            assert!(bad.parse::<Sha256Digest>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn image_references() {
+        let text = format!("10.1.2.3:5000/team/site-a@sha256:{HEX}");
+        let image: ImageRef = text.parse().unwrap();
+        assert_eq!(image.registry(), "10.1.2.3:5000");
+        assert_eq!(image.path(), "team/site-a");
+        assert_eq!(image.to_string(), text);
+        for bad in [
+            format!("site@sha256:{HEX}"),
+            format!("team/site@sha256:{HEX}"),
+            format!("localhost/UP@sha256:{HEX}"),
+            format!("localhost:99999/a@sha256:{HEX}"),
+            format!("localhost//a@sha256:{HEX}"),
+            format!("localhost/../a@sha256:{HEX}"),
+            "localhost/a:latest".to_owned(),
+            format!("http://localhost/a@sha256:{HEX}"),
         ] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad}");
         }

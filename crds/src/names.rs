@@ -36,7 +36,7 @@ pub mod labels {
     pub const TIER: &str = "launchway.dev/tier";
     /// Short hash of everything in a pod's template, the release above all: pods of one pair share it.
     pub const REVISION: &str = "launchway.dev/revision";
-    /// First 16 hex digits of the release digest, for people and metrics.
+    /// First 12 hex digits of the release digest, for people and metrics.
     pub const RELEASE: &str = "launchway.dev/release";
     /// Name of the PipelineExecution that a Job belongs to.
     pub const EXECUTION: &str = "launchway.dev/execution";

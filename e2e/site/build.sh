@@ -90,7 +90,9 @@ build() {
   mkdir -p "$cache"
   scratch=$(mktemp -d "$cache/build.XXXXXX")
   mkdir "$scratch/src" "$scratch/zips"
-  sources | tar -C "$here" --null -T - -cf - | tar -C "$scratch/src" -xf -
+  # The zips keep file modes, so the same ones have to be there whatever the user's umask is.
+  umask 022
+  sources | tar -C "$here" --mode=u=rwX,go=rX --null -T - -cf - | tar -C "$scratch/src" -xpf -
   (cd "$scratch/src" && timeout 900 mvn -B -q "-Drelease=$release" "-Dvariant=$variant" package </dev/null) >"$scratch/log" 2>&1 || {
     cat "$scratch/log" >&2
     die "Maven could not build release $release ($variant); its output is above"

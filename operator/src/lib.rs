@@ -1,13 +1,37 @@
 //! The Launchway operator, its workers and its kubectl plugin: everything that runs, in one binary.
+//!
+//! The map of the code (docs/architecture.md shows the way of an execution through it):
+//!
+//! * [`plan`] decides, purely: facts in, actions and status out.
+//! * [`render`] says what each Kubernetes object looks like, purely.
+//! * [`image`] turns zips into image bytes, purely.
+//! * [`observe`] reads; [`effects`] writes, and nothing else does.
+//! * [`controllers`] wire these into rounds; [`operator_command`] is the frame around them.
+//! * [`registry`], [`artifact`] and [`release`] speak to registries; [`worker`] is what Jobs run.
+//! * [`cli`] is what people type.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed"))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")
+)]
 
+pub mod artifact;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod context;
+pub mod controllers;
+pub mod effects;
+pub mod error;
+pub mod image;
 pub mod lease;
 pub mod metrics;
+pub mod observe;
 pub mod operator_command;
+pub mod plan;
+pub mod registry;
+pub mod release;
+pub mod render;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

@@ -13,11 +13,7 @@ fn main() -> ExitCode {
     let cli = cli::parse();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let code = runtime.block_on(cli::dispatch(cli, |parts| async move {
-                // CALL SITE of the controllers: `launchway_operator::controllers::run(parts).await`.
-                parts.shutdown.wait().await;
-                Ok(())
-            }));
+            let code = runtime.block_on(cli::dispatch(cli, launchway_operator::controllers::run));
             // A read of the terminal cannot be called off: it must not hold up the end.
             runtime.shutdown_background();
             code

@@ -46,7 +46,8 @@ pub async fn run(args: ApproveArgs) -> Result<End, CliError> {
     }
     let me = session.me().await?;
     say(format!("  you are    {}", one_line(&me)))?;
-    let annotations = [(APPROVE_PRODUCTION, release.digest().as_str()), (APPROVED_BY, me.as_str())];
+    let digest = release.digest().to_string();
+    let annotations = [(APPROVE_PRODUCTION, digest.as_str()), (APPROVED_BY, me.as_str())];
     request::tell(&session, &execution, &annotations);
     if !args.yes {
         request::confirm("Deploy this release to production?").await?;

@@ -127,7 +127,7 @@ fn row(execution: &PipelineExecution, now: Timestamp) -> [String; 7] {
         short(&execution.spec.pipeline_ref.name),
         short(if status.state.is_empty() { "Pending" } else { &status.state }),
         status.step.map(|step| step.as_str().to_string()).unwrap_or_default(),
-        status.release.map(|release| release.digest().short(12).to_string()).unwrap_or_default(),
+        status.release.map(|release| release.digest().short()).unwrap_or_default(),
         tree::span(age),
         status.waiting_for.map(|waiting| one_line(&waiting.why)).unwrap_or_default(),
     ]

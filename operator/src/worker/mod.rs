@@ -1,5 +1,9 @@
 //! What Jobs do: one task, no access to the apiserver, and one small outcome in the termination log.
 
+pub mod build;
+pub mod images;
+pub mod outcome;
+pub mod report;
 pub mod smoke;
 pub mod verdict;
 
@@ -10,6 +14,10 @@ use clap::Subcommand;
 /// The tasks.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Worker {
+    /// Turn the packages of an artifact into images and a release
+    ///
+    /// Reads the request from LAUNCHWAY_BUILD; see docs/architecture.md.
+    BuildImage,
     /// Ask pages of stage and compare their answers with what the pipeline expects
     ///
     /// Reads the checks from LAUNCHWAY_SMOKE: {"url":…,"host":…,"checks":[{"path":…,"status":…,"contains":…}],"timeoutSeconds":…}.
@@ -20,6 +28,7 @@ impl Worker {
     /// Does the task.
     pub async fn run(self) -> ExitCode {
         match self {
+            Self::BuildImage => build::main().await,
             Self::SmokeTest => smoke::run().await,
         }
     }

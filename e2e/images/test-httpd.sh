@@ -1,0 +1,170 @@
+# Tests of the httpd image in front of a real publish; sourced by test.sh.
+# shellcheck shell=bash
+
+SITE=http://127.0.0.1
+OUTSIDE=http://$NS_IP
+
+cache_state() { web -o /dev/null -D - "$@" | tr -d '\r' | sed -n 's/^X-Cache: \([A-Z]*\).*/\1/p'; }
+
+status_of() { web -o /dev/null -w '%{http_code}' "$@"; }
+
+flush() { # HANDLE [HEADER…]
+  local handle=$1 header args=()
+  shift
+  for header in "$@"; do args+=(-H "$header"); done
+  web -X POST -H 'CQ-Action: Activate' -H "CQ-Handle: $handle" "${args[@]}" "$SITE/dispatcher/invalidate.cache"
+}
+
+fill() { local p; for p in "$@"; do status_of "$SITE$p" >/dev/null; done; }
+
+make_page() { # PATH TITLE
+  web -o /dev/null -u admin:admin -F "title=$2" "http://127.0.0.1:8080$1"
+}
+
+start_httpd() { # NAME [ARG…]
+  local name=$1
+  shift
+  start_container "$name" httpd AEM_HOST=127.0.0.1 AEM_PORT=8080 ENVIRONMENT_TYPE=prod LAUNCHWAY_DRAIN_SECONDS=2 "$@"
+}
+
+httpd_config_test() {
+  local tree=$WORK/wknd output
+  say "httpd: the configuration test (5 s)"
+  output=$(config_test AEM_HOST=publish-0 AEM_PORT=4503 -- "$tree") || fail "config-test refuses the WKND tree: $output"
+  expect "accepts the WKND tree" 'Syntax OK' "$output"
+  if output=$(config_test AEM_PORT=4503 -- "$tree"); then fail "config-test passes without AEM_HOST"; fi
+  expect "names a missing required variable" 'required variable AEM_HOST is not set' "$output"
+  cp -a "$tree" "$WORK/undefined"
+  # shellcheck disable=SC2016
+  sed -i 's|^\(.*ServerAlias.*\)$|\1 ${SITE_HOST}|' "$WORK/undefined/conf.d/available_vhosts/wknd.vhost"
+  if output=$(config_test AEM_HOST=publish-0 AEM_PORT=4503 -- "$WORK/undefined"); then fail "config-test passes with an undefined variable"; fi
+  expect "names an undefined variable" 'variable SITE_HOST is used by the configuration but not defined' "$output"
+  output=$(config_test AEM_HOST=publish-0 AEM_PORT=4503 SITE_HOST=www.example.com -- "$WORK/undefined") || fail "SITE_HOST is set, yet: $output"
+  pass "accepts it once the environment defines the variable"
+  cp -a "$tree" "$WORK/invalid"
+  printf 'NoSuchDirective on\n' >>"$WORK/invalid/conf.d/rewrites/rewrite.rules"
+  if output=$(config_test AEM_HOST=publish-0 AEM_PORT=4503 -- "$WORK/invalid"); then fail "config-test passes with an unknown directive"; fi
+  expect "tells file and line of a wrong directive" "line [0-9]+ of /etc/httpd/conf.d/rewrites/rewrite.rules" "$output"
+  if output=$(config_test AEM_HOST=publish-0 AEM_PORT=4503 ENVIRONMENT_TYPE=qa -- "$tree"); then fail "config-test passes with a wrong type"; fi
+  expect "names a variable with a wrong value" 'ENVIRONMENT_TYPE is "qa": it must be one of dev stage prod' "$output"
+  if [ -e "$FIXTURES/dispatcher/archetype.dispatcher.ams-51.zip" ]; then
+    mkdir -p "$WORK/ams"
+    unzip -qo "$FIXTURES/dispatcher/archetype.dispatcher.ams-51.zip" -d "$WORK/ams"
+    output=$(config_test AEM_HOST=publish-0 AEM_PORT=4503 country=us language=en -- "$WORK/ams") || fail "config-test refuses the AMS tree: $output"
+    pass "accepts the AMS tree of the archetype"
+  fi
+}
+
+config_test() { # VAR=VALUE… -- TREE: runs the image's config-test as an init container does
+  local vars=() name=config-test-$RANDOM
+  while [ "$1" != -- ]; do vars+=("$1"); shift; done
+  start_container "$name" httpd "${vars[@]}" --tree "$2:/etc/httpd" --cmd /opt/launchway/bin/config-test
+  within 20 stopped "$name" || fail "config-test does not end"
+  cat "$WORK/$name.log"
+  grep -q '^configuration is valid' "$WORK/$name.log"
+}
+
+httpd_serving() {
+  say "httpd: the WKND tree in front of publish (10 s)"
+  start_httpd dispatcher --tree "$WORK/wknd:/etc/httpd"
+  within 20 run_in dispatcher /opt/launchway/bin/ready >/dev/null || fail "dispatcher is not ready: $(run_in dispatcher /opt/launchway/bin/ready)"
+  run_in dispatcher /opt/launchway/bin/live || fail "dispatcher is not live"
+  pass "ready and live"
+  make_page /content/wknd/us/en 'Welcome to WKND'
+  make_page /content/wknd/us/en/about 'About'
+  make_page /content/wknd/us/de 'Willkommen'
+  make_page /content/other/page 'Other'
+  expect "a short URL is rewritten and served by publish" 'Welcome to WKND' "$(web "$SITE/us/en.html")"
+  expect "the second answer comes from the cache" '^HIT$' "$(cache_state "$SITE/us/en.html")"
+  expect "its long URL is the same entry" '^HIT$' "$(cache_state "$SITE/content/wknd/us/en.html")"
+  web "$SITE/us/en.html?q=1" -o /dev/null
+  expect "a query is not cached" '^$' "$(cache_state "$SITE/us/en.html?q=1")"
+  expect "a login is not answered from the cache" '^$' "$(cache_state -u admin:admin "$SITE/us/en.html")"
+  make_page /content/wknd/us/en 'Changed'
+  expect "a change is not seen before the flush" 'Welcome to WKND' "$(web "$SITE/us/en.html")"
+}
+
+httpd_flush() {
+  say "httpd: invalidation (2 s)"
+  fill /us/en.html /us/en/about.html /us/de.html /content/other/page.html
+  expect "a foreign address is refused" '^403$' "$(curl -s -o /dev/null -w '%{http_code}' -X POST -H 'CQ-Action: Activate' \
+    -H 'CQ-Handle: /content/wknd/us/en' "$OUTSIDE/dispatcher/invalidate.cache")"
+  expect "so it is with a forged X-Forwarded-For and another URL" '^403$' "$(curl -s -o /dev/null -w '%{http_code}' \
+    -H 'X-Forwarded-For: 127.0.0.1' -H 'CQ-Action: Activate' -H 'CQ-Handle: /content/wknd/us/en' "$OUTSIDE/us/en.html")"
+  expect "nothing was emptied" '^HIT$' "$(cache_state "$SITE/us/en.html")"
+  expect "ResourceOnly is accepted from an allowed client" '^OK' "$(flush /content/wknd/us/en 'CQ-Action-Scope: ResourceOnly')"
+  expect "the handle is fetched anew" '^MISS$' "$(cache_state "$SITE/us/en.html")"
+  expect "with the new content" 'Changed' "$(web "$SITE/us/en.html")"
+  expect "its neighbours stay" '^HIT$' "$(cache_state "$SITE/us/en/about.html")"
+  expect "a default flush is accepted" '^OK' "$(flush /content/wknd/us/en)"
+  expect "the handle is fetched anew" '^MISS$' "$(cache_state "$SITE/us/en.html")"
+  expect "so is what its stat-file level covers" '^MISS$' "$(cache_state "$SITE/us/de.html")"
+  expect "another site stays" '^HIT$' "$(cache_state "$SITE/content/other/page.html")"
+}
+
+httpd_reconnect() {
+  local codes
+  say "httpd: publish restarts behind it (20 s)"
+  stop_container publish
+  expect "without publish, what is not cached is an error" '^50[23]$' "$(status_of "$SITE/us/none.html")"
+  expect "what is cached is served" '^HIT$' "$(cache_state "$SITE/us/en.html")"
+  if run_in dispatcher /opt/launchway/bin/ready >"$WORK/ready.out"; then fail "dispatcher is ready without publish"; fi
+  expect "not ready, and says why" '^pending publish: ' "$(cat "$WORK/ready.out")"
+  run_in dispatcher /opt/launchway/bin/live || fail "dispatcher is not live without publish"
+  umount -l "$WORK/publish/root" 2>/dev/null || true
+  rm -rf "$WORK/publish"
+  start_sling publish publish "$WORK/good"
+  within 90 is_ready publish || fail "publish does not come back: $(cat "$WORK/ready.out")"
+  codes=$(for _ in {1..20}; do status_of "$SITE/server/default/jcr:root/content.json"; echo; done | sort | uniq -c | tr -s ' ')
+  expect "every request works from the first moment" '^ 20 200$' "$codes"
+}
+
+httpd_drain() {
+  local before after ended=$SECONDS
+  say "httpd: drain and graceful stop (5 s)"
+  before=$(web -o /dev/null -D - "$SITE/system/probes/live")
+  run_in dispatcher /opt/launchway/bin/drain &
+  local drain=$!
+  sleep 0.5
+  after=$(web -o /dev/null -D - "$SITE/system/probes/live")
+  if grep -qi '^connection: close' <<<"$before"; then fail "connections are not kept before the drain"; fi
+  expect "while draining, answers close their connection" 'Connection: close' "$after"
+  wait "$drain"
+  [ $((SECONDS - ended)) -ge 2 ] || fail "drain returned before LAUNCHWAY_DRAIN_SECONDS"
+  pass "drain returns after LAUNCHWAY_DRAIN_SECONDS"
+  expect "the image stops gracefully" '^SIGWINCH$' "$(image_config httpd .StopSignal)"
+  stop_container dispatcher WINCH
+  expect "httpd ends by itself" 'shutting down gracefully' "$(cat "$WORK/dispatcher.log")"
+}
+
+httpd_other_trees() {
+  say "httpd: an AMS tree, and no tree at all (5 s)"
+  if [ -d "$WORK/ams" ]; then
+    start_httpd ams country=us language=en --tree "$WORK/ams:/etc/httpd" "LAUNCHWAY_FLUSH_CLIENTS=$HOST_IP/32"
+    within 20 run_in ams /opt/launchway/bin/ready >/dev/null || fail "the AMS tree is not ready"
+    expect "AMS tree serves publish" '^200$' "$(status_of "$SITE/content/other/page.html")"
+    expect "a client of LAUNCHWAY_FLUSH_CLIENTS may flush" '^200$' "$(curl -s -o /dev/null -w '%{http_code}' \
+      -H 'CQ-Action: Activate' -H 'CQ-Handle: /content/other/page' -H 'Host: flush' "$OUTSIDE/dispatcher/invalidate.cache")"
+    stop_container ams WINCH
+  fi
+  start_httpd bare
+  within 20 run_in bare /opt/launchway/bin/ready >/dev/null || fail "the bare image is not ready"
+  expect "the bare image is a plain proxy" '^200$' "$(status_of "$SITE/server/default/jcr:root/content.json")"
+  stop_container bare WINCH
+}
+
+test_httpd() {
+  local archive=$FIXTURES/dispatcher/wknd.dispatcher.cloud-4.0.4.zip
+  [ -e "$archive" ] || { say "httpd: no dispatcher package at $archive (set LAUNCHWAY_FIXTURES): left out"; return; }
+  mkdir -p "$WORK/wknd"
+  unzip -qo "$archive" -d "$WORK/wknd"
+  httpd_config_test
+  running publish || sling_publish
+  httpd_serving
+  httpd_flush
+  httpd_reconnect
+  make_page /content/other/page 'Other'
+  httpd_drain
+  httpd_other_trees
+  stop_container publish
+}

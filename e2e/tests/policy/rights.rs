@@ -1,0 +1,127 @@
+//! What the operator itself may do: read pods, never write them; write status, never what people wrote.
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::{Api, api::PostParams};
+
+use crate::cluster::{Outcome, Program, bounded, in_a_program};
+
+const OPERATOR: &str = "the-operator";
+const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+const OWN: [&str; 3] = ["environments", "pipelines", "pipelineexecutions"];
+
+async fn may(program: &Program, user: &str, verb: &str, group: &str, resource: &str) -> Outcome<bool> {
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let attributes = ResourceAttributes {
+        namespace: Some(program.namespace.clone()),
+        verb: Some(verb.into()),
+        group: Some(group.into()),
+        resource: Some(resource.into()),
+        subresource: Some(subresource.into()),
+        name: Some("any".into()),
+        ..ResourceAttributes::default()
+    };
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(user.into()),
+            resource_attributes: Some(attributes),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let answer = bounded(Api::all(program.admin()).create(&PostParams::default(), &review)).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+#[tokio::test]
+async fn the_operator_writes_no_pod_and_nothing_that_people_wrote() {
+    in_a_program("rights", |program| async move {
+        program.bind(OPERATOR, "launchway-operator").await?;
+        let mut expected = Vec::new();
+        for part in [
+            "",
+            "/exec",
+            "/attach",
+            "/portforward",
+            "/proxy",
+            "/eviction",
+            "/ephemeralcontainers",
+            "/resize",
+            "/status",
+            "/binding",
+        ] {
+            expected.extend(WRITES.map(|verb| (verb, "", format!("pods{part}"), false)));
+        }
+        for kind in OWN {
+            expected.extend(WRITES.map(|verb| (verb, "launchway.dev", kind.to_string(), false)));
+            expected.extend(["get", "list", "watch"].map(|verb| (verb, "launchway.dev", kind.to_string(), true)));
+            expected.push(("patch", "launchway.dev", format!("{kind}/status"), true));
+        }
+        for (verb, kind) in [("run", "pipelines"), ("cancel", "pipelines"), ("approve", "environments")] {
+            expected.push((verb, "launchway.dev", kind.to_string(), false));
+        }
+        expected.extend(["list", "watch", "create"].map(|verb| (verb, "", "secrets".to_string(), false)));
+        expected.extend([
+            ("get", "", "secrets".to_string(), true),
+            ("watch", "", "pods".to_string(), true),
+            ("patch", "apps", "statefulsets".to_string(), true),
+            ("create", "batch", "jobs".to_string(), true),
+            ("patch", "apiextensions.k8s.io", "customresourcedefinitions".to_string(), false),
+            ("patch", "admissionregistration.k8s.io", "validatingadmissionpolicies".to_string(), false),
+            ("escalate", "rbac.authorization.k8s.io", "roles".to_string(), false),
+            ("impersonate", "", "users".to_string(), false),
+        ]);
+        let mut failures = Vec::new();
+        println!("{} questions to the apiserver (about 1 s)", expected.len());
+        for (verb, group, resource, wanted) in expected {
+            if may(&program, OPERATOR, verb, group, &resource).await? != wanted {
+                failures.push(format!("{verb} {resource}: should be {}", if wanted { "allowed" } else { "refused" }));
+            }
+        }
+        Ok(failures)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn built_in_roles_carry_running_but_never_approving() {
+    in_a_program("aggregation", |program| async move {
+        for role in ["view", "edit", "admin"] {
+            program.bind(role, role).await?;
+        }
+        let mut failures = Vec::new();
+        for (user, verb, resource, wanted) in [
+            ("view", "list", "pipelineexecutions", true),
+            ("view", "patch", "pipelineexecutions", false),
+            ("edit", "create", "pipelineexecutions", true),
+            ("edit", "run", "pipelines", true),
+            ("edit", "cancel", "pipelines", true),
+            ("edit", "approve", "environments", false),
+            ("edit", "patch", "pipelines", false),
+            ("edit", "patch", "pipelineexecutions/status", false),
+            ("admin", "run", "pipelines", true),
+            ("admin", "approve", "environments", false),
+            ("admin", "patch", "pipelines", false),
+            ("admin", "patch", "pipelineexecutions/status", false),
+        ] {
+            if eventually(&program, user, verb, resource, wanted).await? != wanted {
+                failures.push(format!(
+                    "role {user}: {verb} {resource} should be {}",
+                    if wanted { "allowed" } else { "refused" }
+                ));
+            }
+        }
+        Ok(failures)
+    })
+    .await;
+}
+
+/// Aggregation is done by a controller: a right may take some seconds to arrive.
+async fn eventually(program: &Program, user: &str, verb: &str, resource: &str, wanted: bool) -> Outcome<bool> {
+    for _ in 0..60 {
+        if may(program, user, verb, "launchway.dev", resource).await? == wanted {
+            return Ok(wanted);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    Ok(!wanted)
+}

@@ -1,0 +1,169 @@
+//! Rules that the schemas themselves carry: a mistake is told when it is written, with its remedy.
+
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
+};
+use serde_json::{Value, json};
+
+use crate::cluster::{Outcome, Program, bounded, config_dir, documents, in_a_program};
+
+fn api(program: &Program, kind: &str) -> Api<DynamicObject> {
+    let gvk = GroupVersionKind::gvk("launchway.dev", "v1alpha1", kind);
+    Api::namespaced_with(program.admin(), &program.namespace, &ApiResource::from_gvk(&gvk))
+}
+
+async fn create(program: &Program, object: Value, dry_run: bool) -> Outcome {
+    let kind = object["kind"].as_str().unwrap_or_default().to_string();
+    let object: DynamicObject = serde_json::from_value(object).map_err(|error| error.to_string())?;
+    bounded(api(program, &kind).create(&PostParams { dry_run, ..PostParams::default() }, &object)).await.map(drop)
+}
+
+fn object(kind: &str, name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "launchway.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+fn environment(name: &str, variable: Option<&str>) -> Value {
+    let variables: Vec<Value> = variable.into_iter().map(|name| json!({"name": name, "value": "x"})).collect();
+    object("Environment", name, &json!({"type": "Stage", "variables": variables}))
+}
+
+fn pipeline(stage: &str, production: &str) -> Value {
+    object(
+        "Pipeline",
+        "wknd",
+        &json!({
+            "type": "FullStack",
+            "source": {"artifact": {"repository": "registry.example.com/wknd/artifacts"}},
+            "images": {"repository": "registry.example.com/wknd/images"},
+            "stage": {"environment": stage}, "production": {"environment": production},
+        }),
+    )
+}
+
+fn execution(artifact: &Value) -> Value {
+    object("PipelineExecution", "wknd-1", &json!({"pipelineRef": {"name": "wknd"}, "artifact": artifact}))
+}
+
+#[tokio::test]
+async fn schemas_refuse_what_cannot_work_and_say_why() {
+    in_a_program("schema", |program| async move {
+        let digest = format!("sha256:{}", "1".repeat(64));
+        let created = [
+            ("an Environment", environment("stage", Some("API_URL")), None),
+            ("a name of 40 characters", environment(&"x".repeat(40), None), None),
+            ("a name of 41 characters", environment(&"x".repeat(41), None), Some("at most 40 characters")),
+            (
+                "a name that begins with a digit",
+                environment("1stage", None),
+                Some("must be a DNS label that begins with a letter"),
+            ),
+            (
+                "a name with a dot",
+                environment("stage.one", None),
+                Some("must be a DNS label that begins with a letter"),
+            ),
+            ("a variable INTERNAL_", environment("stage", Some("INTERNAL_X")), Some("are reserved: choose another")),
+            ("a variable ADOBE_", environment("stage", Some("ADOBE_X")), Some("are reserved: choose another")),
+            (
+                "a variable LAUNCHWAY_",
+                environment("stage", Some("LAUNCHWAY_TIER")),
+                Some("are reserved: choose another"),
+            ),
+            ("a variable that begins with a digit", environment("stage", Some("1X")), Some("should match")),
+            ("an unknown type", object("Environment", "stage", &json!({"type": "Test"})), Some("Unsupported value")),
+            (
+                "too many pairs",
+                object("Environment", "stage", &json!({"type": "Stage", "publish": {"replicas": 51}})),
+                Some("less than or equal to 50"),
+            ),
+            (
+                "a base image by tag",
+                object(
+                    "Environment",
+                    "stage",
+                    &json!({"type": "Stage", "runtime": {"aem": "registry.example.com/base:1"}}),
+                ),
+                Some("should match"),
+            ),
+            ("a Pipeline", pipeline("stage", "prod"), None),
+            ("one Environment twice", pipeline("stage", "stage"), Some("must be two Environments")),
+            ("an execution by digest", execution(&json!({"digest": digest})), None),
+            ("by digest and tag", execution(&json!({"digest": digest, "tag": "main"})), Some("exactly one of them")),
+            ("by neither", execution(&json!({})), Some("exactly one of them")),
+        ];
+        let mut failures = Vec::new();
+        let mut judge = |name: &str, verdict: Outcome, refusal: Option<&str>| match (verdict, refusal) {
+            (Ok(()), None) => println!("ok   {name}"),
+            (Err(error), Some(part)) if error.contains(part) => println!("ok   {name}"),
+            (verdict, refusal) => {
+                failures.push(format!("{name}: {verdict:?}, expected {}", refusal.unwrap_or("that it is admitted")));
+            }
+        };
+        for (name, object, refusal) in created {
+            judge(name, create(&program, object, true).await, refusal);
+        }
+
+        create(&program, environment("stage", None), false).await?;
+        create(&program, pipeline("stage", "prod"), false).await?;
+        create(&program, execution(&json!({"tag": "main"})), false).await?;
+        let changed = [
+            (
+                "another type of Environment",
+                "Environment",
+                "stage",
+                json!({"type": "Production"}),
+                Some("spec.type cannot be changed"),
+            ),
+            ("more pairs", "Environment", "stage", json!({"publish": {"replicas": 3}}), None),
+            ("another time-out", "Pipeline", "wknd", json!({"buildTimeout": "1h"}), None),
+            (
+                "both Environments the same",
+                "Pipeline",
+                "wknd",
+                json!({"production": {"environment": "stage"}}),
+                Some("must be two Environments"),
+            ),
+            (
+                "another artifact",
+                "PipelineExecution",
+                "wknd-1",
+                json!({"artifact": {"tag": "other"}}),
+                Some("cannot be changed: create another one"),
+            ),
+            (
+                "another requester",
+                "PipelineExecution",
+                "wknd-1",
+                json!({"requestedBy": "bob"}),
+                Some("cannot be changed: create another one"),
+            ),
+        ];
+        for (name, kind, object, spec, refusal) in changed {
+            let patch = Patch::Merge(json!({"spec": spec}));
+            let verdict = bounded(api(&program, kind).patch(object, &PatchParams::default().dry_run(), &patch)).await;
+            judge(name, verdict.map(drop), refusal);
+        }
+        Ok(failures)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn samples_are_admitted() {
+    in_a_program("samples", |program| async move {
+        let mut failures = Vec::new();
+        for file in ["environments.yaml", "pipeline.yaml", "pipelineexecution.yaml"] {
+            let path = config_dir().join("samples").join(file);
+            let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            for sample in documents(&text)? {
+                if let Err(error) = create(&program, sample, true).await {
+                    failures.push(format!("{file}: {error}"));
+                }
+            }
+        }
+        Ok(failures)
+    })
+    .await;
+}

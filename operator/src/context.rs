@@ -1,0 +1,82 @@
+//! What every controller gets.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kube::{
+    Client,
+    runtime::events::{Recorder, Reporter},
+};
+use launchway_crds::environment::Runtime;
+
+use crate::{
+    config::OperatorConfig, error::Error, metrics::Metrics, observe::registry::RegistryReader, operator_command::Parts,
+    render::job::Installation,
+};
+
+/// Clients, configuration and counters of the controllers.
+pub struct Context {
+    /// For single requests: bounded, without hidden retries.
+    pub client: Client,
+    /// The checked arguments.
+    pub config: Arc<OperatorConfig>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Reads artifacts and images.
+    pub registry: RegistryReader,
+    /// Writes Events.
+    pub recorder: Recorder,
+    /// What Jobs need to know.
+    pub installation: Installation,
+    attempts: Mutex<HashMap<String, u32>>,
+}
+
+impl Context {
+    /// From what the frame of the operator prepared.
+    #[must_use]
+    pub fn new(parts: &Parts) -> Self {
+        let reporter =
+            Reporter { controller: launchway_crds::names::GROUP.into(), instance: std::env::var("POD_NAME").ok() };
+        Self {
+            client: parts.client.clone(),
+            config: parts.config.clone(),
+            metrics: parts.metrics.clone(),
+            registry: RegistryReader::new(parts.config.plain_http.clone()),
+            recorder: Recorder::new(parts.client.clone(), reporter),
+            installation: Installation {
+                image: parts.config.image.clone(),
+                build_memory: parts.config.job_memory.0.clone(),
+            },
+            attempts: Mutex::default(),
+        }
+    }
+
+    /// How long to wait before an object is tried again after an error.
+    pub fn pause(&self, object: String, error: &Error) -> Duration {
+        let mut attempts = self.attempts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = attempts.entry(object).or_default();
+        let pause = error.pause(*count);
+        *count = count.saturating_add(1);
+        pause
+    }
+
+    /// Forgets the errors of an object that was dealt with.
+    pub fn succeeded(&self, object: &str) {
+        self.attempts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(object);
+    }
+}
+
+impl OperatorConfig {
+    /// The base images that the operator was installed with.
+    #[must_use]
+    pub fn default_runtime(&self) -> Runtime {
+        Runtime {
+            aem: self.runtime_aem.clone(),
+            dispatcher: self.runtime_dispatcher.clone(),
+            image_pull_secrets: vec![],
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A round of an execution: observe, plan, act, and write down what became of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::{
+    ResourceExt,
+    core::DeserializeGuard,
+    runtime::reflector::{ObjectRef, Store},
+};
+use launchway_crds::PipelineExecution;
+
+use crate::{
+    context::Context,
+    effects::{events, execution::perform, status},
+    error::Error,
+    observe,
+    plan::execution::next,
+};
+
+/// An execution goes through all of its steps in far fewer rounds: more mean that effects have none.
+const ROUNDS: usize = 40;
+
+/// Moves an execution on as far as it goes now; says when to look again.
+pub(super) async fn reconcile(
+    context: Arc<Context>,
+    namespace: String,
+    name: String,
+) -> Result<Option<Timestamp>, Error> {
+    for _ in 0..ROUNDS {
+        let Some(world) = observe::execution::world(&context, &namespace, &name).await? else { return Ok(None) };
+        let plan = next(&world);
+        if !plan.actions.is_empty() {
+            for action in &plan.actions {
+                perform(&context, &world.execution, action).await?;
+            }
+            continue;
+        }
+        let old = world.execution.status.clone().unwrap_or_default();
+        if plan.status != old {
+            let mut object = world.execution;
+            object.status = Some(plan.status.clone());
+            status::replace(&context, &object).await?;
+            events::tell(&context, &object, &old, &plan.status).await;
+        } else if plan.again {
+            return Ok(plan.wake);
+        }
+        if !plan.again {
+            return Ok(plan.wake);
+        }
+    }
+    Err(Error::NoProgress(ROUNDS))
+}
+
+/// Executions that a change of an Environment may move on: those that run or wait and go there.
+pub(super) fn concerned(
+    store: &Store<DeserializeGuard<PipelineExecution>>,
+    namespace: &str,
+    environment: &str,
+) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
+    store
+        .state()
+        .iter()
+        .filter(|object| object.namespace().as_deref() == Some(namespace))
+        .filter(|object| {
+            let Ok(execution) = &object.0 else { return false };
+            let Some(status) = &execution.status else { return true };
+            status.completion_time.is_none()
+                && status
+                    .environments
+                    .as_ref()
+                    .is_none_or(|names| [names.stage.as_str(), names.production.as_str()].contains(&environment))
+        })
+        .map(|object| ObjectRef::from_obj(object.as_ref()))
+        .collect()
+}

@@ -1,0 +1,160 @@
+//! The three controllers: what wakes them, and the round that each of them does.
+
+mod environment;
+mod execution;
+mod pipeline;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::{apps::v1::StatefulSet, batch::v1::Job, core::v1::Pod};
+use kube::{
+    Api, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+use launchway_crds::{
+    Environment, Pipeline, PipelineExecution,
+    names::{FIELD_MANAGER, labels},
+};
+
+use crate::{context::Context, error::Error, operator_command::Parts};
+
+/// How many objects of a kind are worked on at once.
+const CONCURRENCY: u16 = 8;
+/// The longest that an object is left alone while it is not at rest, should an event be lost.
+const SAFETY: Duration = Duration::from_secs(600);
+
+/// Runs the controllers until the operator is told to end.
+///
+/// # Errors
+/// None yet: what fails is tried again.
+pub async fn run(parts: Parts) -> Result<(), kube::Error> {
+    let context = Arc::new(Context::new(&parts));
+    tokio::join!(executions(&parts, &context), environments(&parts, &context), pipelines(&parts, &context));
+    Ok(())
+}
+
+/// Pods and workloads that the operator made.
+fn made_by_us() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{}={FIELD_MANAGER}", labels::MANAGED_BY))
+}
+
+async fn executions(parts: &Parts, context: &Arc<Context>) {
+    let all: Api<DeserializeGuard<PipelineExecution>> = Api::all(parts.watch_client.clone());
+    let controller = Controller::new(all, watcher::Config::default());
+    let store = controller.store();
+    controller
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .owns(Api::<Job>::all(parts.watch_client.clone()), made_by_us())
+        // The container's end is known long before the Job's.
+        .watches(Api::<Pod>::all(parts.watch_client.clone()), made_by_us(), |pod| labelled(&pod, labels::EXECUTION))
+        .watches(
+            Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            move |changed| {
+                let namespace = changed.namespace().unwrap_or_default();
+                execution::concerned(&store, &namespace, &changed.name_any())
+            },
+        )
+        .graceful_shutdown_on(parts.shutdown.clone().wait())
+        .run(|object, context| timed("execution", object, context, execution::reconcile), error_policy, context.clone())
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+async fn environments(parts: &Parts, context: &Arc<Context>) {
+    let all: Api<DeserializeGuard<Environment>> = Api::all(parts.watch_client.clone());
+    Controller::new(all, watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .owns(Api::<StatefulSet>::all(parts.watch_client.clone()), made_by_us())
+        .watches(Api::<Pod>::all(parts.watch_client.clone()), made_by_us(), |pod| labelled(&pod, labels::ENVIRONMENT))
+        .watches(
+            Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            |changed| environment::of_ended(&changed),
+        )
+        .graceful_shutdown_on(parts.shutdown.clone().wait())
+        .run(
+            |object, context| timed("environment", object, context, environment::reconcile),
+            error_policy,
+            context.clone(),
+        )
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+async fn pipelines(parts: &Parts, context: &Arc<Context>) {
+    let all: Api<DeserializeGuard<Pipeline>> = Api::all(parts.watch_client.clone());
+    let controller = Controller::new(all, watcher::Config::default());
+    let store = controller.store();
+    controller
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .watches(
+            Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            move |changed| pipeline::concerned(&store, &changed.namespace().unwrap_or_default(), &changed.name_any()),
+        )
+        .graceful_shutdown_on(parts.shutdown.clone().wait())
+        .run(|object, context| timed("pipeline", object, context, pipeline::reconcile), error_policy, context.clone())
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// The object that a pod names in a label.
+fn labelled<K>(pod: &Pod, label: &str) -> Option<ObjectRef<DeserializeGuard<K>>>
+where
+    K: Resource<DynamicType = ()>,
+    DeserializeGuard<K>: Resource<DynamicType = ()>,
+{
+    let name = pod.labels().get(label)?;
+    Some(ObjectRef::new(name).within(&pod.namespace()?))
+}
+
+/// Measures a round, and makes its result the next time to look.
+async fn timed<K, F>(
+    kind: &'static str,
+    object: Arc<DeserializeGuard<K>>,
+    context: Arc<Context>,
+    round: impl FnOnce(Arc<Context>, String, String) -> F,
+) -> Result<Action, Error>
+where
+    K: Resource<DynamicType = ()>,
+    DeserializeGuard<K>: Resource<DynamicType = ()>,
+    F: Future<Output = Result<Option<Timestamp>, Error>>,
+{
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let begun = Instant::now();
+    if let Err(unreadable) = &object.0 {
+        // One object that cannot be read must not stop the others. It changes, or stays as it is.
+        tracing::error!(kind, namespace, name, error = %unreadable, "Object cannot be read");
+        context.metrics.reconcile(kind, "unreadable", begun.elapsed().as_secs_f64());
+        return Ok(Action::await_change());
+    }
+    let result = round(context.clone(), namespace.clone(), name.clone()).await;
+    let label = result.as_ref().map_or_else(Error::category, |_| "ok");
+    context.metrics.reconcile(kind, label, begun.elapsed().as_secs_f64());
+    let wake = result.inspect_err(|error| tracing::warn!(kind, namespace, name, %error, "Round failed"))?;
+    context.succeeded(&format!("{namespace}/{name}"));
+    Ok(wake.map_or_else(Action::await_change, |at| {
+        let pause = at.duration_since(Timestamp::now()).max(jiff::SignedDuration::from_millis(200));
+        Action::requeue(Duration::try_from(pause).unwrap_or(SAFETY).min(SAFETY))
+    }))
+}
+
+fn error_policy<K>(object: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context>) -> Action
+where
+    DeserializeGuard<K>: Resource<DynamicType = ()>,
+{
+    let key = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+    Action::requeue(context.pause(key, error))
+}

@@ -1,0 +1,128 @@
+//! Effects of an execution: locks, targets, Jobs, the ledger.
+
+use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, PostParams, Preconditions, PropagationPolicy},
+};
+use launchway_crds::{Environment, Pipeline, PipelineExecution, environment::Lock, pipeline::LEDGER_MAX};
+
+use crate::{
+    context::Context,
+    error::{Error, bounded},
+    observe::now,
+    plan::execution::action::Action,
+    render::job::job,
+};
+
+use super::{counted, status};
+
+/// Performs one action for an execution.
+///
+/// # Errors
+/// When the apiserver does not answer, or the object changed meanwhile. Facts are to be read again.
+pub async fn perform(context: &Context, execution: &PipelineExecution, action: &Action) -> Result<(), Error> {
+    tracing::info!(execution = %key(execution), action = action.category(), "Performing");
+    counted(context, action.category(), async {
+        match action {
+            Action::Lock { environment } => lock(context, execution, environment).await,
+            Action::Unlock { environment } => {
+                change(context, execution, environment, |found| {
+                    let held =
+                        found.lock.as_ref().is_some_and(|lock| Some(&lock.uid) == execution.metadata.uid.as_ref());
+                    held.then(|| found.lock = None).is_some()
+                })
+                .await
+            }
+            Action::SetTarget { environment, target } => {
+                change(context, execution, environment, |found| {
+                    let held = found.lock.as_ref().is_some_and(|lock| lock.uid == target.uid);
+                    let known = found.target.as_ref() == Some(target);
+                    (held && !known)
+                        .then(|| {
+                            found.target = Some(target.as_ref().clone());
+                            found.rollout = None;
+                        })
+                        .is_some()
+                })
+                .await
+            }
+            Action::CreateJob { step, work } => {
+                let job = job(execution, *step, work, &context.installation);
+                let api: Api<Job> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
+                match bounded("create a job", api.create(&PostParams::default(), &job)).await {
+                    // Somebody made it before: whether it is ours is seen when it is read.
+                    Err(Error::Conflict(_)) => Ok(()),
+                    other => other.map(|_| ()),
+                }
+            }
+            Action::DeleteJob { name, uid } => delete_job(context, execution, name, uid).await,
+            Action::Remember { pipeline, entry } => {
+                let api: Api<Pipeline> =
+                    Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
+                let Some(mut found) = bounded("read the pipeline", api.get_opt(pipeline)).await? else { return Ok(()) };
+                let known = found.status.get_or_insert_default();
+                if known.ledger.iter().all(|old| old.uid != entry.uid) {
+                    known.ledger.insert(0, entry.as_ref().clone());
+                    known.ledger.truncate(LEDGER_MAX);
+                    status::replace(context, &found).await?;
+                }
+                Ok(())
+            }
+        }
+    })
+    .await
+}
+
+/// `NAMESPACE/NAME` of an execution, for logs.
+fn key(execution: &PipelineExecution) -> String {
+    format!("{}/{}", execution.namespace().unwrap_or_default(), execution.name_any())
+}
+
+async fn lock(context: &Context, execution: &PipelineExecution, environment: &str) -> Result<(), Error> {
+    change(context, execution, environment, |found| {
+        found
+            .lock
+            .is_none()
+            .then(|| {
+                found.lock = Some(Lock {
+                    execution: execution.name_any(),
+                    uid: execution.metadata.uid.clone().unwrap_or_default(),
+                    since: Time(now()),
+                });
+            })
+            .is_some()
+    })
+    .await
+}
+
+/// Changes the status of an Environment by compare-and-set. `edit` says whether it changed anything.
+async fn change(
+    context: &Context,
+    execution: &PipelineExecution,
+    environment: &str,
+    edit: impl FnOnce(&mut launchway_crds::environment::EnvironmentStatus) -> bool,
+) -> Result<(), Error> {
+    let api: Api<Environment> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
+    let Some(mut found) = bounded("read the environment", api.get_opt(environment)).await? else { return Ok(()) };
+    if edit(found.status.get_or_insert_default()) {
+        status::replace(context, &found).await?;
+    }
+    Ok(())
+}
+
+async fn delete_job(context: &Context, execution: &PipelineExecution, name: &str, uid: &str) -> Result<(), Error> {
+    let api: Api<Job> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
+    let parameters = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions { uid: Some(uid.into()), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let gone = async {
+        match api.delete(name, &parameters).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            other => other.map(|_| ()),
+        }
+    };
+    bounded("delete a job", gone).await
+}

@@ -1,0 +1,84 @@
+//! What went wrong while an object was looked at, and what that means for the next try.
+
+use std::time::Duration;
+
+/// An error of a round. Errors of the user's input are no errors here: they are verdicts of the planner.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The apiserver refused or could not be reached.
+    #[error("{doing}: {source}")]
+    Kube {
+        /// What was being done.
+        doing: &'static str,
+        /// The client's error.
+        source: Box<kube::Error>,
+    },
+    /// The apiserver did not answer in time.
+    #[error("{doing}: no answer within {} s", limit.as_secs())]
+    TimedOut {
+        /// What was being done.
+        doing: &'static str,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The object changed between reading and writing.
+    #[error("{0}: the object changed meanwhile")]
+    Conflict(&'static str),
+    /// Effects were repeated and the facts did not change.
+    #[error("no progress after {0} rounds")]
+    NoProgress(usize),
+}
+
+impl Error {
+    /// A label for metrics: few values, no names.
+    #[must_use]
+    pub const fn category(&self) -> &'static str {
+        match self {
+            Self::Kube { .. } => "apiserver",
+            Self::TimedOut { .. } => "timeout",
+            Self::Conflict(_) => "conflict",
+            Self::NoProgress(_) => "no_progress",
+        }
+    }
+
+    /// How long to wait before the try after `attempts` failed ones: conflicts are read again at
+    /// once, everything else backs off to a minute.
+    #[must_use]
+    pub fn pause(&self, attempts: u32) -> Duration {
+        let base = match self {
+            Self::Conflict(_) => Duration::from_millis(50),
+            Self::Kube { .. } | Self::TimedOut { .. } | Self::NoProgress(_) => Duration::from_secs(1),
+        };
+        base.saturating_mul(2_u32.saturating_pow(attempts.min(10))).min(Duration::from_secs(60))
+    }
+}
+
+/// The longest that one call to the apiserver may take.
+pub const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bounds a call to the apiserver and names it in its error.
+///
+/// # Errors
+/// [`Error::Conflict`] for 409 of a changed object, [`Error::TimedOut`], [`Error::Kube`].
+pub async fn bounded<T>(doing: &'static str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(CALL_LIMIT, call).await {
+        Err(_) => Err(Error::TimedOut { doing, limit: CALL_LIMIT }),
+        Ok(Err(kube::Error::Api(status))) if status.is_conflict() => Err(Error::Conflict(doing)),
+        Ok(Err(source)) => Err(Error::Kube { doing, source: Box::new(source) }),
+        Ok(Ok(value)) => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_bounded() {
+        let error = Error::NoProgress(3);
+        assert_eq!(error.pause(0), Duration::from_secs(1));
+        assert_eq!(error.pause(3), Duration::from_secs(8));
+        assert_eq!(error.pause(u32::MAX), Duration::from_secs(60));
+        assert!(Error::Conflict("x").pause(0) < Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,342 @@
+//! What a base image promises, stated in its labels.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Prefix of all labels.
+pub const PREFIX: &str = "dev.launchway.";
+
+/// Which image it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageTier {
+    /// Author and publish: one image, run modes decide.
+    Aem,
+    /// The web server in front of publish.
+    Dispatcher,
+}
+
+impl ImageTier {
+    /// `aem` or `dispatcher`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aem => "aem",
+            Self::Dispatcher => "dispatcher",
+        }
+    }
+}
+
+/// Commands run in the container, each a program with its arguments.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Commands {
+    /// Readiness probe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 512)))]
+    pub ready: Vec<String>,
+    /// Liveness probe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 512)))]
+    pub live: Vec<String>,
+    /// Run before a container is stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 512)))]
+    pub drain: Vec<String>,
+    /// Test of the configuration, run as an init container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 512)))]
+    pub config_test: Vec<String>,
+}
+
+/// The contract of one image, parsed and checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeContract {
+    /// Which image it is.
+    pub tier: ImageTier,
+    /// The port that serves HTTP.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Numeric user that the image runs as; never 0.
+    #[schemars(range(min = 1))]
+    pub user: i64,
+    /// Numeric group, when the image states one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<i64>,
+    /// Folder for package files. Always set for `aem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub install_path: Option<String>,
+    /// File that says what must be installed. Always set for `aem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub index_path: Option<String>,
+    /// Writable repository folder. Always set for `aem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub data_path: Option<String>,
+    /// Folder of the configuration. Always set for `dispatcher`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub config_path: Option<String>,
+    /// Writable cache folder of a dispatcher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub cache_path: Option<String>,
+    /// Further folders that must be writable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 256)))]
+    pub writable_paths: Vec<String>,
+    /// Files below the configuration folder that a customer's configuration never replaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 256)))]
+    pub immutable_files: Vec<String>,
+    /// Commands.
+    pub commands: Commands,
+    /// Signal that stops the container, when the image states one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub stop_signal: Option<String>,
+}
+
+/// Why an image's configuration is not a contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("label {label}: {rule}")]
+pub struct ContractError {
+    /// The label, or `User` for the image's user.
+    pub label: String,
+    /// What is wrong and what it should be.
+    pub rule: String,
+}
+
+struct Labels<'a>(BTreeMap<&'a str, &'a str>);
+
+fn error(label: &str, rule: impl Into<String>) -> ContractError {
+    ContractError { label: label.to_owned(), rule: rule.into() }
+}
+
+impl Labels<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(format!("{PREFIX}{key}").as_str()).copied().map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    fn need(&self, key: &str) -> Result<&str, ContractError> {
+        self.get(key)
+            .ok_or_else(|| error(&format!("{PREFIX}{key}"), "it is missing; a Launchway base image must state it"))
+    }
+
+    fn path(&self, key: &str) -> Result<Option<String>, ContractError> {
+        self.get(key).map(|value| absolute(&format!("{PREFIX}{key}"), value)).transpose()
+    }
+
+    fn need_path(&self, key: &str) -> Result<Option<String>, ContractError> {
+        self.need(key)?;
+        self.path(key)
+    }
+
+    fn command(&self, key: &str) -> Result<Vec<String>, ContractError> {
+        let label = format!("{PREFIX}{key}");
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let words: Vec<String> = serde_json::from_str(value)
+            .map_err(|_| error(&label, "it is not a JSON array of strings, as in [\"/bin/ready\",\"--quick\"]"))?;
+        if words.is_empty()
+            || words.len() > 32
+            || words.iter().any(|word| word.len() > 512 || word.contains('\0'))
+            || words[0].is_empty()
+        {
+            return Err(error(&label, "a command has 1 to 32 words of at most 512 bytes"));
+        }
+        Ok(words)
+    }
+}
+
+fn absolute(label: &str, value: &str) -> Result<String, ContractError> {
+    let trimmed = value.trim().trim_end_matches('/');
+    let parts = || trimmed.split('/').skip(1);
+    let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.starts_with(".wh.");
+    if !trimmed.starts_with('/') || trimmed.len() > 256 || parts().any(bad) || trimmed.chars().any(char::is_control) {
+        return Err(error(
+            label,
+            format!("`{}` is not an absolute path of at most 256 bytes without `.` and `..`", value.escape_debug()),
+        ));
+    }
+    Ok(trimmed.to_owned())
+}
+
+fn list(value: Option<&str>) -> impl Iterator<Item = &str> {
+    value.unwrap_or_default().split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+impl RuntimeContract {
+    /// Reads the contract from an image configuration (the JSON that the manifest's `config` names).
+    ///
+    /// # Errors
+    /// The label concerned and what it must be.
+    pub fn from_config(config: &Value) -> Result<Self, ContractError> {
+        let inner = config.get("config").unwrap_or(&Value::Null);
+        let labels = Labels(
+            inner
+                .get("Labels")
+                .and_then(Value::as_object)
+                .map(|map| map.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect())
+                .unwrap_or_default(),
+        );
+        match labels.need("contract")? {
+            "1" => {}
+            other => {
+                let rule = format!("`{other}` is not a version that this Launchway knows; it knows 1");
+                return Err(error("dev.launchway.contract", rule));
+            }
+        }
+        let tier = match labels.need("tier")? {
+            "aem" => ImageTier::Aem,
+            "dispatcher" => ImageTier::Dispatcher,
+            other => return Err(error("dev.launchway.tier", format!("`{other}` is neither aem nor dispatcher"))),
+        };
+        let port = labels.need("port")?;
+        let port = port
+            .parse::<u16>()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| error("dev.launchway.port", format!("`{port}` is not a port from 1 to 65535")))?;
+        let (user, group) = numeric_user(inner.get("User").and_then(Value::as_str).unwrap_or_default())?;
+        let aem = tier == ImageTier::Aem;
+        let commands = Commands {
+            ready: labels.command("command.ready")?,
+            live: labels.command("command.live")?,
+            drain: labels.command("command.drain")?,
+            config_test: labels.command("command.config-test")?,
+        };
+        if commands.ready.is_empty() {
+            return Err(error(
+                "dev.launchway.command.ready",
+                "it is missing; without it nothing proves that a release runs",
+            ));
+        }
+        let writable_paths = list(labels.get("writable-paths"))
+            .map(|path| absolute("dev.launchway.writable-paths", path))
+            .collect::<Result<Vec<_>, _>>()?;
+        let immutable_files: Vec<String> = list(labels.get("immutable-files")).map(str::to_owned).collect();
+        let relative = |path: &String| {
+            path.len() <= 256 && !path.starts_with('/') && !path.split('/').any(|part| part.is_empty() || part == "..")
+        };
+        if writable_paths.len() > 16 {
+            return Err(error("dev.launchway.writable-paths", "more than 16 folders"));
+        }
+        if immutable_files.len() > 256 || !immutable_files.iter().all(relative) {
+            return Err(error(
+                "dev.launchway.immutable-files",
+                "it must be at most 256 relative paths, separated by commas",
+            ));
+        }
+        Ok(Self {
+            tier,
+            port,
+            user,
+            group,
+            install_path: if aem { labels.need_path("install-path")? } else { None },
+            index_path: if aem { labels.need_path("index-path")? } else { None },
+            data_path: if aem { labels.need_path("data-path")? } else { None },
+            config_path: if aem { None } else { labels.need_path("config-path")? },
+            cache_path: labels.path("cache-path")?,
+            writable_paths,
+            immutable_files,
+            commands,
+            stop_signal: inner
+                .get("StopSignal")
+                .and_then(Value::as_str)
+                .map(|signal| signal.chars().take(32).collect()),
+        })
+    }
+}
+
+fn numeric_user(user: &str) -> Result<(i64, Option<i64>), ContractError> {
+    let (user_part, group_part) = user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
+    let number = |text: &str| text.parse::<u32>().ok().map(i64::from);
+    match (number(user_part), group_part.map(number)) {
+        (Some(user), None) if user > 0 => Ok((user, None)),
+        (Some(user), Some(Some(group))) if user > 0 => Ok((user, Some(group))),
+        _ => Err(error(
+            "User",
+            format!(
+                "`{}` is not a numeric user other than 0: pods run as non-root, which only a number proves",
+                user.escape_debug()
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn config(changes: &[(&str, Option<&str>)]) -> Value {
+        let mut labels: BTreeMap<String, String> = [
+            ("contract", "1"),
+            ("tier", "aem"),
+            ("port", "8080"),
+            ("install-path", "/opt/launchway/install"),
+            ("index-path", "/opt/launchway/packages.json"),
+            ("data-path", "/opt/launchway/data/"),
+            ("writable-paths", "/tmp, /run"),
+            ("command.ready", "[\"/ready\"]"),
+        ]
+        .iter()
+        .map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned()))
+        .collect();
+        for (key, value) in changes {
+            match value {
+                Some(value) => labels.insert(format!("{PREFIX}{key}"), (*value).to_owned()),
+                None => labels.remove(&format!("{PREFIX}{key}")),
+            };
+        }
+        json!({"config": {"User": "1000:1000", "StopSignal": "SIGWINCH", "Labels": labels}})
+    }
+
+    #[test]
+    fn complete() {
+        let contract = RuntimeContract::from_config(&config(&[])).unwrap();
+        assert_eq!(
+            (contract.tier, contract.port, contract.user, contract.group),
+            (ImageTier::Aem, 8080, 1000, Some(1000))
+        );
+        assert_eq!(contract.data_path.as_deref(), Some("/opt/launchway/data"));
+        assert_eq!(contract.writable_paths, ["/tmp", "/run"]);
+        assert_eq!(contract.stop_signal.as_deref(), Some("SIGWINCH"));
+        let json = serde_json::to_string(&contract).unwrap();
+        assert_eq!(serde_json::from_str::<RuntimeContract>(&json).unwrap(), contract);
+    }
+
+    #[test]
+    fn errors_name_the_label() {
+        for (key, value) in [
+            ("contract", None),
+            ("contract", Some("2")),
+            ("tier", Some("x")),
+            ("port", Some("0")),
+            ("install-path", None),
+            ("install-path", Some("opt")),
+            ("install-path", Some("/opt/../etc")),
+            ("command.ready", None),
+            ("command.ready", Some("/ready")),
+            ("command.ready", Some("[]")),
+            ("writable-paths", Some("tmp")),
+            ("immutable-files", Some("../x")),
+        ] {
+            let problem = RuntimeContract::from_config(&config(&[(key, value)])).unwrap_err();
+            assert_eq!(problem.label, format!("{PREFIX}{key}"), "{problem}");
+        }
+        for user in ["", "0", "root", "1000:staff", "-1"] {
+            let mut value = config(&[]);
+            value["config"]["User"] = json!(user);
+            assert_eq!(RuntimeContract::from_config(&value).unwrap_err().label, "User");
+        }
+        assert!(RuntimeContract::from_config(&json!({})).is_err());
+    }
+}

@@ -1,0 +1,225 @@
+//! Dependencies between packages and their version ranges, in FileVault's syntax.
+
+use std::fmt;
+
+use super::id::PackageId;
+use super::version::Version;
+
+/// A range of versions. No bound means any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionRange {
+    low: Option<(Version, bool)>,
+    high: Option<(Version, bool)>,
+    text: String,
+}
+
+impl VersionRange {
+    /// Parses `""`, `1.2` (at least), `[1,2)`, `(1,2]`, `[1,]`, `[,2]` …
+    ///
+    /// # Errors
+    /// The rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let bad = |why: &str| Err(format!("the version range `{text}` {why}"));
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut out = Self { text: text.to_owned(), ..Self::default() };
+        let Some(first) = text.chars().next().filter(|c| matches!(c, '[' | '(')) else {
+            if text.contains([',', '[', ']', '(', ')']) {
+                return bad("has a bracket or comma without an opening bracket");
+            }
+            out.low = Some((Version::new(text), true));
+            return Ok(out);
+        };
+        let Some(last) = text.chars().last().filter(|c| matches!(c, ']' | ')')) else {
+            return bad("is not closed by ] or )");
+        };
+        if text.len() < 2 {
+            return bad("is not closed by ] or )");
+        }
+        let inner = &text[1..text.len() - 1];
+        let (low, high) = match inner.split_once(',') {
+            Some((low, high)) => (low.trim(), high.trim()),
+            None => (inner.trim(), inner.trim()),
+        };
+        if high.contains(',') {
+            return bad("has more than two versions");
+        }
+        out.low = (!low.is_empty()).then(|| (Version::new(low), first == '['));
+        out.high = (!high.is_empty()).then(|| (Version::new(high), last == ']'));
+        if let (Some((low, low_in)), Some((high, high_in))) = (&out.low, &out.high) {
+            if low > high {
+                return bad("starts above its end");
+            }
+            if low == high && !(*low_in && *high_in) {
+                return bad("is empty: equal bounds must both be inclusive");
+            }
+        }
+        Ok(out)
+    }
+
+    /// Whether a version lies in the range.
+    #[must_use]
+    pub fn contains(&self, version: &Version) -> bool {
+        let above = self.low.as_ref().is_none_or(|(low, inclusive)| version > low || (*inclusive && version == low));
+        let below =
+            self.high.as_ref().is_none_or(|(high, inclusive)| version < high || (*inclusive && version == high));
+        above && below
+    }
+}
+
+/// `group:name[:range]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// Group.
+    pub group: String,
+    /// Name.
+    pub name: String,
+    /// Accepted versions.
+    pub range: VersionRange,
+}
+
+impl Dependency {
+    /// Parses one dependency, the legacy path forms included.
+    ///
+    /// # Errors
+    /// The rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let segments: Vec<&str> = text.split(':').collect();
+        let path = |path: &str| -> (String, String) {
+            let path = path.strip_prefix("/etc/packages/").or_else(|| path.strip_prefix('/')).unwrap_or(path);
+            match path.rsplit_once('/') {
+                Some((group, name)) => (group.to_owned(), name.to_owned()),
+                None => (String::new(), path.to_owned()),
+            }
+        };
+        let ((group, name), range) = match segments.as_slice() {
+            [one] => (path(one), ""),
+            [first, second] => {
+                let version = second.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '[' | '('));
+                if version { (path(first), *second) } else { (((*first).to_owned(), (*second).to_owned()), "") }
+            }
+            [group, name, range] => (((*group).to_owned(), (*name).to_owned()), *range),
+            _ => return Err(format!("the dependency `{text}` has more than three parts between colons")),
+        };
+        if name.is_empty() {
+            return Err(format!("the dependency `{text}` has no package name"));
+        }
+        let group = group.strip_prefix("/etc/packages/").map_or(group.clone(), str::to_owned);
+        Ok(Self { group, name, range: VersionRange::parse(range)? })
+    }
+
+    /// Whether a package satisfies it.
+    #[must_use]
+    pub fn matches(&self, id: &PackageId) -> bool {
+        self.group == id.group() && self.name == id.name() && self.range.contains(&Version::new(id.version()))
+    }
+
+    /// `group:name`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}:{}", self.group, self.name)
+    }
+}
+
+impl fmt::Display for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.group, self.name)?;
+        if self.range.text.is_empty() { Ok(()) } else { write!(f, ":{}", self.range.text) }
+    }
+}
+
+/// Parses a comma list. Commas inside a range count as such only when the range follows a colon directly; blank
+/// items are skipped.
+///
+/// # Errors
+/// The rule that an item breaks.
+pub fn parse_list(text: &str) -> Result<Vec<Dependency>, String> {
+    let mut out = Vec::new();
+    let mut start = 0;
+    let mut in_range = false;
+    let mut previous = ' ';
+    let mut item = |piece: &str| -> Result<(), String> {
+        if !piece.trim().is_empty() {
+            out.push(Dependency::parse(piece)?);
+        }
+        Ok(())
+    };
+    for (at, c) in text.char_indices() {
+        match c {
+            '[' | '(' if previous == ':' => in_range = true,
+            ']' | ')' => in_range = false,
+            ',' if !in_range => {
+                item(&text[start..at])?;
+                start = at + 1;
+            }
+            _ => {}
+        }
+        previous = c;
+    }
+    item(&text[start..])?;
+    if out.len() > 1000 {
+        return Err("more than 1000 dependencies".to_owned());
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        for (range, version, inside) in [
+            ("", "", true),
+            ("", "9", true),
+            ("1.2", "1.2", true),
+            ("1.2", "3", true),
+            ("1.2", "1.1", false),
+            ("[1,2]", "2", true),
+            ("[1,2)", "2", false),
+            ("(1,2]", "1", false),
+            ("(1,2)", "1.5", true),
+            ("[1,)", "99", true),
+            ("[,2]", "0.1", true),
+            ("[,2]", "2.1", false),
+            ("[1.0,1.0]", "1.0.0", true),
+            ("[1.0]", "1.0", true),
+            ("[1.0]", "1.1", false),
+            ("[1.0,2.0)", "2.0-SNAPSHOT", true),
+        ] {
+            assert_eq!(
+                VersionRange::parse(range).unwrap().contains(&Version::new(version)),
+                inside,
+                "{range} {version}"
+            );
+        }
+        for bad in ["[2,1]", "(1,1]", "[1,1)", "[1", "1]", "[1,2,3]", "["] {
+            assert!(VersionRange::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists() {
+        let shown = |text: &str| parse_list(text).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown("a:b:[1,2),c:d , ,e:f:1.0"), ["a:b:[1,2)", "c:d", "e:f:1.0"]);
+        assert_eq!(shown("foo,,bar"), [":foo", ":bar"]);
+        assert_eq!(shown("grp/sub/name"), ["grp/sub:name"]);
+        assert_eq!(shown("grp/name:1.0"), ["grp:name:1.0"]);
+        assert_eq!(shown("grp/name:[1.0,2.0]"), ["grp:name:[1.0,2.0]"]);
+        assert_eq!(shown("/etc/packages/my/grp:name:1"), ["my/grp:name:1"]);
+        assert!(parse_list("a:b:c:d").is_err());
+        assert!(parse_list("a:").is_err());
+    }
+
+    #[test]
+    fn matching() {
+        let id = PackageId::new("g", "n", "1.5").unwrap();
+        assert!(Dependency::parse("g:n:[1,2)").unwrap().matches(&id));
+        assert!(!Dependency::parse("g:n:[2,3)").unwrap().matches(&id));
+        assert!(!Dependency::parse("g:m").unwrap().matches(&id));
+    }
+}

@@ -1,0 +1,153 @@
+//! Package identity.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use super::properties::Properties;
+use super::version::Version;
+use crate::image::failure::Reason;
+
+/// `group:name[:version]`. Equality is that of the strings: `1.0` and `1.0.0` are different packages of equal rank.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PackageId {
+    group: String,
+    name: String,
+    version: String,
+}
+
+fn legal_segment(segment: &str) -> bool {
+    !segment.is_empty()
+        && segment.trim() == segment
+        && segment != "."
+        && segment != ".."
+        && !segment.chars().any(|c| c.is_control() || matches!(c, '/' | ':' | '[' | ']' | '|' | '*' | '\\'))
+}
+
+impl PackageId {
+    /// Checks and joins the parts. A leading `/etc/packages/` or `/` of the group is dropped.
+    ///
+    /// # Errors
+    /// The code and rule that the parts break.
+    pub fn new(group: &str, name: &str, version: &str) -> Result<Self, (Reason, String)> {
+        let group = group.strip_prefix("/etc/packages/").or_else(|| group.strip_prefix('/')).unwrap_or(group);
+        if name.is_empty() {
+            return Err((Reason::PackageIdMissing, "the name is missing".to_owned()));
+        }
+        let illegal = |what: &str, value: &str| {
+            (
+                Reason::PackageIdIllegal,
+                format!(
+                    "the {what} `{}` is not legal in a repository (no spaces at the ends, no / : [ ] | *)",
+                    value.escape_debug()
+                ),
+            )
+        };
+        if group.len() + name.len() + version.len() > 400 {
+            return Err((
+                Reason::PackageIdIllegal,
+                "group, name and version together are longer than 400 bytes".to_owned(),
+            ));
+        }
+        if !group.is_empty() && !group.split('/').all(legal_segment) {
+            return Err(illegal("group", group));
+        }
+        if !legal_segment(name) {
+            return Err(illegal("name", name));
+        }
+        if !version.is_empty() && !legal_segment(version) {
+            return Err(illegal("version", version));
+        }
+        Ok(Self { group: group.to_owned(), name: name.to_owned(), version: version.to_owned() })
+    }
+
+    /// The identity that `properties.xml` states.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and when group or name is missing.
+    pub fn from_properties(properties: &Properties) -> Result<Self, (Reason, String)> {
+        let missing = |key: &str| {
+            (Reason::PackageIdMissing, format!("the property `{key}` is missing, so the package has no id"))
+        };
+        let group = properties.get("group").ok_or_else(|| missing("group"))?;
+        let name = properties.get("name").filter(|name| !name.is_empty()).ok_or_else(|| missing("name"))?;
+        Self::new(group, name, properties.get("version").unwrap_or_default())
+    }
+
+    /// Group; may be empty.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// Name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Version; may be empty.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// `group:name`, the identity without version.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}:{}", self.group, self.name)
+    }
+}
+
+impl fmt::Display for PackageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.group, self.name)?;
+        if self.version.is_empty() { Ok(()) } else { write!(f, ":{}", self.version) }
+    }
+}
+
+impl PartialOrd for PackageId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PackageId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (&self.group, &self.name)
+            .cmp(&(&other.group, &other.name))
+            .then_with(|| Version::new(&self.version).cmp(&Version::new(&other.version)))
+            .then_with(|| self.version.cmp(&other.version))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let id = PackageId::new("/etc/packages/my/group", "site", "1.0").unwrap();
+        assert_eq!(id.to_string(), "my/group:site:1.0");
+        assert_eq!(PackageId::new("g", "n", "").unwrap().to_string(), "g:n");
+        let mut ids = ["10.0", "9.0", "1.0-SNAPSHOT", "1.0"].map(|v| PackageId::new("g", "n", v).unwrap());
+        ids.sort();
+        assert_eq!(ids.map(|id| id.version().to_owned()), ["1.0-SNAPSHOT", "1.0", "9.0", "10.0"]);
+        assert_ne!(PackageId::new("g", "n", "1.0").unwrap(), PackageId::new("g", "n", "1.0.0").unwrap());
+    }
+
+    #[test]
+    fn illegal() {
+        for (group, name, version) in [
+            ("g", "tmp ", "1"),
+            ("g", "", "1"),
+            ("g//h", "n", "1"),
+            ("g", "a:b", "1"),
+            ("g", "n", "1/2"),
+            ("../x", "n", ""),
+            ("g", "a\\b", ""),
+        ] {
+            assert!(PackageId::new(group, name, version).is_err(), "{group}:{name}:{version}");
+        }
+    }
+}

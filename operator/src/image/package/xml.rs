@@ -1,0 +1,177 @@
+//! A small event reader on top of quick-xml that resolves no entities and bounds depth.
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+/// What a document is made of, as far as package metadata go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// `<name a="b">`.
+    Start(String, Vec<(String, String)>),
+    /// Text, with character references resolved.
+    Text(String),
+    /// `</name>`.
+    End(String),
+}
+
+const MAX_DEPTH: usize = 32;
+const MAX_NODES: usize = 400_000;
+
+/// Parses a document. `doctype` says whether an external DOCTYPE of that system id is accepted.
+///
+/// # Errors
+/// The rule that the document breaks.
+pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 ({error})"))?;
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().check_end_names = true;
+    let mut out: Vec<Node> = Vec::new();
+    let mut depth = 0_usize;
+    let mut roots = 0_usize;
+    loop {
+        if out.len() > MAX_NODES {
+            return Err("it has too many elements".to_owned());
+        }
+        match reader.read_event().map_err(|error| format!("it is not well-formed XML ({error})"))? {
+            Event::Start(start) => {
+                roots += usize::from(depth == 0);
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(format!("elements are nested more than {MAX_DEPTH} deep"));
+                }
+                out.push(element(&start)?);
+            }
+            Event::Empty(start) => {
+                roots += usize::from(depth == 0);
+                let node = element(&start)?;
+                if let Node::Start(name, _) = &node {
+                    let end = Node::End(name.clone());
+                    out.push(node);
+                    out.push(end);
+                }
+            }
+            Event::End(end) => {
+                depth = depth.checked_sub(1).ok_or("an element is closed that was never opened")?;
+                out.push(Node::End(end.name().into_inner().to_owned()));
+            }
+            Event::Text(text) => push_text(&mut out, &text.xml10_content(), depth)?,
+            Event::CData(text) => push_text(&mut out, &text.xml10_content(), depth)?,
+            Event::GeneralRef(reference) => {
+                let resolved = match reference.resolve_char_ref() {
+                    Ok(Some(character)) => character,
+                    Ok(None) => predefined(&reference.into_inner())?,
+                    Err(error) => return Err(format!("a character reference is wrong ({error})")),
+                };
+                push_text(&mut out, resolved.encode_utf8(&mut [0; 4]), depth)?;
+            }
+            Event::DocType(declaration) => check_doctype(&declaration.into_inner(), doctype)?,
+            Event::Decl(declaration) => {
+                if let Some(Ok(encoding)) = declaration.encoding()
+                    && !["utf-8", "utf8", "us-ascii", "ascii"].contains(&encoding.to_ascii_lowercase().as_str())
+                {
+                    return Err(format!("its encoding is {encoding}; only UTF-8 is read"));
+                }
+            }
+            Event::Comment(_) | Event::PI(_) => {}
+            Event::Eof => break,
+        }
+    }
+    if depth != 0 {
+        return Err("it ends inside an element".to_owned());
+    }
+    if roots != 1 {
+        return Err(format!("it has {roots} root elements instead of one"));
+    }
+    Ok(out)
+}
+
+fn predefined(name: &str) -> Result<char, String> {
+    match name {
+        "lt" => Ok('<'),
+        "gt" => Ok('>'),
+        "amp" => Ok('&'),
+        "quot" => Ok('"'),
+        "apos" => Ok('\''),
+        other => Err(format!(
+            "it uses the entity &{};, and entities are not resolved",
+            other.chars().take(40).collect::<String>()
+        )),
+    }
+}
+
+fn push_text(out: &mut Vec<Node>, text: &str, depth: usize) -> Result<(), String> {
+    if depth == 0 {
+        return if text.trim().is_empty() {
+            Ok(())
+        } else {
+            Err("there is text outside of the root element".to_owned())
+        };
+    }
+    if let Some(Node::Text(previous)) = out.last_mut() {
+        previous.push_str(text);
+    } else {
+        out.push(Node::Text(text.to_owned()));
+    }
+    Ok(())
+}
+
+fn element(start: &BytesStart<'_>) -> Result<Node, String> {
+    let name = start.name().into_inner().to_owned();
+    let mut attributes = Vec::new();
+    for attribute in start.attributes() {
+        let attribute = attribute.map_err(|error| format!("an attribute of <{name}> is wrong ({error})"))?;
+        let value = attribute
+            .normalized_value(quick_xml::XmlVersion::Implicit1_0)
+            .map_err(|error| format!("an attribute of <{name}> is wrong ({error})"))?;
+        attributes.push((attribute.key.into_inner().to_owned(), value.into_owned()));
+    }
+    Ok(Node::Start(name, attributes))
+}
+
+fn check_doctype(declaration: &str, accepted: Option<&str>) -> Result<(), String> {
+    let refused = || "it has a DOCTYPE that is not the one of Java properties; DTDs are not read".to_owned();
+    let accepted = accepted.ok_or_else(refused)?;
+    let words: Vec<&str> = declaration.split_ascii_whitespace().collect();
+    let [_, "SYSTEM", id] = words.as_slice() else { return Err(refused()) };
+    if id.trim_matches(['"', '\'']) == accepted { Ok(()) } else { Err(refused()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const DTD: &str = "http://java.sun.com/dtd/properties.dtd";
+
+    #[test]
+    fn resolves_only_builtin_references() {
+        let nodes = parse(b"<a>x &amp; &#65;<![CDATA[<y>]]></a>", None).unwrap();
+        assert_eq!(nodes[1], Node::Text("x & A<y>".into()));
+    }
+
+    #[test]
+    fn refuses() {
+        let deep = format!("{}{}", "<a>".repeat(60), "</a>".repeat(60));
+        for bad in [
+            "<a>&xxe;</a>",
+            "<a",
+            "<a>",
+            "</a>",
+            "<a></b>",
+            "<a/><b/>",
+            "text",
+            "<a x=\"&xxe;\"/>",
+            "<a x='1' x='2'/>",
+            "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>",
+            "<!DOCTYPE properties SYSTEM \"http://java.sun.com/dtd/properties.dtd\" [<!ENTITY a \"b\">]><a/>",
+            "<!DOCTYPE a SYSTEM \"http://example.org/x.dtd\"><a/>",
+            "<?xml version=\"1.0\" encoding=\"UTF-16\"?><a/>",
+            &deep,
+            "",
+        ] {
+            assert!(parse(bad.as_bytes(), Some(DTD)).is_err(), "{bad}");
+        }
+        assert!(parse(b"<a>\xff</a>", None).is_err());
+    }
+}

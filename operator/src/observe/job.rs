@@ -1,0 +1,211 @@
+//! What became of a step's Job: found by name, believed only by UID.
+
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{ContainerStateTerminated, Pod},
+};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use launchway_crds::{
+    PipelineExecution,
+    conditions::{reasons, truncate},
+    digest::{DigestError, ImageRef},
+    environment::ReleaseImages,
+    names::child_name,
+    step::StepName,
+};
+
+use crate::{
+    error::{Error, bounded},
+    plan::execution::world::{JobEnd, JobFacts, ReleaseDigests},
+    worker::{
+        outcome::Built,
+        smoke::Passed,
+        verdict::{Reason, Verdict},
+    },
+};
+
+use super::pods;
+
+/// The Job of a step and how it ended.
+///
+/// `repository` is where the pipeline's images go: a worker reports digests only.
+pub(super) async fn facts(
+    client: &Client,
+    execution: &PipelineExecution,
+    step: StepName,
+    repository: &str,
+) -> Result<JobFacts, Error> {
+    let namespace = execution.namespace().unwrap_or_default();
+    let name = child_name(&execution.name_any(), step.dashed());
+    let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
+    let Some(job) = bounded("read a job", jobs.get_opt(&name)).await? else { return Ok(JobFacts::Absent) };
+    let owned = job
+        .owner_references()
+        .iter()
+        .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == execution.metadata.uid.as_ref());
+    if !owned {
+        return Ok(JobFacts::Foreign { name });
+    }
+    let uid = job.metadata.uid.clone().unwrap_or_default();
+    let all: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let selector = ListParams::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
+    let pods = bounded("list the pods of a job", all.list(&selector)).await?;
+    let terminated = pods.items.iter().find_map(ended);
+    let failed = job
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
+        .find(|condition| condition.type_ == "Failed" && condition.status == "True");
+    // The container's end is known more than a second before the Job's.
+    if let Some(end) = terminated {
+        return Ok(JobFacts::Ended { name, uid, end: verdict(repository, step, end) });
+    }
+    if let Some(condition) = failed {
+        let message = condition.message.clone().unwrap_or_default();
+        let end = if condition.reason.as_deref() == Some("DeadlineExceeded") {
+            let pending =
+                pods.items.iter().find_map(pods::problem).map_or(String::new(), |problem| format!(": {problem}"));
+            JobEnd::Failed {
+                reason: reasons::TIMED_OUT.into(),
+                message: format!(
+                    "Job {name} did not end in its time{pending}: kubectl launchway logs shows how far it came"
+                ),
+            }
+        } else {
+            JobEnd::Error { reason: reasons::JOB_FAILED.into(), message: format!("Job {name} failed: {message}") }
+        };
+        return Ok(JobFacts::Ended { name, uid, end });
+    }
+    Ok(JobFacts::Active { name, uid, problem: pods.items.iter().find_map(pods::problem) })
+}
+
+/// How the only container of a pod ended.
+fn ended(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    statuses.iter().find_map(|status| status.state.as_ref()?.terminated.as_ref())
+}
+
+fn verdict(repository: &str, step: StepName, end: &ContainerStateTerminated) -> JobEnd {
+    let text = end.message.as_deref().unwrap_or_default().trim();
+    if end.reason.as_deref() == Some("OOMKilled") {
+        return JobEnd::Error {
+            reason: reasons::JOB_FAILED.into(),
+            message: "the container was killed because it used more memory than its limit".into(),
+        };
+    }
+    match step {
+        StepName::FunctionalTest => functional(end.exit_code, text),
+        StepName::BuildImage
+        | StepName::SmokeTest
+        | StepName::Validate
+        | StepName::Build
+        | StepName::DeployStage
+        | StepName::ApprovalProduction
+        | StepName::DeployProduction => worker(repository, step, end.exit_code, text),
+    }
+}
+
+/// The project's own test image says by its exit code whether it passed, and why in its last words.
+fn functional(code: i32, text: &str) -> JobEnd {
+    let last = text.lines().last().unwrap_or_default();
+    if code == 0 {
+        return JobEnd::Passed {
+            message: if last.is_empty() { "the test image passed".into() } else { truncate(last, 512) },
+        };
+    }
+    JobEnd::Failed {
+        reason: reasons::TEST_FAILED.into(),
+        message: truncate(&format!("the test image exited with {code}: {text}"), 1024),
+    }
+}
+
+/// Our own workers leave a verdict.
+fn worker(repository: &str, step: StepName, code: i32, text: &str) -> JobEnd {
+    let unknown = |_| JobEnd::Error {
+        reason: reasons::JOB_FAILED.into(),
+        message: truncate(&format!("the worker exited with {code} and left no result: {text}"), 1024),
+    };
+    if step == StepName::BuildImage {
+        return Verdict::<Built>::parse(text)
+            .map_or_else(unknown, |verdict| ended_with(verdict, |built| built_release(repository, &built)));
+    }
+    Verdict::<Passed>::parse(text).map_or_else(unknown, |verdict| {
+        ended_with(verdict, |passed| JobEnd::Passed {
+            message: format!("{} pages answered as expected", passed.checks),
+        })
+    })
+}
+
+fn ended_with<T>(verdict: Verdict<T>, ok: impl FnOnce(T) -> JobEnd) -> JobEnd {
+    match verdict {
+        Verdict::Ok(result) => ok(result),
+        Verdict::Failed(Reason { reason, message }) => JobEnd::Failed { reason, message },
+        Verdict::Error(Reason { reason, message }) => JobEnd::Error { reason, message },
+    }
+}
+
+fn built_release(repository: &str, built: &Built) -> JobEnd {
+    let at = |digest| ImageRef::new(repository, digest);
+    let digests = || {
+        Ok(ReleaseDigests {
+            release: at(built.release)?,
+            images: ReleaseImages { aem: at(built.aem)?, dispatcher: at(built.dispatcher)? },
+            report: at(built.report)?,
+        })
+    };
+    digests().map_or_else(
+        |error: DigestError| JobEnd::Failed { reason: reasons::INVALID.into(), message: error.to_string() },
+        |release| JobEnd::Built { release },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(code: i32, message: &str, reason: Option<&str>) -> ContainerStateTerminated {
+        ContainerStateTerminated {
+            exit_code: code,
+            message: Some(message.into()),
+            reason: reason.map(Into::into),
+            ..ContainerStateTerminated::default()
+        }
+    }
+
+    #[test]
+    fn a_build_reports_digests_and_the_pipeline_names_the_repository() {
+        let digest = format!("sha256:{}", "1".repeat(64));
+        let text = format!(
+            r#"{{"ok":{{"release":"{digest}","aem":"{digest}","dispatcher":"{digest}","report":"{digest}"}}}}"#
+        );
+        let JobEnd::Built { release } = verdict("reg.example/images", StepName::BuildImage, &end(0, &text, None))
+        else {
+            panic!()
+        };
+        assert_eq!(release.release.to_string(), format!("reg.example/images@{digest}"));
+    }
+
+    #[test]
+    fn what_a_worker_says_decides_whose_fault_it_is() {
+        let failed = r#"{"failed":{"reason":"NoArtifacts","message":"no zip"}}"#;
+        assert!(
+            matches!(verdict("r", StepName::BuildImage, &end(1, failed, None)), JobEnd::Failed { reason, .. } if reason == "NoArtifacts")
+        );
+        let error = r#"{"error":{"reason":"RegistryUnreachable","message":"no answer"}}"#;
+        assert!(matches!(verdict("r", StepName::SmokeTest, &end(2, error, None)), JobEnd::Error { .. }));
+        for (code, text, reason) in [(0, "garbage", None), (139, "", None), (137, failed, Some("OOMKilled"))] {
+            assert!(
+                matches!(verdict("r", StepName::BuildImage, &end(code, text, reason)), JobEnd::Error { .. }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_test_image_passes_by_its_exit_code_alone() {
+        assert!(matches!(functional(0, "3 of 3\nall well"), JobEnd::Passed { message } if message == "all well"));
+        assert!(
+            matches!(functional(1, "page is empty"), JobEnd::Failed { message, .. } if message.contains("page is empty"))
+        );
+    }
+}

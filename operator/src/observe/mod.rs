@@ -1,0 +1,20 @@
+//! Reads, and nothing else: the facts that [`crate::plan`] decides on.
+//!
+//! Objects are read live, not from a cache: a decision to deploy must not rest on what was true a
+//! while ago. What wakes the operator is watched; what it decides on is read.
+
+pub mod environment;
+pub mod execution;
+mod guard;
+mod job;
+mod pods;
+pub mod registry;
+
+use jiff::{Timestamp, Unit};
+
+/// The present moment in whole seconds, the precision of timestamps in objects.
+#[must_use]
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Trunc)).unwrap_or(now)
+}

@@ -1,0 +1,130 @@
+//! What pods say: ready or not, and why not, in words that a person can act on.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
+
+use crate::{
+    error::{Error, bounded},
+    plan::environment::world,
+};
+
+/// Longest problem of one pod.
+const PROBLEM_MAX: usize = 400;
+
+/// Facts about the pods of an Environment.
+pub(super) async fn of_environment(
+    client: &Client,
+    namespace: &str,
+    environment: &str,
+) -> Result<Vec<world::Pod>, Error> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let selector = ListParams::default().labels(&format!("{}={environment}", labels::ENVIRONMENT));
+    let mut facts = vec![];
+    for pod in bounded("list pods", pods.list(&selector)).await?.items {
+        let Some((tier, ordinal)) = place(&pod) else { continue };
+        let ready = is_ready(&pod);
+        let (problem, hopeless) = if ready { (None, false) } else { why_not_ready(client, namespace, &pod).await? };
+        facts.push(world::Pod {
+            tier,
+            ordinal,
+            revision: pod.labels().get(labels::REVISION).cloned().unwrap_or_default(),
+            ready,
+            terminating: pod.metadata.deletion_timestamp.is_some(),
+            problem,
+            hopeless,
+        });
+    }
+    Ok(facts)
+}
+
+fn place(pod: &Pod) -> Option<(Tier, i32)> {
+    let tier = pod.labels().get(labels::TIER)?;
+    let tier = Tier::ALL.into_iter().find(|candidate| candidate.as_str() == tier)?;
+    let (_, ordinal) = pod.metadata.name.as_deref()?.rsplit_once('-')?;
+    Some((tier, ordinal.parse().ok()?))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// What keeps a pod from running, as far as its own status tells.
+pub(super) fn problem(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    if let Some(condition) = unscheduled {
+        return Some(format!("cannot be scheduled: {}", condition.message.as_deref().unwrap_or_default()));
+    }
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers.filter_map(trouble).next().map(|text| truncate(&text, PROBLEM_MAX))
+}
+
+fn trouble(status: &ContainerStatus) -> Option<String> {
+    let state = status.state.as_ref()?;
+    let last = status.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        if ["ContainerCreating", "PodInitializing"].contains(&reason) {
+            return None;
+        }
+        let said = last.and_then(|last| last.message.as_deref()).or(waiting.message.as_deref()).unwrap_or_default();
+        return Some(format!("{}: {reason}: {}", status.name, said.trim()));
+    }
+    let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
+    let said = ended.message.as_deref().unwrap_or_default();
+    Some(format!("{} exited with {}: {}", status.name, ended.exit_code, said.trim()))
+}
+
+/// Why a pod is not ready, and whether waiting cannot help: its readiness command says that a
+/// package failed to install (base-image contract).
+async fn why_not_ready(client: &Client, namespace: &str, pod: &Pod) -> Result<(Option<String>, bool), Error> {
+    if let Some(problem) = problem(pod) {
+        return Ok((Some(problem), false));
+    }
+    let running = pod
+        .status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten())
+        .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
+    if !running {
+        return Ok((None, false));
+    }
+    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let selector = ListParams::default().fields(&format!("involvedObject.uid={uid},reason=Unhealthy"));
+    let mut found = bounded("list the events of a pod", events.list(&selector)).await?.items;
+    found.sort_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0));
+    let Some(said) = found.last().and_then(|event| event.message.as_deref()) else { return Ok((None, false)) };
+    Ok(read_probe(said))
+}
+
+/// Reads what a readiness command printed: `pending ID: …` and `failed ID: …` lines.
+fn read_probe(said: &str) -> (Option<String>, bool) {
+    let Some((_, output)) = said.split_once("Readiness probe failed:") else { return (None, false) };
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let failed: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("failed ")).collect();
+    let hopeless = !failed.is_empty();
+    let told = if hopeless { failed } else { lines };
+    ((!told.is_empty()).then(|| truncate(&told.join("; "), PROBLEM_MAX)), hopeless)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_package_is_hopeless_and_a_pending_one_is_not() {
+        let (problem, hopeless) =
+            read_probe("Readiness probe failed: pending a:b:1: starts\nfailed a:c:1: no node type cq:Page\n");
+        assert_eq!((problem.as_deref(), hopeless), (Some("failed a:c:1: no node type cq:Page"), true));
+        let (problem, hopeless) = read_probe("Readiness probe failed: pending a:b:1: waits for dependency x");
+        assert_eq!((problem.as_deref(), hopeless), (Some("pending a:b:1: waits for dependency x"), false));
+        assert_eq!(read_probe("Liveness probe failed: failed x"), (None, false));
+    }
+}

@@ -1,0 +1,251 @@
+//! What registries say: artifacts behind tags, releases behind digests, contracts behind images.
+//!
+//! Package and layer bytes never pass through the operator: it reads manifests, image
+//! configurations and the build's report, each bounded in size.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use launchway_crds::{
+    Pipeline,
+    common::LocalName,
+    conditions::truncate,
+    digest::{ImageRef, Sha256Digest},
+    environment::ReleaseImages,
+    execution::{ArtifactChoice, ArtifactFile},
+};
+use serde_json::Value;
+
+use crate::{
+    artifact,
+    error::bounded,
+    image::{
+        contract::{ImageTier, RuntimeContract},
+        plan::FileReport,
+    },
+    plan::execution::world::{Fault, FoundArtifact, FoundRelease, ReleaseDigests},
+    registry::{self, ClientOptions, Credentials, ErrorKind, RegistryError, Repository},
+    release,
+    render::Contracts,
+    worker::report::Report,
+};
+
+/// Largest image configuration and report that are read.
+const BLOB_CAP: usize = 1 << 20;
+/// The longest that a round waits for a registry.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Contracts that are remembered: they follow from digests, so they never change.
+const REMEMBERED: usize = 256;
+
+/// Reads from registries on behalf of pipelines and environments.
+pub struct RegistryReader {
+    plain_http: Vec<String>,
+    contracts: Mutex<HashMap<String, Contracts>>,
+}
+
+impl RegistryReader {
+    /// `plain_http` are registries of base images that are spoken to by plain HTTP.
+    #[must_use]
+    pub fn new(plain_http: Vec<String>) -> Self {
+        Self { plain_http, contracts: Mutex::default() }
+    }
+
+    /// The artifact that an execution names, or that its pipeline's tag names now.
+    ///
+    /// # Errors
+    /// Why it could not be had.
+    pub async fn artifact(
+        &self,
+        client: &Client,
+        namespace: &str,
+        pipeline: &Pipeline,
+        choice: Option<&ArtifactChoice>,
+    ) -> Result<FoundArtifact, Fault> {
+        let source = &pipeline.spec.source.artifact;
+        let registry = self
+            .client(client, namespace, source.secret_ref.as_slice(), source.plain_http.then_some(&source.repository))
+            .await?;
+        let reference = match choice.map(|choice| (&choice.digest, &choice.tag)) {
+            Some((Some(digest), _)) => digest.to_string(),
+            Some((None, Some(tag))) => tag.clone(),
+            _ => source.tag.clone(),
+        };
+        let repository = Repository::parse(&source.repository).map_err(fault)?;
+        let found = limited(registry.need_manifest(&repository, &reference)).await.map_err(|fault| match fault {
+            Fault::Absent(why) => Fault::Absent(format!(
+                "{why} Push the packages with kubectl launchway push, or correct spec.source.artifact of the pipeline."
+            )),
+            other => other,
+        })?;
+        let files = artifact::decode(&found.bytes).map_err(|rule| {
+            Fault::Absent(format!(
+                "{}:{reference}: {rule}: name an artifact that kubectl launchway push made",
+                source.repository
+            ))
+        })?;
+        let files = files.into_iter().map(listed).collect();
+        Ok(FoundArtifact { reference: image(&source.repository, found.digest)?, files })
+    }
+
+    /// Whether a release that a build reports is in the registry as it says, and what the build found.
+    ///
+    /// # Errors
+    /// Why it could not be had.
+    pub async fn release(
+        &self,
+        client: &Client,
+        namespace: &str,
+        pipeline: &Pipeline,
+        built: &ReleaseDigests,
+    ) -> Result<FoundRelease, Fault> {
+        let images = &pipeline.spec.images;
+        let registry = self
+            .client(client, namespace, images.secret_ref.as_slice(), images.plain_http.then_some(&images.repository))
+            .await?;
+        let repository = Repository::parse(&images.repository).map_err(fault)?;
+        limited(release::verify_release(
+            &registry,
+            &built.release,
+            built.images.aem.digest(),
+            built.images.dispatcher.digest(),
+        ))
+        .await?;
+        let report = limited(registry.need_manifest(&repository, &built.report.digest().to_string())).await?;
+        let report: Value = parse(&report.bytes, "the build's report")?;
+        let blob = digest_of(&report["layers"][0])?;
+        let report = limited(registry.get_blob(&repository, &blob, BLOB_CAP)).await?;
+        let report: Report = serde_json::from_slice(&report)
+            .map_err(|error| Fault::Absent(format!("the build's report cannot be read: {error}")))?;
+        let files = report.files.iter().map(classified).collect();
+        Ok(FoundRelease { release: built.release.clone(), images: built.images.clone(), files })
+    }
+
+    /// What the images of a release promise.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub async fn contracts(
+        &self,
+        client: &Client,
+        namespace: &str,
+        images: &ReleaseImages,
+        secrets: &[LocalName],
+    ) -> Result<Contracts, Fault> {
+        let key = format!("{} {}", images.aem, images.dispatcher);
+        if let Some(known) = self.contracts.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(known.clone());
+        }
+        let registry = self.client(client, namespace, secrets, None).await?;
+        let contracts = Contracts {
+            aem: contract(&registry, &images.aem, ImageTier::Aem).await?,
+            dispatcher: contract(&registry, &images.dispatcher, ImageTier::Dispatcher).await?,
+        };
+        let mut known = self.contracts.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(key, contracts.clone());
+        Ok(contracts)
+    }
+
+    /// A client with the credentials of some Secrets.
+    async fn client(
+        &self,
+        client: &Client,
+        namespace: &str,
+        secrets: &[LocalName],
+        plain: Option<&String>,
+    ) -> Result<registry::Client, Fault> {
+        let mut plain_http: BTreeSet<String> = self.plain_http.iter().cloned().collect();
+        plain_http.extend(plain.and_then(|repository| repository.split('/').next()).map(str::to_string));
+        let mut credentials = Credentials::none();
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        for LocalName { name } in secrets {
+            let secret = bounded("read a registry secret", api.get_opt(name))
+                .await
+                .map_err(|error| Fault::Unreachable(error.to_string()))?
+                .ok_or_else(|| Fault::Absent(format!("Secret {name} does not exist in namespace {namespace}: create it with type kubernetes.io/dockerconfigjson")))?;
+            let text = secret
+                .data
+                .as_ref()
+                .and_then(|data| data.get(".dockerconfigjson"))
+                .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
+                .ok_or_else(|| Fault::Refused(format!("Secret {name} has no key .dockerconfigjson: create it with kubectl create secret docker-registry")))?;
+            let parsed =
+                Credentials::from_docker_config(text).map_err(|why| Fault::Refused(format!("Secret {name}: {why}")))?;
+            credentials = credentials.and(parsed);
+        }
+        registry::Client::new(ClientOptions { plain_http, credentials }).map_err(fault)
+    }
+}
+
+async fn contract(registry: &registry::Client, image: &ImageRef, tier: ImageTier) -> Result<RuntimeContract, Fault> {
+    let (_, config) = limited(release::image_config(registry, image)).await?;
+    let contract =
+        RuntimeContract::from_config(&config).map_err(|error| Fault::Absent(format!("image {image}: {error}")))?;
+    if contract.tier != tier {
+        return Err(Fault::Absent(format!(
+            "image {image} is of tier {}, not {}",
+            contract.tier.as_str(),
+            tier.as_str()
+        )));
+    }
+    Ok(contract)
+}
+
+/// A file of an artifact before anybody looked into it.
+fn listed(file: artifact::ArtifactFile) -> ArtifactFile {
+    ArtifactFile {
+        name: truncate(&file.name, 255),
+        sha256: file.digest,
+        size: i64::try_from(file.size).unwrap_or(i64::MAX),
+        kind: None,
+        id: None,
+        reason: None,
+    }
+}
+
+/// A file and what the build found it to be.
+fn classified(file: &FileReport) -> ArtifactFile {
+    ArtifactFile {
+        name: truncate(&file.name, 255),
+        sha256: file.sha256,
+        size: i64::try_from(file.size).unwrap_or(i64::MAX),
+        kind: Some(file.kind.as_str().into()),
+        id: file.id.as_ref().map(|id| truncate(id, 255)),
+        reason: file.message.as_ref().map(|message| truncate(message, 255)),
+    }
+}
+
+fn digest_of(descriptor: &Value) -> Result<Sha256Digest, Fault> {
+    let text = descriptor["digest"].as_str().unwrap_or_default();
+    text.parse().map_err(|error| Fault::Absent(format!("a manifest of the registry names no digest: {error}")))
+}
+
+fn parse(bytes: &[u8], what: &str) -> Result<Value, Fault> {
+    serde_json::from_slice(bytes).map_err(|error| Fault::Absent(format!("{what} is not JSON: {error}")))
+}
+
+fn image(repository: &str, digest: Sha256Digest) -> Result<ImageRef, Fault> {
+    ImageRef::new(repository, digest).map_err(|error| Fault::Absent(error.to_string()))
+}
+
+async fn limited<T>(call: impl Future<Output = Result<T, RegistryError>>) -> Result<T, Fault> {
+    match tokio::time::timeout(LIMIT, call).await {
+        Ok(result) => result.map_err(fault),
+        Err(_) => Err(Fault::Unreachable(format!("the registry did not answer within {} s", LIMIT.as_secs()))),
+    }
+}
+
+fn fault(error: RegistryError) -> Fault {
+    match error.kind {
+        ErrorKind::NotFound | ErrorKind::Invalid => Fault::Absent(error.message),
+        ErrorKind::Refused => Fault::Refused(error.message),
+        ErrorKind::Unreachable | ErrorKind::Local => Fault::Unreachable(error.message),
+    }
+}

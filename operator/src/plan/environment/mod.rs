@@ -1,0 +1,369 @@
+//! The way of an Environment's workloads to the release it should run.
+//!
+//! Level-triggered: the next change is derived from what the StatefulSets and pods are now, never
+//! from what was done before, so that a rollout goes on after a crash from wherever it was, and a
+//! changed number of pairs or a new release in the middle of it needs no case of its own.
+//!
+//! A *revision* names everything in the pods' templates. The two pods of a pair find each other
+//! through a Service that selects ordinal **and** revision: a dispatcher never serves from a publish
+//! of another release, whatever dies when.
+
+mod all_at_once;
+mod rolling;
+mod status;
+pub mod world;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use launchway_crds::{
+    conditions::{reasons, truncate},
+    environment::{
+        Deployed, EnvironmentSpec, EnvironmentStatus, EnvironmentType, RolloutState, RolloutStatus, Strategy, Tier,
+    },
+};
+
+use self::world::{Desired, DesiredRelease, World};
+
+/// What to do about an Environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Changes, to be made in this order.
+    pub changes: Vec<Change>,
+    /// Status to write afterwards.
+    pub status: EnvironmentStatus,
+    /// When to look again even if nothing happens.
+    pub wake: Option<Timestamp>,
+}
+
+/// One change of the workloads. Each can be repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Make a Service what it should be.
+    Service(ServiceName),
+    /// Make a StatefulSet what the desired revision says, with these numbers.
+    Workload {
+        /// Its tier.
+        tier: Tier,
+        /// Number of pods.
+        replicas: i32,
+        /// Pods of this ordinal and above get the desired revision.
+        partition: i32,
+    },
+    /// Delete a Service that no pod needs any more.
+    DeleteService(String),
+}
+
+impl Change {
+    /// The kind of change, for metrics and logs.
+    #[must_use]
+    pub const fn category(&self) -> &'static str {
+        match self {
+            Self::Service(_) => "apply_service",
+            Self::Workload { .. } => "apply_workload",
+            Self::DeleteService(_) => "delete_service",
+        }
+    }
+}
+
+/// A Service of an Environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceName {
+    /// The governing Service of a tier's StatefulSet: its pods' DNS names.
+    Pods(Tier),
+    /// Where editors reach the author.
+    Author,
+    /// Where visitors reach the dispatchers.
+    Dispatcher,
+    /// Where the dispatcher of a pair reaches its own publish, and no other release of it.
+    Pair {
+        /// Ordinal of the pair.
+        ordinal: i32,
+    },
+}
+
+impl ServiceName {
+    /// The Service's name in an Environment.
+    #[must_use]
+    pub fn of(&self, environment: &str, revision: &str) -> String {
+        match self {
+            Self::Pods(tier) => format!("{environment}-{}-pods", tier.as_str()),
+            Self::Author => format!("{environment}-author"),
+            Self::Dispatcher => format!("{environment}-dispatcher"),
+            Self::Pair { ordinal } => pair_service(environment, &ordinal.to_string(), revision),
+        }
+    }
+}
+
+/// Name of the Service of a pair. The ordinal is a text so that a pod's template can leave it to the kubelet.
+#[must_use]
+pub fn pair_service(environment: &str, ordinal: &str, revision: &str) -> String {
+    format!("{}{ordinal}-{revision}", pair_prefix(environment))
+}
+
+fn pair_prefix(environment: &str) -> String {
+    format!("{environment}-pair-")
+}
+
+/// The phase in which only numbers of pods change.
+const SETTLE: &str = "Settle";
+
+/// What a strategy has come to.
+#[derive(Debug)]
+struct Move {
+    /// What it does now.
+    phase: String,
+    /// What it waits for.
+    message: String,
+    /// Changes to make.
+    changes: Vec<Change>,
+    /// Whether everything is as desired.
+    complete: bool,
+}
+
+impl Move {
+    fn change(phase: impl Into<String>, changes: Vec<Change>) -> Self {
+        Self { phase: phase.into(), message: String::new(), changes, complete: false }
+    }
+
+    fn wait(phase: impl Into<String>, message: String) -> Self {
+        Self { phase: phase.into(), message, changes: vec![], complete: false }
+    }
+
+    fn complete() -> Self {
+        Self { phase: "Complete".into(), message: String::new(), changes: vec![], complete: true }
+    }
+}
+
+/// The strategy of an Environment: its own, or that of its type.
+#[must_use]
+pub fn strategy(spec: &EnvironmentSpec) -> Strategy {
+    spec.rollout.strategy.unwrap_or(match spec.type_ {
+        EnvironmentType::Production => Strategy::Rolling,
+        EnvironmentType::Development | EnvironmentType::Stage => Strategy::AllAtOnce,
+    })
+}
+
+/// Decides what is done to the workloads of an Environment next.
+#[must_use]
+pub fn next(world: &World) -> Plan {
+    let mut status = status::carried(world);
+    let desired = match &world.desired {
+        Desired::Nothing => {
+            status::ready(
+                world,
+                &mut status,
+                false,
+                reasons::NO_RELEASE,
+                "nothing was deployed yet: run a pipeline that deploys here",
+            );
+            return Plan { changes: vec![], status, wake: None };
+        }
+        Desired::Unknown(why) => {
+            status::ready(world, &mut status, false, reasons::REGISTRY_UNREACHABLE, why);
+            let wake = world.now.saturating_add(jiff::SignedDuration::from_secs(30)).ok();
+            return Plan { changes: vec![], status, wake };
+        }
+        Desired::Release(desired) => desired,
+    };
+    let stopped = status
+        .rollout
+        .as_ref()
+        .filter(|rollout| rollout.state == RolloutState::Failed && rollout.revision == desired.revision);
+    if let Some(rollout) = stopped {
+        let why = format!("{} stopped: {}", rollout.phase, rollout.message);
+        status::ready(world, &mut status, false, reasons::ROLLOUT_FAILED, &why);
+        return Plan { changes: vec![], status, wake: None };
+    }
+    let taken = match strategy(&world.environment.spec) {
+        _ if rolls_nothing(world, desired) => steady(world, desired),
+        Strategy::Rolling => rolling::next(world, desired),
+        Strategy::AllAtOnce => all_at_once::next(world, desired),
+    };
+    if taken.complete {
+        return complete(world, status, desired);
+    }
+    progress(world, status, desired, taken)
+}
+
+/// Whether every workload is on the desired revision already, so that only numbers may have to change.
+fn rolls_nothing(world: &World, desired: &DesiredRelease) -> bool {
+    Tier::ALL.iter().all(|tier| {
+        world.workload(*tier).is_some_and(|workload| {
+            workload.revision == desired.revision && (workload.partition == 0 && workload.replicas > 0)
+        })
+    })
+}
+
+/// Services that must be there before pods look for them.
+fn missing_services(world: &World, desired: &DesiredRelease, pairs: i32) -> Vec<Change> {
+    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
+    let fixed = [
+        ServiceName::Pods(Tier::Author),
+        ServiceName::Pods(Tier::Publish),
+        ServiceName::Pods(Tier::Dispatcher),
+        ServiceName::Author,
+        ServiceName::Dispatcher,
+    ];
+    fixed
+        .into_iter()
+        .chain((0..pairs).map(|ordinal| ServiceName::Pair { ordinal }))
+        .filter(|name| !world.services.contains(&name.of(environment, &desired.revision)))
+        .map(Change::Service)
+        .collect()
+}
+
+/// Numbers only: pairs are added together, and taken away dispatcher first, once the others serve.
+fn steady(world: &World, desired: &DesiredRelease) -> Move {
+    let pairs = world.environment.spec.publish.replicas;
+    let replicas = |tier| world.workload(tier).map_or(0, |workload| workload.replicas);
+    let (publish, dispatcher) = (replicas(Tier::Publish), replicas(Tier::Dispatcher));
+    let resize = |tier| Change::Workload { tier, replicas: pairs, partition: 0 };
+    let mut changes = missing_services(world, desired, pairs.max(dispatcher));
+    changes.extend((publish < pairs).then(|| resize(Tier::Publish)));
+    changes.extend((dispatcher < pairs).then(|| resize(Tier::Dispatcher)));
+    if !changes.is_empty() {
+        return Move::change(SETTLE, changes);
+    }
+    if !world.is_ready(Tier::Author, 0, &desired.revision) {
+        return Move::wait(SETTLE, waits_for(world, desired, Tier::Author, 0..1));
+    }
+    if let Some(ordinal) = (0..pairs).rev().find(|ordinal| !world.pair_is_ready(*ordinal, &desired.revision)) {
+        // A rollout's last pair is reached when nothing but numbers is left to change.
+        let phase = if dispatcher > pairs { rolling::phase(pairs, ordinal) } else { SETTLE.into() };
+        return Move::wait(phase, waits_for(world, desired, Tier::Publish, 0..pairs));
+    }
+    if dispatcher > pairs {
+        return Move::change(SETTLE, vec![resize(Tier::Dispatcher)]);
+    }
+    let leaving = |tier| world.pods.iter().any(|pod| pod.tier == tier && pod.ordinal >= pairs);
+    if leaving(Tier::Dispatcher) {
+        return Move::wait(SETTLE, "dispatchers that are not needed any more drain".into());
+    }
+    if publish > pairs {
+        return Move::change(SETTLE, vec![resize(Tier::Publish)]);
+    }
+    if leaving(Tier::Publish) {
+        return Move::wait(SETTLE, "pods that are not needed any more end".into());
+    }
+    Move::complete()
+}
+
+/// What the pods of some ordinals still lack. For publish this looks at the whole pair.
+fn waits_for(world: &World, desired: &DesiredRelease, tier: Tier, ordinals: std::ops::Range<i32>) -> String {
+    let tiers: &[Tier] = match tier {
+        Tier::Author => &[Tier::Author],
+        Tier::Publish | Tier::Dispatcher => &[Tier::Publish, Tier::Dispatcher],
+    };
+    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
+    let mut parts = vec![];
+    for ordinal in ordinals {
+        for tier in tiers {
+            if world.is_ready(*tier, ordinal, &desired.revision) {
+                continue;
+            }
+            let pod = world.pods.iter().find(|pod| pod.tier == *tier && pod.ordinal == ordinal);
+            let state = match pod {
+                None => "is not there yet".to_string(),
+                Some(pod) if pod.terminating => "ends".into(),
+                Some(pod) if pod.revision != desired.revision => "is on the previous release".into(),
+                Some(pod) => pod.problem.clone().unwrap_or_else(|| "starts".into()),
+            };
+            parts.push(format!("{environment}-{}-{ordinal} {state}", tier.as_str()));
+        }
+    }
+    truncate(&parts.join("; "), 1024)
+}
+
+fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelease) -> Plan {
+    let pairs = world.environment.spec.publish.replicas;
+    let now = Time(world.now);
+    if let Some(target) = status.target.take_if(|target| target.release == desired.release) {
+        status.deployed = Some(Deployed {
+            execution: target.execution,
+            uid: target.uid,
+            release: target.release,
+            images: target.images,
+            at: now.clone(),
+        });
+    }
+    let since = match &status.rollout {
+        Some(old) if old.state == RolloutState::Complete && old.revision == desired.revision => old.since.clone(),
+        _ => now,
+    };
+    status.rollout = Some(RolloutStatus {
+        state: RolloutState::Complete,
+        phase: "Complete".into(),
+        since,
+        revision: desired.revision.clone(),
+        updated: pairs,
+        total: pairs,
+        message: String::new(),
+    });
+    let told = format!("every pod runs {}", desired.release.digest());
+    status::ready(world, &mut status, true, reasons::READY, &told);
+    Plan { changes: unneeded_services(world, desired), status, wake: None }
+}
+
+/// Services of pairs and revisions that no longer exist.
+fn unneeded_services(world: &World, desired: &DesiredRelease) -> Vec<Change> {
+    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
+    let wanted: Vec<String> = (0..world.environment.spec.publish.replicas)
+        .map(|ordinal| ServiceName::Pair { ordinal }.of(environment, &desired.revision))
+        .collect();
+    world
+        .services
+        .iter()
+        .filter(|name| name.starts_with(&pair_prefix(environment)) && !wanted.contains(name))
+        .map(|name| Change::DeleteService(name.clone()))
+        .collect()
+}
+
+fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelease, taken: Move) -> Plan {
+    let spec = &world.environment.spec;
+    let pairs = spec.publish.replicas;
+    let old = status.rollout.take().filter(|old| old.revision == desired.revision);
+    let since = match &old {
+        Some(old) if old.phase == taken.phase && old.state == RolloutState::Progressing => old.since.clone(),
+        _ => Time(world.now),
+    };
+    let deadline = since.0.saturating_add(spec.rollout.ready_timeout.signed()).unwrap_or(since.0);
+    let waiting = taken.changes.is_empty();
+    let hopeless = world.pods.iter().find(|pod| pod.hopeless && pod.revision == desired.revision && !pod.terminating);
+    let failure = match hopeless {
+        Some(pod) if waiting => Some(format!(
+            "{}-{}: {}",
+            pod.tier.as_str(),
+            pod.ordinal,
+            pod.problem.as_deref().unwrap_or("a package failed to install")
+        )),
+        _ if waiting && world.now >= deadline => {
+            Some(format!("not ready within {}: {}", spec.rollout.ready_timeout, taken.message))
+        }
+        _ => None,
+    };
+    let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revision)).count();
+    let state = if failure.is_some() { RolloutState::Failed } else { RolloutState::Progressing };
+    let message = failure.unwrap_or(taken.message);
+    status.rollout = Some(RolloutStatus {
+        state,
+        phase: taken.phase.clone(),
+        since,
+        revision: desired.revision.clone(),
+        updated: i32::try_from(updated).unwrap_or(pairs),
+        total: pairs,
+        message: truncate(&message, 1024),
+    });
+    let deployed = status.deployed.is_some() && status.target.is_none();
+    let reason = match state {
+        RolloutState::Failed => reasons::ROLLOUT_FAILED,
+        // Nobody asked for a release: pods died and come back, or pairs are added.
+        _ if deployed && rolls_nothing(world, desired) => reasons::DEGRADED,
+        _ => reasons::ROLLING_OUT,
+    };
+    status::ready(world, &mut status, false, reason, &format!("{}: {message}", taken.phase));
+    let wake = (state == RolloutState::Progressing).then_some(deadline);
+    Plan { changes: taken.changes, status, wake }
+}
+
+#[cfg(test)]
+mod tests;

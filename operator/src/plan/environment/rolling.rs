@@ -1,0 +1,96 @@
+//! Rolling: author first, then pair by pair, each proved before the next is touched.
+
+use launchway_crds::environment::Tier;
+
+use super::{
+    Change, Move, missing_services, steady, waits_for,
+    world::{DesiredRelease, World},
+};
+
+/// The next move of a Rolling rollout.
+///
+/// Pairs are reached from the highest ordinal down, by lowering the `partition` of both StatefulSets:
+/// the dispatcher's first, so that its pod has left the Service and drained before its publish ends;
+/// then the publish's, and both start in parallel. Whatever dies meanwhile comes back on the revision
+/// that its ordinal is on.
+pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
+    let revision = &desired.revision;
+    let pairs = world.environment.spec.publish.replicas;
+    let surge = world.environment.spec.rollout.surge;
+    let (publish, dispatcher) = match (&world.publish, &world.dispatcher) {
+        (Some(publish), Some(dispatcher)) => (publish, dispatcher),
+        // Nothing serves yet: there is nothing to spare.
+        _ => return first(world, desired),
+    };
+    let most = publish.replicas.max(dispatcher.replicas).max(pairs.saturating_add(surge));
+    let mut changes = missing_services(world, desired, most);
+
+    if world.author.as_ref().is_none_or(|author| &author.revision != revision) {
+        changes.push(Change::Workload { tier: Tier::Author, replicas: 1, partition: 0 });
+        return Move::change("Author", changes);
+    }
+    if !world.is_ready(Tier::Author, 0, revision) {
+        return Move { changes, ..Move::wait("Author", waits_for(world, desired, Tier::Author, 0..1)) };
+    }
+
+    if &publish.revision != revision || &dispatcher.revision != revision {
+        // Only new ordinals get the new revision: nothing that serves is touched yet. An interrupted
+        // start has changed one of the two already; its partition tells how many pairs were there.
+        let begun = |workload: &super::world::Workload| (&workload.revision == revision).then_some(workload.partition);
+        let serving =
+            begun(publish).or_else(|| begun(dispatcher)).unwrap_or_else(|| publish.replicas.max(dispatcher.replicas));
+        for (tier, workload) in [(Tier::Publish, publish), (Tier::Dispatcher, dispatcher)] {
+            if &workload.revision != revision {
+                changes.push(Change::Workload { tier, replicas: most, partition: serving });
+            }
+        }
+        return Move::change("Surge", changes);
+    }
+    if !changes.is_empty() {
+        return Move::change(phase(pairs, publish.partition), changes);
+    }
+
+    let partition = publish.partition;
+    let replicas = publish.replicas;
+    if dispatcher.partition < partition {
+        let ordinal = dispatcher.partition;
+        let detaching = world
+            .pods
+            .iter()
+            .any(|pod| pod.tier == Tier::Dispatcher && pod.ordinal == ordinal && &pod.revision != revision);
+        if detaching {
+            return Move::wait(phase(pairs, ordinal), format!("dispatcher {ordinal} leaves the Service and drains"));
+        }
+        return Move::change(
+            phase(pairs, ordinal),
+            vec![Change::Workload { tier: Tier::Publish, replicas, partition: ordinal }],
+        );
+    }
+    if (partition..replicas).any(|ordinal| !world.pair_is_ready(ordinal, revision)) {
+        return Move::wait(phase(pairs, partition), waits_for(world, desired, Tier::Publish, partition..replicas));
+    }
+    match partition.checked_sub(1) {
+        Some(ordinal) if partition > 0 => Move::change(
+            phase(pairs, ordinal),
+            vec![Change::Workload { tier: Tier::Dispatcher, replicas: dispatcher.replicas, partition: ordinal }],
+        ),
+        _ => steady(world, desired),
+    }
+}
+
+/// The name of the phase in which a pair is reached: pairs are counted from 1, as people do.
+pub(super) fn phase(pairs: i32, ordinal: i32) -> String {
+    if ordinal >= pairs { "Surge".into() } else { format!("Pair {}", ordinal.saturating_add(1)) }
+}
+
+/// Nothing is there: everything starts together.
+fn first(world: &World, desired: &DesiredRelease) -> Move {
+    let pairs = world.environment.spec.publish.replicas;
+    let mut changes = missing_services(world, desired, pairs);
+    for (tier, replicas) in [(Tier::Author, 1), (Tier::Publish, pairs), (Tier::Dispatcher, pairs)] {
+        if world.workload(tier).is_none_or(|workload| workload.revision != desired.revision) {
+            changes.push(Change::Workload { tier, replicas, partition: 0 });
+        }
+    }
+    Move::change("Start", changes)
+}

@@ -1,0 +1,52 @@
+//! What an Environment says of itself.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use launchway_crds::{
+    conditions::{self, reasons, types},
+    environment::{EnvironmentStatus, Tier, Urls},
+    names::labels,
+};
+
+use super::{ServiceName, world::World};
+
+/// The old status with everything that follows from facts brought up to date.
+pub(super) fn carried(world: &World) -> EnvironmentStatus {
+    let environment = &world.environment;
+    let (name, namespace) = (
+        environment.metadata.name.as_deref().unwrap_or_default(),
+        environment.metadata.namespace.as_deref().unwrap_or_default(),
+    );
+    let mut status = environment.status.clone().unwrap_or_default();
+    if !world.lock_holder_runs {
+        status.lock = None;
+    }
+    let ready = |ordinal: i32| {
+        let serves = |tier| {
+            world.pods.iter().any(|pod| pod.tier == tier && pod.ordinal == ordinal && pod.ready && !pod.terminating)
+        };
+        serves(Tier::Publish) && serves(Tier::Dispatcher)
+    };
+    let pairs = world.publish.as_ref().map_or(0, |publish| publish.replicas);
+    status.observed_generation = environment.metadata.generation.unwrap_or_default();
+    status.replicas = pairs;
+    status.ready_replicas = i32::try_from((0..pairs).filter(|ordinal| ready(*ordinal)).count()).unwrap_or(pairs);
+    status.selector = Some(format!("{}={name},{}={}", labels::ENVIRONMENT, labels::TIER, Tier::Publish.as_str()));
+    let url = |service: ServiceName| format!("http://{}.{namespace}.svc", service.of(name, ""));
+    status.urls = world
+        .publish
+        .as_ref()
+        .map(|_| Urls { author: url(ServiceName::Author), dispatcher: url(ServiceName::Dispatcher) });
+    status
+}
+
+/// Sets `Ready` and the two conditions that kstatus reads.
+pub(super) fn ready(world: &World, status: &mut EnvironmentStatus, ready: bool, reason: &str, message: &str) {
+    let now = Time(world.now);
+    let generation = world.environment.metadata.generation;
+    let stalled = reason == reasons::ROLLOUT_FAILED;
+    let working = !ready && !stalled && reason != reasons::NO_RELEASE;
+    let all = &mut status.conditions;
+    conditions::set(all, &now, generation, types::READY, ready, reason, message);
+    conditions::set(all, &now, generation, types::RECONCILING, working, reason, message);
+    conditions::set(all, &now, generation, types::STALLED, stalled, reason, message);
+}

@@ -1,0 +1,111 @@
+//! Every effect that an execution can have. Each can be repeated: a second time changes nothing.
+
+use launchway_crds::{
+    common::{LocalName, Span},
+    digest::ImageRef,
+    environment::Target,
+    pipeline::{LedgerEntry, SmokeCheck, TestImage},
+    step::StepName,
+};
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Claim an Environment for this execution, if nobody has it.
+    Lock {
+        /// Name of the Environment.
+        environment: String,
+    },
+    /// Give an Environment back, if this execution has it.
+    Unlock {
+        /// Name of the Environment.
+        environment: String,
+    },
+    /// Make a release the target of an Environment that this execution has locked.
+    SetTarget {
+        /// Name of the Environment.
+        environment: String,
+        /// The release and who wants it.
+        target: Box<Target>,
+    },
+    /// Create the Job of a step.
+    CreateJob {
+        /// The step.
+        step: StepName,
+        /// What the Job does.
+        work: Box<Work>,
+    },
+    /// End a Job that is not wanted any more.
+    DeleteJob {
+        /// Name of the Job.
+        name: String,
+        /// UID of the Job: another one of that name stays.
+        uid: String,
+    },
+    /// Write down in the Pipeline that this execution ended.
+    Remember {
+        /// Name of the Pipeline.
+        pipeline: String,
+        /// What to remember.
+        entry: Box<LedgerEntry>,
+    },
+}
+
+impl Action {
+    /// The kind of effect, for metrics and logs.
+    #[must_use]
+    pub const fn category(&self) -> &'static str {
+        match self {
+            Self::Lock { .. } => "lock",
+            Self::Unlock { .. } => "unlock",
+            Self::SetTarget { .. } => "set_target",
+            Self::CreateJob { .. } => "create_job",
+            Self::DeleteJob { .. } => "delete_job",
+            Self::Remember { .. } => "remember",
+        }
+    }
+}
+
+/// What a Job does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Make images out of an artifact.
+    BuildImage {
+        /// The artifact.
+        artifact: ImageRef,
+        /// Where the images go.
+        target: String,
+        /// Base of the AEM image.
+        aem: ImageRef,
+        /// Base of the dispatcher image.
+        dispatcher: ImageRef,
+        /// Dependencies that the base satisfies.
+        provided: Vec<String>,
+        /// Registries that are spoken to by plain HTTP.
+        plain_http: Vec<String>,
+        /// Secret to read the artifact with.
+        source_secret: Option<LocalName>,
+        /// Secret to write images with.
+        target_secret: Option<LocalName>,
+        /// How long it may take.
+        timeout: Span,
+    },
+    /// Request pages.
+    SmokeTest {
+        /// Address of the dispatcher.
+        url: String,
+        /// Pages.
+        checks: Vec<SmokeCheck>,
+    },
+    /// Run the project's own test image.
+    FunctionalTest {
+        /// The test.
+        test: TestImage,
+        /// Address of the dispatcher.
+        url: String,
+        /// Address of the author.
+        author: String,
+        /// The release under test.
+        release: ImageRef,
+    },
+}

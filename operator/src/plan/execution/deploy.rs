@@ -1,0 +1,97 @@
+//! Deployment: the release becomes the target of an Environment, whose own planner rolls it out.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use launchway_crds::{
+    Environment,
+    conditions::reasons,
+    environment::{RolloutState, Target},
+    execution::PipelineExecutionStatus,
+    step::StepName,
+};
+
+use super::{Verdict, action::Action, identity, name_of, prepare::locked, step_of, world::World};
+
+/// The release runs on stage.
+pub(super) fn stage(world: &World, status: &PipelineExecutionStatus) -> Verdict {
+    deploy(world, status, world.stage.as_ref())
+}
+
+/// The release runs on production: only after stage, its tests, and the approval passed.
+pub(super) fn production(world: &World, status: &PipelineExecutionStatus) -> Verdict {
+    if let Err(verdict) = proved(world, status) {
+        return verdict;
+    }
+    deploy(world, status, world.production.as_ref())
+}
+
+/// Every step before passed, and the approval that the pipeline requires names this very release.
+///
+/// The loop over the steps comes here in no other way; a status that was restored from a backup or
+/// edited by hand does.
+fn proved(world: &World, status: &PipelineExecutionStatus) -> Result<(), Verdict> {
+    let passed =
+        status.steps.iter().filter(|step| step.name < StepName::DeployProduction).all(|step| step.state.lets_pass());
+    let required = world.pipeline.as_ref().is_none_or(|pipeline| pipeline.spec.production.approval.required);
+    let excused = step_of(status, StepName::ApprovalProduction)
+        .is_some_and(|step| step.reason.as_deref() == Some(reasons::NOT_REQUIRED));
+    let approved = status.release.as_ref().is_some_and(|release| {
+        status
+            .approvals
+            .iter()
+            .any(|approval| approval.step == StepName::ApprovalProduction && approval.release == release.digest())
+    });
+    if passed && (approved || (excused && !required)) {
+        return Ok(());
+    }
+    Err(Verdict::error(
+        reasons::PIPELINE_CHANGED,
+        "the record of tests or approvals for this release is incomplete: production was not touched, run the pipeline again",
+    ))
+}
+
+/// Whether the Environment has this execution's release as target or runs it.
+pub(super) fn began(world: &World, environment: Option<&Environment>) -> bool {
+    let (_, _, uid) = identity(world);
+    environment.and_then(|environment| environment.status.as_ref()).is_some_and(|status| {
+        status.target.as_ref().is_some_and(|target| target.uid == uid)
+            || status.deployed.as_ref().is_some_and(|deployed| deployed.uid == uid)
+    })
+}
+
+fn deploy(world: &World, status: &PipelineExecutionStatus, environment: Option<&Environment>) -> Verdict {
+    let (name, _, uid) = identity(world);
+    if let Err(verdict) = locked(world) {
+        return verdict;
+    }
+    let (Some(environment), Some(release), Some(images)) = (environment, &status.release, &status.images) else {
+        return Verdict::error(
+            reasons::RELEASE_NOT_FOUND,
+            "this execution has no release to deploy: run the pipeline again",
+        );
+    };
+    let known = environment.status.clone().unwrap_or_default();
+    if known.deployed.as_ref().is_some_and(|deployed| deployed.uid == uid && &deployed.release == release) {
+        return Verdict::finished(format!("every pod of {} runs {}", name_of(environment), release.digest()));
+    }
+    if known.target.as_ref().is_none_or(|target| target.uid != uid) {
+        let target = Target {
+            execution: name.into(),
+            uid: uid.into(),
+            release: release.clone(),
+            images: images.clone(),
+            since: Time(world.now),
+        };
+        return Verdict::acting(
+            format!("rolls out {}", release.digest()),
+            vec![Action::SetTarget { environment: name_of(environment).into(), target: Box::new(target) }],
+        );
+    }
+    match known.rollout {
+        Some(rollout) if rollout.state == RolloutState::Failed => Verdict::failed(
+            reasons::DEPLOYMENT_FAILED,
+            format!("{} stopped at {}: {}", name_of(environment), rollout.phase, rollout.message),
+        ),
+        Some(rollout) => Verdict::running(format!("{}, {} of {} pairs", rollout.phase, rollout.updated, rollout.total)),
+        None => Verdict::running("begins"),
+    }
+}

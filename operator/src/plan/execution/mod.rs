@@ -1,0 +1,260 @@
+//! The way of one execution through its steps.
+//!
+//! [`next`] looks at the facts and says what to do and what status to write. It goes on from step to
+//! step as far as the facts reach, so that one status write can tell of several steps; it stops
+//! where a later effect must not happen before the record of an earlier one is safe ([`Plan::again`]).
+//!
+//! Order of a round, kept by [`crate::controllers::execution`]: actions first, then observe and plan
+//! again; status only when there is nothing left to do. Every action can be repeated, so a crash
+//! between an action and the status that tells of it costs nothing.
+
+pub mod action;
+mod approval;
+mod deploy;
+mod finish;
+mod jobs;
+mod prepare;
+pub mod status;
+pub mod world;
+
+use jiff::Timestamp;
+use launchway_crds::{
+    Environment,
+    execution::{Child, PipelineExecutionStatus, Step, WaitingFor},
+    names::requests,
+    step::{StepName, StepState},
+};
+
+use self::{
+    action::Action,
+    world::{JobFacts, Needs, World},
+};
+
+/// What to do about an execution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Effects, to be performed in this order.
+    pub actions: Vec<Action>,
+    /// Status to write when no action is left.
+    pub status: PipelineExecutionStatus,
+    /// Whether to plan again at once after the status was written.
+    pub again: bool,
+    /// When to look again even if nothing happens.
+    pub wake: Option<Timestamp>,
+}
+
+/// What a step has come to.
+#[derive(Clone, Debug, PartialEq)]
+enum Verdict {
+    /// It works, or waits for something that the operator does by itself.
+    Running {
+        message: String,
+        child: Option<Child>,
+        deadline: Option<Timestamp>,
+        wake: Option<Timestamp>,
+        actions: Vec<Action>,
+    },
+    /// It waits for somebody or something outside.
+    Waiting { reason: &'static str, waiting: Box<WaitingFor>, wake: Option<Timestamp>, actions: Vec<Action> },
+    /// The next step may begin. `persist`: not before the record of this one is written.
+    Passed { state: StepState, reason: &'static str, message: String, persist: bool },
+    /// The execution ends here.
+    Ended { state: StepState, reason: String, message: String, actions: Vec<Action> },
+}
+
+impl Verdict {
+    fn running(message: impl Into<String>) -> Self {
+        Self::Running { message: message.into(), child: None, deadline: None, wake: None, actions: vec![] }
+    }
+
+    fn acting(message: impl Into<String>, actions: Vec<Action>) -> Self {
+        Self::Running { message: message.into(), child: None, deadline: None, wake: None, actions }
+    }
+
+    fn retrying(message: impl Into<String>, wake: Timestamp) -> Self {
+        Self::Running { message: message.into(), child: None, deadline: None, wake: Some(wake), actions: vec![] }
+    }
+
+    fn finished(message: impl Into<String>) -> Self {
+        Self::Passed {
+            state: StepState::Finished,
+            reason: launchway_crds::conditions::reasons::FINISHED,
+            message: message.into(),
+            persist: false,
+        }
+    }
+
+    fn failed(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Ended { state: StepState::Failed, reason: reason.into(), message: message.into(), actions: vec![] }
+    }
+
+    fn error(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Ended { state: StepState::Error, reason: reason.into(), message: message.into(), actions: vec![] }
+    }
+}
+
+/// Facts worth reading for an execution whose status is this.
+#[must_use]
+pub fn needs(world: &World) -> Needs {
+    let status = world.execution.status.as_ref();
+    let Some(step) = current(status) else { return Needs::default() };
+    match step {
+        StepName::Validate => Needs { queue: true, artifact: true, ..Needs::default() },
+        StepName::Build => Needs { artifact: true, ..Needs::default() },
+        StepName::BuildImage | StepName::SmokeTest | StepName::FunctionalTest => {
+            Needs { job: Some(step), ..Needs::default() }
+        }
+        StepName::ApprovalProduction => {
+            Needs { guard: request(world, requests::APPROVE_PRODUCTION).is_some(), ..Needs::default() }
+        }
+        StepName::DeployStage | StepName::DeployProduction => Needs::default(),
+    }
+}
+
+/// The step that an execution is at: none when it ended.
+fn current(status: Option<&PipelineExecutionStatus>) -> Option<StepName> {
+    let Some(status) = status else { return Some(StepName::Validate) };
+    if status.completion_time.is_some() {
+        return None;
+    }
+    status.steps.iter().find(|step| !step.state.is_terminal()).map_or(Some(StepName::Validate), |step| Some(step.name))
+}
+
+/// Decides what an execution does next.
+#[must_use]
+pub fn next(world: &World) -> Plan {
+    let old = world.execution.status.clone().unwrap_or_default();
+    if old.completion_time.is_some() {
+        return finish::after(world, old);
+    }
+    let mut status = status::begun(world, old);
+    let entered = current(Some(&status));
+    loop {
+        let Some(index) = status.steps.iter().position(|step| !step.state.is_terminal()) else {
+            return finish::succeeded(world, status);
+        };
+        let name = status.steps[index].name;
+        // Facts about Jobs are those of the step that the round began with.
+        let fresh = entered == Some(name) || !uses_job(name);
+        let verdict = match cancelled(world, name, fresh) {
+            Some(verdict) => verdict,
+            None if fresh => decide(world, &mut status, name),
+            None => return status::settle(world, status, Some(name), vec![], None, true),
+        };
+        match verdict {
+            Verdict::Running { message, child, deadline, wake, actions } => {
+                let step = &mut status.steps[index];
+                status::run(step, world.now, message, child, deadline);
+                let wake = [wake, step.deadline.as_ref().map(|at| at.0)].into_iter().flatten().min();
+                return status::settle(world, status, Some(name), actions, wake, false);
+            }
+            Verdict::Waiting { reason, waiting, wake, actions } => {
+                let wake = [wake, waiting.until.as_ref().map(|at| at.0)].into_iter().flatten().min();
+                status::wait(&mut status, index, world.now, reason, *waiting);
+                return status::settle(world, status, Some(name), actions, wake, false);
+            }
+            Verdict::Passed { state, reason, message, persist } => {
+                status::end(&mut status.steps[index], world.now, state, reason, message);
+                if persist {
+                    return status::settle(world, status, Some(name), vec![], None, true);
+                }
+            }
+            Verdict::Ended { state, reason, message, actions } => {
+                status::end(&mut status.steps[index], world.now, state, &reason, message);
+                return finish::ended(world, status, name, actions);
+            }
+        }
+    }
+}
+
+/// Whether a step is done by a Job.
+const fn uses_job(step: StepName) -> bool {
+    match step {
+        StepName::BuildImage | StepName::SmokeTest | StepName::FunctionalTest => true,
+        StepName::Validate
+        | StepName::Build
+        | StepName::DeployStage
+        | StepName::ApprovalProduction
+        | StepName::DeployProduction => false,
+    }
+}
+
+fn decide(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -> Verdict {
+    match step {
+        StepName::Validate => prepare::validate(world, status),
+        StepName::Build => prepare::build(world, status),
+        StepName::BuildImage => jobs::build_image(world, status),
+        StepName::DeployStage => deploy::stage(world, status),
+        StepName::SmokeTest => jobs::smoke_test(world, status),
+        StepName::FunctionalTest => jobs::functional_test(world, status),
+        StepName::ApprovalProduction => approval::production(world, status),
+        StepName::DeployProduction => deploy::production(world, status),
+    }
+}
+
+/// A cancellation ends whatever can be ended without harm. A deployment that began is not cut: the
+/// environment would be left between two releases; it is stopped before the next step instead.
+fn cancelled(world: &World, step: StepName, fresh: bool) -> Option<Verdict> {
+    let reason = request(world, requests::CANCEL)?;
+    let deploying = match step {
+        StepName::DeployStage => deploy::began(world, world.stage.as_ref()),
+        StepName::DeployProduction => deploy::began(world, world.production.as_ref()),
+        StepName::Validate
+        | StepName::Build
+        | StepName::BuildImage
+        | StepName::SmokeTest
+        | StepName::FunctionalTest
+        | StepName::ApprovalProduction => false,
+    };
+    if deploying {
+        return None;
+    }
+    let by = request(world, requests::CANCELLED_BY).unwrap_or("an unknown user");
+    let actions = match &world.job {
+        JobFacts::Active { name, uid, .. } if fresh && uses_job(step) => {
+            vec![Action::DeleteJob { name: name.clone(), uid: uid.clone() }]
+        }
+        _ => vec![],
+    };
+    Some(Verdict::Ended {
+        state: StepState::Cancelled,
+        reason: launchway_crds::conditions::reasons::CANCELLED.into(),
+        message: format!("cancelled by {by}: {reason}"),
+        actions,
+    })
+}
+
+/// The value of a request annotation, if it is set to anything.
+fn request<'a>(world: &'a World, key: &str) -> Option<&'a str> {
+    let value = world.execution.metadata.annotations.as_ref()?.get(key)?.trim();
+    (!value.is_empty()).then_some(value)
+}
+
+/// Name, namespace and UID of the execution.
+fn identity(world: &World) -> (&str, &str, &str) {
+    let meta = &world.execution.metadata;
+    (
+        meta.name.as_deref().unwrap_or_default(),
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.uid.as_deref().unwrap_or_default(),
+    )
+}
+
+/// Whether this execution has an Environment locked.
+fn holds(world: &World, environment: &Environment) -> bool {
+    let (_, _, uid) = identity(world);
+    environment.status.as_ref().and_then(|status| status.lock.as_ref()).is_some_and(|lock| lock.uid == uid)
+}
+
+/// Name of an Environment.
+fn name_of(environment: &Environment) -> &str {
+    environment.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The record of a step.
+fn step_of(status: &PipelineExecutionStatus, name: StepName) -> Option<&Step> {
+    status.steps.iter().find(|step| step.name == name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! How decisions become status: steps, conditions, and what an execution waits for.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use launchway_crds::{
+    conditions::{self, reasons, truncate, types},
+    execution::{Child, Environments, PipelineExecutionStatus, Step, WaitingFor},
+    step::{StepName, StepState},
+};
+
+use super::{Plan, action::Action, world::World};
+
+/// Longest message of a step.
+const MESSAGE_MAX: usize = 1024;
+
+/// A status in which every step is present.
+pub(super) fn begun(world: &World, mut status: PipelineExecutionStatus) -> PipelineExecutionStatus {
+    if let (None, Some(pipeline)) = (&status.environments, &world.pipeline) {
+        status.environments = Some(Environments {
+            stage: pipeline.spec.stage.environment.clone(),
+            production: pipeline.spec.production.environment.clone(),
+        });
+    }
+    if status.steps.is_empty() {
+        status.start_time = Some(Time(world.now));
+        status.steps = StepName::ALL.iter().map(|name| Step::new(*name, None)).collect();
+    }
+    if let Some(environments) = &status.environments {
+        for step in &mut status.steps {
+            step.environment = match step.name {
+                StepName::DeployStage | StepName::SmokeTest | StepName::FunctionalTest => {
+                    Some(environments.stage.clone())
+                }
+                StepName::ApprovalProduction | StepName::DeployProduction => Some(environments.production.clone()),
+                StepName::Validate | StepName::Build | StepName::BuildImage => None,
+            };
+        }
+    }
+    status
+}
+
+/// Marks a step as working.
+pub(super) fn run(step: &mut Step, now: Timestamp, message: String, child: Option<Child>, deadline: Option<Timestamp>) {
+    step.state = StepState::Running;
+    step.started_at.get_or_insert(Time(now));
+    step.reason = Some(reasons::RUNNING.into());
+    step.message = Some(truncate(&message, MESSAGE_MAX)).filter(|text| !text.is_empty());
+    if child.is_some() {
+        step.child = child;
+    }
+    if let Some(deadline) = deadline {
+        step.deadline = Some(Time(deadline));
+    }
+}
+
+/// Marks a step as waiting.
+pub(super) fn wait(
+    status: &mut PipelineExecutionStatus,
+    index: usize,
+    now: Timestamp,
+    reason: &'static str,
+    mut waiting: WaitingFor,
+) {
+    let step = &mut status.steps[index];
+    step.state = StepState::Waiting;
+    step.started_at.get_or_insert(Time(now));
+    step.reason = Some(reason.into());
+    step.message = Some(truncate(&waiting.why, MESSAGE_MAX));
+    step.deadline = waiting.until.clone();
+    waiting.why = truncate(&waiting.why, MESSAGE_MAX);
+    // "Since" is when it began to wait for this, however often it is looked at.
+    if let Some(old) = &status.waiting_for
+        && old.step == waiting.step
+        && old.why == waiting.why
+    {
+        waiting.since = old.since.clone();
+    }
+    status.waiting_for = Some(waiting);
+}
+
+/// Marks a step as over.
+pub(super) fn end(step: &mut Step, now: Timestamp, state: StepState, reason: &str, message: String) {
+    step.state = state;
+    step.started_at.get_or_insert(Time(now));
+    step.finished_at = Some(Time(now));
+    step.deadline = None;
+    step.reason = Some(truncate(reason, 64));
+    step.message = Some(truncate(&message, MESSAGE_MAX)).filter(|text| !text.is_empty());
+}
+
+/// A plan for an execution that goes on.
+pub(super) fn settle(
+    world: &World,
+    mut status: PipelineExecutionStatus,
+    step: Option<StepName>,
+    actions: Vec<Action>,
+    wake: Option<Timestamp>,
+    again: bool,
+) -> Plan {
+    let current = step.and_then(|name| status.steps.iter().find(|step| step.name == name)).cloned();
+    let waits = current.as_ref().is_some_and(|step| step.state == StepState::Waiting);
+    if !waits {
+        status.waiting_for = None;
+    }
+    status.step = step;
+    let (reason, message) = current.as_ref().map_or((reasons::RUNNING, String::new()), |step| {
+        let text = step.message.clone().unwrap_or_default();
+        (if waits { reasons::WAITING } else { reasons::RUNNING }, format!("{}: {text}", step.name.as_str()))
+    });
+    status.state = reason.into();
+    let stalled = current.as_ref().and_then(|step| step.reason.clone()).filter(|reason| needs_a_person(reason));
+    let generation = world.execution.metadata.generation;
+    let now = Time(world.now);
+    status.observed_generation = generation.unwrap_or_default();
+    let all = &mut status.conditions;
+    conditions::set_status(all, &now, generation, types::SUCCEEDED, "Unknown", reason, &message);
+    let waiting_reason = current.as_ref().and_then(|step| step.reason.clone()).filter(|_| waits);
+    conditions::set(
+        all,
+        &now,
+        generation,
+        types::WAITING,
+        waits,
+        waiting_reason.as_deref().unwrap_or(reasons::RUNNING),
+        &message,
+    );
+    conditions::set(all, &now, generation, types::RECONCILING, !waits, reason, &message);
+    conditions::set(
+        all,
+        &now,
+        generation,
+        types::STALLED,
+        stalled.is_some(),
+        stalled.as_deref().unwrap_or(reason),
+        &message,
+    );
+    Plan { actions, status, again, wake }
+}
+
+/// Reasons to wait that only a person who administers the cluster can end.
+fn needs_a_person(reason: &str) -> bool {
+    [reasons::APPROVAL_GUARD_MISSING, reasons::APPROVAL_MALFORMED].contains(&reason)
+}
+
+/// The status of an execution that ended.
+pub(super) fn over(
+    world: &World,
+    status: &mut PipelineExecutionStatus,
+    step: StepName,
+    succeeded: bool,
+    reason: &str,
+    message: &str,
+) {
+    let now = Time(world.now);
+    let generation = world.execution.metadata.generation;
+    status.observed_generation = generation.unwrap_or_default();
+    status.waiting_for = None;
+    status.completion_time = Some(now.clone());
+    status.state = truncate(reason, 64);
+    status.step = Some(step);
+    let all = &mut status.conditions;
+    conditions::set(all, &now, generation, types::SUCCEEDED, succeeded, reason, message);
+    conditions::set(all, &now, generation, types::WAITING, false, reason, "");
+    conditions::set(all, &now, generation, types::RECONCILING, false, reason, "");
+    conditions::set(all, &now, generation, types::STALLED, false, reason, "");
+}

@@ -1,0 +1,164 @@
+//! What the planner of an execution knows: facts that [`crate::observe`] read, or a test made up.
+
+use jiff::Timestamp;
+use launchway_crds::{
+    Environment, Pipeline, PipelineExecution,
+    digest::ImageRef,
+    environment::{ReleaseImages, Runtime},
+    execution::ArtifactFile,
+    step::StepName,
+};
+
+/// Everything that decides what an execution does next.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The moment of the observation, in whole seconds.
+    pub now: Timestamp,
+    /// The execution as the apiserver has it now.
+    pub execution: PipelineExecution,
+    /// Its pipeline, if there is one.
+    pub pipeline: Option<Pipeline>,
+    /// The Environment that the pipeline names as stage.
+    pub stage: Option<Environment>,
+    /// The Environment that the pipeline names as production.
+    pub production: Option<Environment>,
+    /// An older execution that waits for one of the same environments.
+    pub ahead: Option<String>,
+    /// The artifact in the registry; none when the current step has no use for it.
+    pub artifact: Option<Result<FoundArtifact, Fault>>,
+    /// The Job of the current step.
+    pub job: JobFacts,
+    /// What the registry has of the release that the build named.
+    pub release: Option<Result<FoundRelease, Fault>>,
+    /// Whether approvals can be trusted.
+    pub guard: Guard,
+    /// Base images that the operator was installed with.
+    pub default_runtime: Runtime,
+}
+
+/// An artifact as the registry has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundArtifact {
+    /// Its digest.
+    pub reference: ImageRef,
+    /// Its files, in order.
+    pub files: Vec<ArtifactFile>,
+}
+
+/// A release as the registry has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundRelease {
+    /// The release.
+    pub release: ImageRef,
+    /// Its images.
+    pub images: ReleaseImages,
+    /// What each file of the artifact was found to be.
+    pub files: Vec<ArtifactFile>,
+}
+
+/// Why something could not be had from a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not there, or it is not what it should be: the user has to change something.
+    Absent(String),
+    /// The registry refuses: the user has to change credentials or rights.
+    Refused(String),
+    /// The registry does not answer well: it may, later.
+    Unreachable(String),
+}
+
+/// The Job of a step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum JobFacts {
+    /// There is none.
+    #[default]
+    Absent,
+    /// An object of its name is there that this execution did not make.
+    Foreign {
+        /// Its name.
+        name: String,
+    },
+    /// It works.
+    Active {
+        /// Name of the Job.
+        name: String,
+        /// UID of the Job.
+        uid: String,
+        /// What its pod waits for, when it does not run yet.
+        problem: Option<String>,
+    },
+    /// It ended.
+    Ended {
+        /// Name of the Job.
+        name: String,
+        /// UID of the Job.
+        uid: String,
+        /// How.
+        end: JobEnd,
+    },
+}
+
+/// How a Job ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobEnd {
+    /// The build made a release.
+    Built {
+        /// The release and its images, as the build says.
+        release: ReleaseDigests,
+    },
+    /// It passed.
+    Passed {
+        /// What it says about it.
+        message: String,
+    },
+    /// It failed for a reason that lies in the user's input.
+    Failed {
+        /// One word.
+        reason: String,
+        /// What happened and what to do.
+        message: String,
+    },
+    /// It failed for a reason that lies in the platform.
+    Error {
+        /// One word.
+        reason: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// The digests that a build reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseDigests {
+    /// The release, an index over both images.
+    pub release: ImageRef,
+    /// Its two images.
+    pub images: ReleaseImages,
+    /// The build's report.
+    pub report: ImageRef,
+}
+
+/// Whether the admission policy that guards approvals is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// Not looked at: nothing depends on it now.
+    #[default]
+    NotLookedAt,
+    /// The policy and a binding that denies are there.
+    InForce,
+    /// Something is missing.
+    Missing(String),
+}
+
+/// Facts that are worth reading for an execution in its present state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Look for executions that wait for the same environments.
+    pub queue: bool,
+    /// Resolve the artifact in the registry.
+    pub artifact: bool,
+    /// Look for the Job of this step, and at what it left.
+    pub job: Option<StepName>,
+    /// Look whether the approval policy is in force.
+    pub guard: bool,
+}

@@ -1,0 +1,11 @@
+//! Decisions, and nothing else: facts in, a plan out.
+//!
+//! Everything here is a pure, total function: no client, no runtime, no clock, no panic. What is
+//! read lives in [`crate::observe`], what is written in [`crate::effects`]; the same facts always
+//! give the same plan, so that a crash at any moment is followed by the same decision.
+//!
+//! * [`execution::next`] moves one `PipelineExecution` through its steps.
+//! * [`environment::next`] moves the workloads of one `Environment` to the release it should run.
+
+pub mod environment;
+pub mod execution;

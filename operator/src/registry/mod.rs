@@ -1,0 +1,35 @@
+//! A small registry client: the OCI distribution protocol, bounded and careful with credentials.
+//!
+//! Everything a registry sends is untrusted: bodies are capped, content is verified against its digest, redirects and
+//! upload addresses never carry credentials to another host, and every wait has an end.
+
+pub mod auth;
+pub mod blob;
+pub mod client;
+pub mod error;
+pub mod repository;
+pub mod upload;
+
+pub use auth::Credentials;
+pub use client::{Client, ClientOptions, FetchedManifest};
+pub use error::{ErrorKind, RegistryError};
+pub use repository::{Location, Repository};
+pub use upload::{BlobSource, Pushed};
+
+/// Told about bytes that move, for progress bars and log lines. All methods may be called from any thread.
+pub trait Progress: Send + Sync {
+    /// A transfer starts.
+    fn start(&self, _name: &str, _total: u64) {}
+    /// Bytes have moved.
+    fn advance(&self, _name: &str, _bytes: u64) {}
+    /// A transfer starts again from this many bytes.
+    fn rewind(&self, _name: &str, _to: u64) {}
+    /// A transfer has ended; the text says how.
+    fn finish(&self, _name: &str, _how: &str) {}
+}
+
+/// Reports nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {}

@@ -1,0 +1,62 @@
+//! Parts of pods that every workload and Job shares: Pod Security "restricted", in one place.
+
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, EmptyDirVolumeSource, EnvVar, PodSecurityContext, SeccompProfile, SecurityContext, Sysctl,
+        Volume, VolumeMount,
+    },
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+/// Security context of every container.
+pub(super) fn restricted() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        ..SecurityContext::default()
+    }
+}
+
+/// Security context of a pod whose image runs as a user.
+pub(super) fn non_root(user: i64, group: Option<i64>) -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(user),
+        run_as_group: group,
+        fs_group: Some(group.unwrap_or(user)),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// A safe sysctl, allowed by Pod Security: a port below 1024 for a process that is not root.
+pub(super) fn low_ports() -> Sysctl {
+    Sysctl { name: "net.ipv4.ip_unprivileged_port_start".into(), value: "0".into() }
+}
+
+/// An environment variable with a literal value.
+pub(super) fn env(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
+}
+
+/// Writable folders on a read-only root, one volume with a folder each.
+pub(super) fn writable(name: &str, paths: &[String], limit: Option<&str>) -> (Volume, Vec<VolumeMount>) {
+    let volume = Volume {
+        name: name.into(),
+        empty_dir: Some(EmptyDirVolumeSource { size_limit: limit.map(|limit| Quantity(limit.into())), medium: None }),
+        ..Volume::default()
+    };
+    let mounts = paths
+        .iter()
+        .enumerate()
+        .map(|(index, path)| VolumeMount {
+            name: name.into(),
+            mount_path: path.clone(),
+            sub_path: (paths.len() > 1).then(|| index.to_string()),
+            ..VolumeMount::default()
+        })
+        .collect();
+    (volume, mounts)
+}

@@ -1,0 +1,269 @@
+//! StatefulSets of an Environment: author, publish, dispatcher.
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
+        core::v1::{
+            Container, ContainerPort, EnvVar, EnvVarSource, ExecAction, Lifecycle, LifecycleHandler,
+            LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, Volume, VolumeMount, VolumeResourceRequirements,
+        },
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use launchway_crds::{
+    environment::{EnvironmentSpec, Resources, Storage, Tier},
+    names::{annotations, labels},
+};
+
+use crate::{
+    image::contract::RuntimeContract,
+    plan::environment::{ServiceName, pair_service},
+};
+
+use super::{
+    Release, meta, pod,
+    service::{HTTP_NAME, HTTP_PORT},
+};
+
+/// Name of the container that serves.
+pub const CONTAINER: &str = "main";
+/// Name of the container that tests a dispatcher's configuration before it serves.
+pub const CONFIG_TEST: &str = "config-test";
+const DATA: &str = "data";
+/// Seconds that a JVM with a repository gets to end by itself.
+const STOP_SECONDS: i64 = 60;
+
+/// Name of the StatefulSet of a tier.
+#[must_use]
+pub fn name(environment: &str, tier: Tier) -> String {
+    format!("{environment}-{}", tier.as_str())
+}
+
+/// The StatefulSet of a tier.
+#[must_use]
+pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition: i32) -> StatefulSet {
+    let owner = release.environment;
+    let environment = owner.metadata.name.as_deref().unwrap_or_default();
+    let revision = release.revision();
+    let selector = meta::selector(environment, tier);
+    let marks = meta::map([
+        (annotations::RELEASE, &release.reference.to_string()),
+        (annotations::EXECUTION, release.execution),
+    ]);
+    let mut metadata = meta::of_environment(
+        owner,
+        name(environment, tier),
+        meta::map([(labels::TIER, tier.as_str()), (labels::REVISION, &revision)]),
+    );
+    metadata.annotations = Some(marks.clone());
+    let mut pod_labels = selector.clone();
+    pod_labels.extend(meta::map([
+        (labels::MANAGED_BY, launchway_crds::names::FIELD_MANAGER),
+        (labels::REVISION, &revision),
+        (labels::RELEASE, &release.reference.digest().short()),
+    ]));
+    let storage = match tier {
+        Tier::Author => owner.spec.author.storage.as_ref(),
+        Tier::Publish | Tier::Dispatcher => None,
+    };
+    StatefulSet {
+        metadata,
+        spec: Some(StatefulSetSpec {
+            replicas: Some(replicas),
+            service_name: Some(ServiceName::Pods(tier).of(environment, &revision)),
+            selector: meta::matching(selector),
+            // A pod that never becomes ready must not stop others from being replaced: the planner,
+            // not the StatefulSet, decides the order.
+            pod_management_policy: Some("Parallel".into()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateStatefulSetStrategy {
+                    partition: Some(partition),
+                    ..RollingUpdateStatefulSetStrategy::default()
+                }),
+            }),
+            revision_history_limit: Some(5),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(pod_labels),
+                    annotations: Some(marks),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod_spec(release, tier, environment, &revision)),
+            },
+            volume_claim_templates: storage.map(|storage| vec![claim(storage)]),
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, revision: &str) -> PodSpec {
+    let spec = &release.environment.spec;
+    let (contract, image) = match tier {
+        Tier::Author | Tier::Publish => (&release.contracts.aem, &release.images.aem),
+        Tier::Dispatcher => (&release.contracts.dispatcher, &release.images.dispatcher),
+    };
+    let (volumes, mounts) = folders(contract, tier, spec);
+    let mut env = variables(release, tier, environment, revision);
+    env.extend(own_variables(spec, tier));
+    let resources = match tier {
+        Tier::Author => &spec.author.resources,
+        Tier::Publish => &spec.publish.resources,
+        Tier::Dispatcher => &spec.dispatcher.resources,
+    };
+    let base = Container {
+        name: CONTAINER.into(),
+        image: Some(image.to_string()),
+        env: Some(env),
+        security_context: Some(pod::restricted()),
+        volume_mounts: Some(mounts),
+        ..Container::default()
+    };
+    let tested = Container {
+        name: CONFIG_TEST.into(),
+        command: Some(contract.commands.config_test.clone()),
+        resources: Some((&Resources::default()).into()),
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        ..base.clone()
+    };
+    let grace = match tier {
+        Tier::Dispatcher => i64::from(spec.dispatcher.drain_seconds) + STOP_SECONDS / 2,
+        Tier::Author | Tier::Publish => STOP_SECONDS,
+    };
+    PodSpec {
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            sysctls: (contract.port < 1024).then(|| vec![pod::low_ports()]),
+            ..pod::non_root(contract.user, contract.group)
+        }),
+        image_pull_secrets: spec.runtime.as_ref().filter(|runtime| !runtime.image_pull_secrets.is_empty()).map(
+            |runtime| {
+                runtime
+                    .image_pull_secrets
+                    .iter()
+                    .map(|secret| LocalObjectReference { name: secret.name.clone() })
+                    .collect()
+            },
+        ),
+        init_containers: (!contract.commands.config_test.is_empty()).then(|| vec![tested]),
+        containers: vec![Container {
+            ports: Some(vec![ContainerPort {
+                name: Some(HTTP_NAME.into()),
+                container_port: i32::from(contract.port),
+                ..ContainerPort::default()
+            }]),
+            resources: Some(resources.into()),
+            lifecycle: (!contract.commands.drain.is_empty()).then(|| Lifecycle {
+                pre_stop: Some(LifecycleHandler {
+                    exec: exec(&contract.commands.drain),
+                    ..LifecycleHandler::default()
+                }),
+                ..Lifecycle::default()
+            }),
+            readiness_probe: Some(probe(&contract.commands.ready, 3, 1)),
+            // A JVM may take long to start; until it did, only readiness speaks.
+            startup_probe: (!contract.commands.live.is_empty()).then(|| probe(&contract.commands.live, 2, 150)),
+            liveness_probe: (!contract.commands.live.is_empty()).then(|| probe(&contract.commands.live, 10, 6)),
+            termination_message_policy: Some("FallbackToLogsOnError".into()),
+            ..base
+        }],
+        termination_grace_period_seconds: Some(grace),
+        volumes: Some(volumes),
+        ..PodSpec::default()
+    }
+}
+
+fn exec(command: &[String]) -> Option<ExecAction> {
+    Some(ExecAction { command: Some(command.to_vec()) })
+}
+
+fn probe(command: &[String], period: i32, failures: i32) -> Probe {
+    Probe {
+        exec: exec(command),
+        period_seconds: Some(period),
+        timeout_seconds: Some(10),
+        failure_threshold: Some(failures),
+        success_threshold: Some(1),
+        ..Probe::default()
+    }
+}
+
+/// Writable folders: the repository, the cache, and what else the contract names.
+fn folders(contract: &RuntimeContract, tier: Tier, spec: &EnvironmentSpec) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let (volume, mut mounts) = pod::writable("scratch", &contract.writable_paths, None);
+    let mut volumes = if contract.writable_paths.is_empty() { vec![] } else { vec![volume] };
+    if let Some(path) = &contract.cache_path {
+        let (volume, mount) = pod::writable("cache", std::slice::from_ref(path), None);
+        volumes.push(volume);
+        mounts.extend(mount);
+    }
+    if let Some(path) = &contract.data_path {
+        let (volume, mount) = pod::writable(DATA, std::slice::from_ref(path), None);
+        let claimed = tier == Tier::Author && spec.author.storage.is_some();
+        if !claimed {
+            volumes.push(volume);
+        }
+        mounts.extend(mount);
+    }
+    (volumes, mounts)
+}
+
+fn claim(storage: &Storage) -> PersistentVolumeClaim {
+    PersistentVolumeClaim {
+        metadata: ObjectMeta { name: Some(DATA.into()), ..ObjectMeta::default() },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".into()]),
+            storage_class_name: storage.storage_class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_string(), storage.size.clone())].into()),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// Variables that the base image's contract promises.
+fn variables(release: &Release<'_>, tier: Tier, environment: &str, revision: &str) -> Vec<EnvVar> {
+    let spec = &release.environment.spec;
+    let mode = spec.type_.run_mode();
+    let field = |name: &str, path: &str| EnvVar {
+        name: name.into(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { field_path: path.into(), api_version: None }),
+            ..EnvVarSource::default()
+        }),
+    };
+    let mut all = vec![
+        pod::env("LAUNCHWAY_RELEASE", release.reference.digest().to_string()),
+        pod::env("LAUNCHWAY_TIER", tier.as_str()),
+        field("POD_NAME", "metadata.name"),
+    ];
+    match tier {
+        Tier::Author | Tier::Publish => {
+            all.push(pod::env("LAUNCHWAY_RUN_MODES", format!("{},{mode}", tier.as_str())));
+        }
+        Tier::Dispatcher => {
+            all.push(field("LAUNCHWAY_ORDINAL", "metadata.labels['apps.kubernetes.io/pod-index']"));
+            // The kubelet puts the ordinal in: the dispatcher's own publish, on its own revision.
+            all.push(pod::env("AEM_HOST", pair_service(environment, "$(LAUNCHWAY_ORDINAL)", revision)));
+            all.push(pod::env("AEM_PORT", HTTP_PORT.to_string()));
+            all.push(pod::env("ENVIRONMENT_TYPE", mode));
+            all.push(pod::env("LAUNCHWAY_DRAIN_SECONDS", spec.dispatcher.drain_seconds.to_string()));
+        }
+    }
+    all
+}
+
+fn own_variables(spec: &EnvironmentSpec, tier: Tier) -> Vec<EnvVar> {
+    spec.variables
+        .iter()
+        .filter(|variable| variable.services.is_empty() || variable.services.contains(&tier))
+        .map(|variable| pod::env(&variable.name, variable.value.clone()))
+        .collect()
+}

@@ -1,0 +1,316 @@
+//! Push, build and read back against a real registry.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../src/image/testzip.rs"]
+#[allow(dead_code)]
+mod testzip;
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use launchway_crds::digest::ImageRef;
+use launchway_operator::artifact;
+use launchway_operator::image::Blob;
+use launchway_operator::image::blob::Hasher;
+use launchway_operator::image::contract::ImageTier;
+use launchway_operator::registry::{Credentials, ErrorKind, Location, Pushed, Silent};
+use launchway_operator::release;
+use launchway_operator::worker::build::{Bases, BuildRequest, run};
+use launchway_operator::worker::outcome::{Built, Outcome};
+use launchway_operator::worker::report::Report;
+use support::{Registry, client, push_base, write};
+use testzip::{Item, deflated, file, link, package, package_items, zip};
+
+fn dispatcher_zip() -> Vec<u8> {
+    zip(&[
+        file("conf.d/available_vhosts/a.vhost", "<VirtualHost/>"),
+        link("conf.d/enabled_vhosts/a.vhost", "../available_vhosts/a.vhost"),
+        file("conf.d/dispatcher_vhost.conf", "changed"),
+        file("conf.dispatcher.d/available_farms/a.farm", "/a {}"),
+        link("conf.dispatcher.d/enabled_farms/a.farm", "../available_farms/a.farm"),
+        file("opt-in/USE_SOURCES_DIRECTLY", ""),
+    ])
+}
+
+fn site(folder: &Path) {
+    write(folder, "site.core-1.0.zip", &package("site:core:1.0", &[]));
+    write(folder, "site.content-1.0.zip", &package("site:content:1.0", &[("dependencies", "site:core:[1.0,2.0)")]));
+    let nested: Vec<Item> = package_items("site:all:1.0", &[], "/apps/site-packages")
+        .into_iter()
+        .chain([
+            deflated("jcr_root/apps/site-packages/application/install/x.zip", package("site:embedded:1.0", &[])),
+            file("jcr_root/apps/site-packages/content/install.author/y.zip", package("site:author:1.0", &[])),
+        ])
+        .collect();
+    write(folder, "site.all-1.0.zip", &zip(&nested));
+    write(folder, "site.dispatcher-1.0.zip", &dispatcher_zip());
+    write(folder, "ui.frontend.zip", &zip(&[file("package.json", "{}"), file("dist/a.js", "x")]));
+}
+
+struct Setup {
+    registry: Registry,
+    bases: Bases,
+}
+
+async fn setup() -> Setup {
+    let registry = Registry::start(false);
+    let client = registry.client();
+    let bases = Bases {
+        aem: push_base(&client, &registry.repository("base/aem"), "aem").await,
+        dispatcher: push_base(&client, &registry.repository("base/dispatcher"), "dispatcher").await,
+    };
+    Setup { registry, bases }
+}
+
+impl Setup {
+    async fn push(&self, folder: &Path, repository: &str) -> ImageRef {
+        let target = Location::parse(&format!("{}/{repository}:latest", self.registry.host)).unwrap();
+        artifact::push(&self.registry.client(), &target, &[folder.to_owned()], &Silent).await.unwrap().image
+    }
+
+    async fn build(&self, artifact: &ImageRef, target: &str) -> Outcome {
+        let request = BuildRequest {
+            artifact: artifact.clone(),
+            target: format!("{}/{target}", self.registry.host),
+            base: self.bases.clone(),
+            execution: format!("demo/{target}"),
+            plain_http: vec![self.registry.host.clone()],
+            provided: Vec::new(),
+            platform: None,
+        };
+        let spool = tempfile::tempdir().unwrap();
+        run(&request, spool.path(), Path::new("/nonexistent")).await
+    }
+
+    async fn built(&self, artifact: &ImageRef, target: &str) -> Built {
+        match self.build(artifact, target).await {
+            Outcome::Ok(built) => built,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn push_build_and_read_back() {
+    let setup = setup().await;
+    let folder = tempfile::tempdir().unwrap();
+    site(folder.path());
+    let artifact = setup.push(folder.path(), "site/artifacts").await;
+    let built = setup.built(&artifact, "site/images").await;
+
+    // The same again, from another artifact repository into another target: the same digests.
+    let other = setup.push(folder.path(), "elsewhere/artifacts").await;
+    assert_eq!(other.digest(), artifact.digest());
+    let again = setup.built(&other, "elsewhere/images").await;
+    assert_eq!(
+        (again.release, again.aem, again.dispatcher, again.report),
+        (built.release, built.aem, built.dispatcher, built.report)
+    );
+    assert_eq!(setup.built(&artifact, "site/images").await, built);
+
+    let client = setup.registry.client();
+    let images = setup.registry.repository("site/images");
+    let release = ImageRef::new(&images.to_string(), built.release).unwrap();
+    release::verify_release(&client, &release, built.aem, built.dispatcher).await.unwrap();
+    assert!(release::verify_release(&client, &release, built.dispatcher, built.aem).await.is_err());
+    let contract = release::runtime_contract(&client, &release).await.unwrap();
+    assert_eq!(
+        (contract.aem.contract.tier, contract.dispatcher.contract.tier),
+        (ImageTier::Aem, ImageTier::Dispatcher)
+    );
+    assert_eq!(contract.aem.image.digest(), built.aem);
+    let aem = ImageRef::new(&images.to_string(), built.aem).unwrap();
+    let (manifest, config) = release::image_config(&client, &aem).await.unwrap();
+    // One layer of the base, three packages, the index.
+    assert_eq!(manifest.layers.len(), 5);
+    assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 5);
+    assert_eq!(config["unknown"]["kept"], true);
+    assert_eq!(config["config"]["Env"][0], "A=b");
+
+    let report = report(&setup, "site/images", &built.report.to_string()).await;
+    assert_eq!(
+        report.order,
+        ["site:all:1.0", "site:author:1.0", "site:core:1.0", "site:content:1.0", "site:embedded:1.0"]
+    );
+    assert_eq!(report.files.len(), 5);
+    assert_eq!(report.release, Some(built.release));
+    assert!(
+        report.findings.iter().any(|finding| finding.message.contains("kept the base's file")),
+        "{:?}",
+        report.findings
+    );
+}
+
+async fn report(setup: &Setup, repository: &str, digest: &str) -> Report {
+    let client = setup.registry.client();
+    let repository = setup.registry.repository(repository);
+    let manifest = client.need_manifest(&repository, digest).await.unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
+    let blob = value["layers"][0]["digest"].as_str().unwrap().parse().unwrap();
+    serde_json::from_slice(&client.get_blob(&repository, &blob, 1 << 20).await.unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validators_accept_the_images() {
+    let tools = ["skopeo", "umoci"]
+        .iter()
+        .all(|tool| std::process::Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success()));
+    if !tools {
+        println!("skopeo and umoci are not on this machine: images are not checked by other tools");
+        return;
+    }
+    let setup = setup().await;
+    let folder = tempfile::tempdir().unwrap();
+    site(folder.path());
+    let artifact = setup.push(folder.path(), "v/artifacts").await;
+    let built = setup.built(&artifact, "v/images").await;
+    let work = tempfile::tempdir().unwrap();
+    for (name, digest) in [("aem", built.aem), ("dispatcher", built.dispatcher)] {
+        let layout = work.path().join("layout");
+        let copy = std::process::Command::new("skopeo")
+            .args(["copy", "--insecure-policy", "--src-tls-verify=false", "--preserve-digests"])
+            .arg(format!("docker://{}/v/images@{digest}", setup.registry.host))
+            .arg(format!("oci:{}:{name}", layout.display()))
+            .output()
+            .unwrap();
+        assert!(copy.status.success(), "{}", String::from_utf8_lossy(&copy.stderr));
+        let bundle = work.path().join(name);
+        let unpack = std::process::Command::new("umoci")
+            .args(["unpack", "--rootless", "--image"])
+            .arg(format!("{}:{name}", layout.display()))
+            .arg(&bundle)
+            .output()
+            .unwrap();
+        assert!(unpack.status.success(), "{}", String::from_utf8_lossy(&unpack.stderr));
+    }
+    let root = work.path().join("dispatcher/rootfs/etc/httpd");
+    assert_eq!(std::fs::read_to_string(root.join("conf.d/enabled_vhosts/a.vhost")).unwrap(), "<VirtualHost/>");
+    assert!(!root.join("conf.d/dispatcher_vhost.conf").exists());
+    let index = std::fs::read_to_string(work.path().join("aem/rootfs/opt/launchway/packages.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    assert_eq!(index["format"], "launchway-packages/1");
+    for package in index["packages"].as_array().unwrap() {
+        if let Some(name) = package["file"].as_str() {
+            let bytes = std::fs::read(work.path().join("aem/rootfs/opt/launchway/install").join(name)).unwrap();
+            assert_eq!(Hasher::of(&bytes).hex(), package["sha256"].as_str().unwrap());
+        } else {
+            assert_eq!(package["embeddedIn"], "site:all:1.0");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partial_artifacts() {
+    let setup = setup().await;
+    let only = |name: &'static str, bytes: Vec<u8>| {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), name, &bytes);
+        folder
+    };
+    let folder = only("a.zip", package("g:a:1", &[]));
+    let built = setup.built(&setup.push(folder.path(), "p/a").await, "p/images").await;
+    assert_eq!(built.dispatcher, setup.bases.dispatcher.digest());
+    let release = ImageRef::new(&setup.registry.repository("p/images").to_string(), built.release).unwrap();
+    release::verify_release(&setup.registry.client(), &release, built.aem, built.dispatcher).await.unwrap();
+
+    let folder = only("d.zip", dispatcher_zip());
+    let built = setup.built(&setup.push(folder.path(), "p/d").await, "p/images").await;
+    assert_ne!(built.dispatcher, setup.bases.dispatcher.digest());
+
+    for (name, bytes, reason) in [
+        ("n.zip", zip(&[file("package.json", "{}")]), "NoArtifacts"),
+        ("bad.zip", b"not a zip".to_vec(), "NotAZip"),
+        ("u.zip", package("g:a:1", &[("dependencies", "g:none:[1,2)")]), "UnresolvedDependency"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), name, &bytes);
+        let artifact = setup.push(folder.path(), "p/x").await;
+        match setup.build(&artifact, "p/images").await {
+            Outcome::Failed(problem) => {
+                assert_eq!(problem.reason, reason, "{problem:?}");
+                let report = report(&setup, "p/images", &problem.report.unwrap().to_string()).await;
+                assert!(report.failure.unwrap().contains(reason));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn platform_errors_are_not_the_customers() {
+    let setup = setup().await;
+    let folder = tempfile::tempdir().unwrap();
+    site(folder.path());
+    let artifact = setup.push(folder.path(), "e/artifacts").await;
+    let missing = ImageRef::new(artifact.repository(), Hasher::of(b"other")).unwrap();
+    match setup.build(&missing, "e/images").await {
+        Outcome::Error(problem) => assert_eq!(problem.reason, "RegistryNotFound", "{problem:?}"),
+        other => panic!("{other:?}"),
+    }
+    // An image is not an artifact: the customer's mistake.
+    let setup2 = Setup {
+        bases: Bases { aem: setup.bases.dispatcher.clone(), dispatcher: setup.bases.aem.clone() },
+        registry: setup.registry,
+    };
+    match setup2.build(&artifact, "e/images").await {
+        Outcome::Failed(problem) => assert_eq!(problem.reason, "BaseContract", "{problem:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_asked_for_and_used() {
+    let registry = Registry::start(true);
+    let repository = registry.repository("a/b");
+    let blob = Blob::from_bytes(vec![1; 300_000]);
+    let digest = blob.digest().unwrap();
+    let push = |client: launchway_operator::registry::Client, blob: Blob| {
+        let repository = repository.clone();
+        async move { client.push_blob(&repository, &digest, Arc::new(blob), None, (&Silent, "")).await }
+    };
+    let error = push(registry.client(), blob.clone()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.message.contains("a/b") && error.message.contains("dockerconfigjson"), "{error}");
+    let with = |password: &str| {
+        let json = format!(r#"{{"auths":{{"{}":{{"username":"user","password":"{password}"}}}}}}"#, registry.host);
+        client(&[&registry.host], Credentials::from_docker_config(&json).unwrap())
+    };
+    assert_eq!(push(with("wrong"), blob.clone()).await.unwrap_err().kind, ErrorKind::Refused);
+    assert_eq!(push(with("password"), blob.clone()).await.unwrap(), Pushed::Uploaded);
+    assert_eq!(push(with("password"), blob).await.unwrap(), Pushed::Existed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_round_trip() {
+    let registry = Registry::start(false);
+    let client = registry.client();
+    let (one, two) = (registry.repository("one"), registry.repository("two/deep"));
+    let blob = Blob::from_bytes((0..3_000_000_u32).map(|n| (n % 251) as u8).collect());
+    let digest = blob.digest().unwrap();
+    assert_eq!(client.head_blob(&one, &digest).await.unwrap(), None);
+    assert_eq!(client.get_blob(&one, &digest, 10).await.unwrap_err().kind, ErrorKind::NotFound);
+    assert!(!client.mount_blob(&two, &digest, &one).await.unwrap());
+    assert_eq!(
+        client.push_blob(&one, &digest, Arc::new(blob.clone()), None, (&Silent, "")).await.unwrap(),
+        Pushed::Uploaded
+    );
+    assert_eq!(
+        client.push_blob(&two, &digest, Arc::new(blob.clone()), Some(&one), (&Silent, "")).await.unwrap(),
+        Pushed::Mounted
+    );
+    assert_eq!(client.get_blob(&one, &digest, 10).await.unwrap_err().kind, ErrorKind::Invalid);
+    let mut file = tempfile::tempfile().unwrap();
+    client.download(&two, &digest, blob.len(), &mut file, (&Silent, "")).await.unwrap();
+    assert_eq!(Blob::from_file(file).unwrap().digest().unwrap(), digest);
+    let mut file = tempfile::tempfile().unwrap();
+    assert_eq!(client.download(&two, &digest, 5, &mut file, (&Silent, "")).await.unwrap_err().kind, ErrorKind::Invalid);
+    // Content that is not what its name says.
+    let lie = Hasher::of(b"something else");
+    assert_eq!(
+        client.push_blob(&one, &lie, Arc::new(blob), None, (&Silent, "")).await.unwrap_err().kind,
+        ErrorKind::Invalid
+    );
+    assert_eq!(client.head_manifest(&one, "none").await.unwrap(), None);
+}

@@ -1,0 +1,143 @@
+//! A real registry and small base images for the tests.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use launchway_crds::digest::ImageRef;
+use launchway_operator::image::Blob;
+use launchway_operator::image::blob::Hasher;
+use launchway_operator::image::layer::{Content, EPOCH, Layer, LayerEntry};
+use launchway_operator::image::manifest::{LAYER_GZIP, MANIFEST, canonical};
+use launchway_operator::registry::{Client, ClientOptions, Credentials, Repository, Silent};
+use serde_json::{Value, json};
+
+pub struct Registry {
+    pub host: String,
+    pub log: std::path::PathBuf,
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Registry {
+    /// Starts Debian's docker-registry on a free loopback port. `auth` adds Basic authentication for user:password.
+    pub fn start(auth: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let host = format!("127.0.0.1:{port}");
+        let mut config = format!(
+            "version: 0.1\nlog:\n  level: warn\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
+            folder.path().join("data").display()
+        );
+        if auth {
+            // user:password
+            let line = "user:$2y$05$VlOBaPFpgIDGxvzZTSFZlOaaBzgYIfGRbtpcvnRB4bjtxeYa3ciqW\n";
+            std::fs::write(folder.path().join("htpasswd"), line).unwrap();
+            config.push_str(&format!(
+                "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+                folder.path().join("htpasswd").display()
+            ));
+        }
+        let path = folder.path().join("config.yml");
+        std::fs::write(&path, config).unwrap();
+        let log = folder.path().join("log");
+        let output = std::fs::File::create(&log).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .expect("docker-registry must be on PATH (Debian package docker-registry)");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(&host).is_err() {
+            assert!(
+                Instant::now() < deadline,
+                "docker-registry did not start: {}",
+                std::fs::read_to_string(&log).unwrap()
+            );
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        Self { host, log, child, folder }
+    }
+
+    pub fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data/docker/registry/v2")
+    }
+
+    pub fn client(&self) -> Client {
+        client(&[&self.host], Credentials::none())
+    }
+
+    pub fn repository(&self, path: &str) -> Repository {
+        Repository::parse(&format!("{}/{path}", self.host)).unwrap()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn client(plain: &[&str], credentials: Credentials) -> Client {
+    let plain_http: BTreeSet<String> = plain.iter().map(|host| (*host).to_owned()).collect();
+    Client::new(ClientOptions { plain_http, credentials }).unwrap()
+}
+
+pub fn base_config(tier: &str, diff_id: &str) -> Value {
+    let labels = if tier == "aem" {
+        json!({
+            "dev.launchway.contract": "1", "dev.launchway.tier": "aem", "dev.launchway.port": "8080",
+            "dev.launchway.install-path": "/opt/launchway/install", "dev.launchway.index-path": "/opt/launchway/packages.json",
+            "dev.launchway.data-path": "/opt/launchway/data", "dev.launchway.writable-paths": "/tmp",
+            "dev.launchway.command.ready": "[\"/opt/launchway/ready\"]",
+        })
+    } else {
+        json!({
+            "dev.launchway.contract": "1", "dev.launchway.tier": "dispatcher", "dev.launchway.port": "80",
+            "dev.launchway.config-path": "/etc/httpd", "dev.launchway.cache-path": "/var/cache/dispatcher",
+            "dev.launchway.immutable-files": "conf.d/dispatcher_vhost.conf,conf.dispatcher.d/dispatcher.any",
+            "dev.launchway.command.ready": "[\"/ready\"]",
+        })
+    };
+    json!({
+        "architecture": "amd64", "os": "linux", "unknown": {"kept": true},
+        "config": {"User": "1000:1000", "Labels": labels, "Env": ["A=b"]},
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "history": [{"created_by": "base"}],
+    })
+}
+
+/// Pushes a base image of one small layer.
+pub async fn push_base(client: &Client, repository: &Repository, tier: &str) -> ImageRef {
+    let entry = LayerEntry {
+        path: format!("base-{tier}"),
+        content: Content::File(Blob::from_bytes(tier.as_bytes().to_vec()), 0o644),
+        mtime: EPOCH,
+    };
+    let layer = Layer::new(vec![entry]).unwrap();
+    let described = layer.describe().unwrap();
+    client.push_blob(repository, &described.digest, Arc::new(layer), None, (&Silent, "")).await.unwrap();
+    let config = canonical(&base_config(tier, &described.diff_id.to_string()));
+    let config_digest = Hasher::of(&config);
+    client.push_bytes(repository, &config_digest, &config).await.unwrap();
+    let manifest = canonical(&json!({
+        "schemaVersion": 2, "mediaType": MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config_digest.to_string(), "size": config.len()},
+        "layers": [{"mediaType": LAYER_GZIP, "digest": described.digest.to_string(), "size": described.size}],
+    }));
+    let digest = Hasher::of(&manifest);
+    client.put_manifest(repository, &digest.to_string(), MANIFEST, &manifest).await.unwrap();
+    ImageRef::new(&repository.to_string(), digest).unwrap()
+}
+
+pub fn write(folder: &Path, name: &str, bytes: &[u8]) {
+    std::fs::write(folder.join(name), bytes).unwrap();
+}
