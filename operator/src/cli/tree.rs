@@ -11,7 +11,7 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 
-use super::request::ended;
+use super::request::ending;
 use crate::text::{clip, one_line, wrap};
 
 /// Cells of a rollout's bar.
@@ -58,8 +58,8 @@ pub fn draw(
             lines.push(clip(&format!("{below}    {}", progress(rollout, now)), width));
         }
     }
-    match (&status.waiting_for, ended(&status)) {
-        (_, Some((_, how))) => {
+    match (&status.waiting_for, ending(&status)) {
+        (_, Some(how)) => {
             lines.push(String::new());
             lines.extend(wrap(&how, width));
         }
