@@ -28,10 +28,22 @@ pub struct OperatorArgs {
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: String,
     /// Base image of author and publish where an Environment names none, by digest
-    #[arg(long, env = "LAUNCHWAY_RUNTIME_AEM", value_name = "REF@DIGEST", default_value = "")]
+    #[arg(
+        long,
+        env = "LAUNCHWAY_RUNTIME_AEM",
+        value_name = "REF@DIGEST",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub runtime_aem: String,
     /// Base image of the dispatcher where an Environment names none, by digest
-    #[arg(long, env = "LAUNCHWAY_RUNTIME_DISPATCHER", value_name = "REF@DIGEST", default_value = "")]
+    #[arg(
+        long,
+        env = "LAUNCHWAY_RUNTIME_DISPATCHER",
+        value_name = "REF@DIGEST",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub runtime_dispatcher: String,
     /// Registries that base images are read from by plain HTTP; repeat it, or separate with commas
     #[arg(long, env = "LAUNCHWAY_PLAIN_HTTP", value_name = "HOST[:PORT]", value_delimiter = ',')]

@@ -139,7 +139,8 @@ where
         result = &mut web => Err(OperatorError::Server(format!("{result:?}"))),
     };
     ended.fire();
-    if !web.is_finished() {
+    // Who lost the Lease ends at once: whatever still runs in this process may run elsewhere by now.
+    if !web.is_finished() && !matches!(result, Err(OperatorError::Lost(_))) {
         let _ = web.await;
     }
     result
@@ -161,6 +162,7 @@ where
         namespace: parts.config.namespace.clone(),
         name: parts.config.lease_name.clone(),
         identity: lease::identity(&pod).map_err(|_| OperatorError::Random)?,
+        timing: lease::TIMING,
     };
     let (sender, leadership) = watch::channel(Leadership::Standby);
     let (release, released) = Shutdown::pair();

@@ -13,7 +13,7 @@ use launchway_crds::{
 };
 
 use super::{
-    CliError, End, request,
+    CliError, End, request, say,
     session::{Connection, Session},
     tree,
 };
@@ -42,10 +42,10 @@ pub async fn run(args: ApproveArgs) -> Result<End, CliError> {
     let release = release(&execution)?;
     let environments = session.environments(&execution).await;
     for line in what(&execution, &environments, release, Timestamp::now()) {
-        println!("{line}");
+        say(line)?;
     }
     let me = session.me().await?;
-    println!("  you are    {}", one_line(&me));
+    say(format!("  you are    {}", one_line(&me)))?;
     let digest = release.digest().to_string();
     let annotations = [(APPROVE_PRODUCTION, digest.as_str()), (APPROVED_BY, me.as_str())];
     request::tell(&session, &execution, &annotations);
@@ -53,7 +53,7 @@ pub async fn run(args: ApproveArgs) -> Result<End, CliError> {
         request::confirm("Deploy this release to production?").await?;
     }
     request::annotate(&session, &execution, &annotations).await?;
-    println!("{} approved by {me}", args.name);
+    say(format!("{} approved by {me}", args.name))?;
     eprintln!("follow it with:\n  {}", session.plugin(&["status", &args.name, "-w"]));
     Ok(End::Done)
 }
@@ -100,8 +100,10 @@ fn what(
         }
     }
     if let Some(names) = &status.environments {
-        let deployed = environments.get(&names.production).and_then(|environment| environment.status.as_ref());
-        let runs = match deployed.map(|status| status.deployed.as_ref()) {
+        let deployed = environments
+            .get(&names.production)
+            .map(|environment| environment.status.as_ref().and_then(|status| status.deployed.as_ref()));
+        let runs = match deployed {
             Some(Some(deployed)) if deployed.release.digest() == release.digest() => {
                 "which runs this release already".into()
             }

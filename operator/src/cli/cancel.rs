@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use launchway_crds::names::requests::{CANCEL, CANCELLED_BY};
 
 use super::{
-    CliError, End, request,
+    CliError, End, request, say,
     session::{Connection, Session},
 };
 
@@ -37,6 +37,6 @@ pub async fn run(args: CancelArgs) -> Result<End, CliError> {
     let annotations = [(CANCEL, reason.as_str()), (CANCELLED_BY, me.as_str())];
     request::tell(&session, &execution, &annotations);
     request::annotate(&session, &execution, &annotations).await?;
-    println!("{} cancelled by {me}: it ends at the next safe point", args.name);
+    say(format!("{} cancelled by {me}: it ends at the next safe point", args.name))?;
     Ok(End::Done)
 }

@@ -13,7 +13,7 @@ use kube::{
 };
 use launchway_crds::{Environment, PipelineExecution, common::Span};
 
-use super::{CliError, End, request::ended, screen::Screen, session::Session, transitions::Told, tree::draw};
+use super::{CliError, End, request::ended, say, screen::Screen, session::Session, transitions::Told, tree::draw};
 use crate::client::explain;
 
 /// Elapsed times are shown in seconds.
@@ -70,7 +70,7 @@ async fn watch(session: &Session, name: &str, view: &mut View) -> Result<End, Cl
                 Some(Ok(None)) => return Err(session.no_execution(name)),
                 // The first answer tells whether the command can work at all; later it may have to wait.
                 Some(Err(error)) if current.is_none() => return Err(CliError::said(cause(&error))),
-                Some(Err(error)) => view.trouble = Some(cause(&error)),
+                Some(Err(error)) => view.lost(cause(&error)),
                 None => return Err(CliError::said("the watch ended")),
             },
             item = places.next() => {
@@ -96,11 +96,18 @@ async fn watch(session: &Session, name: &str, view: &mut View) -> Result<End, Cl
 }
 
 impl View {
+    fn lost(&mut self, why: String) {
+        if self.screen.is_none() && self.trouble.is_none() {
+            eprintln!("{why}; trying again");
+        }
+        self.trouble = Some(why);
+    }
+
     fn show(&mut self, execution: &PipelineExecution, last: bool) -> Result<(), CliError> {
         let now = Timestamp::now();
         let Some(screen) = &mut self.screen else {
             for line in self.told.news(execution, &self.environments, now) {
-                println!("{line}");
+                say(line)?;
             }
             return Ok(());
         };

@@ -46,7 +46,8 @@ pub struct LogsArgs {
 pub async fn run(args: LogsArgs) -> Result<End, CliError> {
     let session = Session::open(args.connection).await?;
     let execution = session.execution(&args.name).await?;
-    let (step, selector) = job(&execution, args.step)?;
+    let hint = session.plugin(&["status", &args.name]);
+    let (step, selector) = job(&execution, args.step, &hint)?;
     let pods: Api<Pod> = Api::namespaced(session.client.clone(), &session.namespace);
     let pod = if args.follow {
         match tokio::time::timeout(START, started(&pods, &selector)).await {
@@ -60,7 +61,7 @@ pub async fn run(args: LogsArgs) -> Result<End, CliError> {
             }
         }
     } else {
-        newest(&pods, &selector).await?.ok_or_else(|| gone(&execution, step))?
+        newest(&pods, &selector).await?.ok_or_else(|| gone(&execution, step, &hint))?
     };
     let name = pod.name_any();
     let words = ["logs", name.as_str(), "-f"];
@@ -75,8 +76,8 @@ pub async fn run(args: LogsArgs) -> Result<End, CliError> {
     Ok(End::Done)
 }
 
-/// The step and the label selector of its pods.
-fn job(execution: &PipelineExecution, wanted: Option<StepName>) -> Result<(StepName, String), CliError> {
+/// The step and the label selector of its pods; `hint` is the command that shows the execution.
+fn job(execution: &PipelineExecution, wanted: Option<StepName>, hint: &str) -> Result<(StepName, String), CliError> {
     let name = execution.name_any();
     let status = execution.status.clone().unwrap_or_default();
     let has_job =
@@ -85,15 +86,13 @@ fn job(execution: &PipelineExecution, wanted: Option<StepName>) -> Result<(StepN
         status.steps.iter().rev().find(|step| step.child.as_ref().is_some_and(|child| child.kind == "Job"));
     let step = match wanted {
         Some(step) => step,
-        None => with_child.map(|step| step.name).ok_or_else(|| {
-            CliError::said(format!(
-                "{name} has had no Job yet: look where it is with `kubectl launchway status {name}`"
-            ))
-        })?,
+        None => with_child
+            .map(|step| step.name)
+            .ok_or_else(|| CliError::said(format!("{name} has had no Job yet: look where it is with `{hint}`")))?,
     };
     if !has_job(step) {
         return Err(CliError::said(format!(
-            "{} has no Job and so no log: only buildImage, smokeTest and functionalTest have; `kubectl launchway status {name}` says what it did",
+            "{} has no Job and so no log: only buildImage, smokeTest and functionalTest have; `{hint}` says what it did",
             step.as_str()
         )));
     }
@@ -124,12 +123,12 @@ async fn started(pods: &Api<Pod>, selector: &str) -> Result<Pod, CallError> {
     }
 }
 
-fn gone(execution: &PipelineExecution, step: StepName) -> CliError {
+fn gone(execution: &PipelineExecution, step: StepName, hint: &str) -> CliError {
     let name = execution.name_any();
     let state = execution.status.as_ref().and_then(|status| status.steps.iter().find(|have| have.name == step));
     match state {
         Some(step) if step.state.is_terminal() && step.child.is_some() => CliError::said(format!(
-            "the pod of {} of {name} is gone, and its log with it: the result is in `kubectl launchway status {name}`",
+            "the pod of {} of {name} is gone, and its log with it: the result is in `{hint}`",
             step.name.as_str()
         )),
         _ => CliError::said(format!("{} of {name} has no pod yet: -f waits for it", step.as_str())),
@@ -169,17 +168,17 @@ mod tests {
     #[test]
     fn the_pods_are_those_of_the_very_job() {
         let mut execution = samples::waiting();
-        let error = job(&execution, None).unwrap_err().to_string();
+        let error = job(&execution, None, "status").unwrap_err().to_string();
         assert!(error.starts_with("wknd-42 has had no Job yet"), "{error}");
         let child = Child { kind: "Job".into(), name: "wknd-42-build-image".into(), uid: "u-7".into() };
         execution.status.as_mut().unwrap().steps[2].child = Some(child);
         let by_uid = "batch.kubernetes.io/controller-uid=u-7".to_string();
-        assert_eq!(job(&execution, None).unwrap(), (StepName::BuildImage, by_uid));
+        assert_eq!(job(&execution, None, "status").unwrap(), (StepName::BuildImage, by_uid));
         assert_eq!(
-            job(&execution, Some(StepName::SmokeTest)).unwrap().1,
+            job(&execution, Some(StepName::SmokeTest), "status").unwrap().1,
             "launchway.dev/execution=wknd-42,launchway.dev/step in (smokeTest,smoke-test)"
         );
-        assert!(job(&execution, Some(StepName::DeployStage)).unwrap_err().to_string().contains("has no Job"));
+        assert!(job(&execution, Some(StepName::DeployStage), "status").unwrap_err().to_string().contains("has no Job"));
     }
 
     #[test]

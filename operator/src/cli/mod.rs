@@ -16,7 +16,13 @@ pub mod status;
 pub mod transitions;
 pub mod tree;
 
-use std::{future::Future, path::Path, process::ExitCode};
+use std::{
+    fmt::Display,
+    future::Future,
+    io::{ErrorKind, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -123,6 +129,14 @@ impl CliError {
     }
 }
 
+/// Writes a line of the result. `println!` would panic when the reader of a pipe has gone.
+///
+/// # Errors
+/// When nobody reads.
+pub fn say(line: impl Display) -> Result<(), CliError> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
 /// Reads the arguments; ends the process with help or a usage error where clap would.
 #[must_use]
 pub fn parse() -> Cli {
@@ -141,6 +155,7 @@ where
     C: FnOnce(Parts) -> F,
     F: Future<Output = Result<(), kube::Error>>,
 {
+    let only_reads = matches!(cli.command, Command::Status(_) | Command::Logs(_));
     let result = match cli.command {
         Command::Operator(args) => return operator_command::run(*args, controllers).await,
         Command::Worker(worker) => return worker.run().await,
@@ -155,8 +170,8 @@ where
     };
     match result {
         Ok(end) => end.into(),
-        // `… | head` is no failure.
-        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // `status | head` is no failure. A change that was not made because nobody reads what it shows, is one.
+        Err(CliError::Output(error)) if only_reads && error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(2)

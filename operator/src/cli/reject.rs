@@ -4,7 +4,7 @@ use clap::Args;
 use launchway_crds::names::requests::{REJECT, REJECTED_BY};
 
 use super::{
-    CliError, End, request,
+    CliError, End, request, say,
     session::{Connection, Session},
 };
 
@@ -34,6 +34,6 @@ pub async fn run(args: RejectArgs) -> Result<End, CliError> {
     let annotations = [(REJECT, reason.as_str()), (REJECTED_BY, me.as_str())];
     request::tell(&session, &execution, &annotations);
     request::annotate(&session, &execution, &annotations).await?;
-    println!("{} rejected by {me}: production stays as it is", args.name);
+    say(format!("{} rejected by {me}: production stays as it is", args.name))?;
     Ok(End::Done)
 }

@@ -10,7 +10,7 @@ use kube::{
 use launchway_crds::{
     PipelineExecution,
     conditions::{self, types},
-    execution::PipelineExecutionStatus,
+    execution::{PipelineExecutionStatus, Step},
     step::StepName,
 };
 use serde_json::{Value, json};
@@ -96,6 +96,20 @@ pub fn ended(status: &PipelineExecutionStatus) -> Option<(bool, String)> {
     let message = one_line(&condition.message);
     let said = if message.is_empty() { String::new() } else { format!(": {message}") };
     Some((succeeded, format!("{}{said}", condition.reason)))
+}
+
+/// How an execution ended, in few words where its steps, shown beside it, say the rest.
+#[must_use]
+pub fn ending(status: &PipelineExecutionStatus) -> Option<String> {
+    let (_, how) = ended(status)?;
+    let says = |step: &&Step| {
+        let message = step.message.as_deref().map(one_line).unwrap_or_default();
+        step.state.is_terminal() && !step.state.lets_pass() && !message.is_empty() && how.contains(&message)
+    };
+    Some(match (status.steps.iter().find(says), how.split_once(':')) {
+        (Some(step), Some((reason, _))) => format!("{reason} at {}", step.name.as_str()),
+        _ => how,
+    })
 }
 
 /// A reason as a person gave it.

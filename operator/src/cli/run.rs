@@ -16,6 +16,7 @@ use launchway_crds::{
 use super::{
     CliError, End,
     follow::follow,
+    say,
     session::{Connection, Session, same_as},
 };
 use crate::{
@@ -65,7 +66,7 @@ pub async fn run(args: RunArgs) -> Result<End, CliError> {
     let json = serde_json::to_string(&execution).map_err(|error| CliError::said(error.to_string()))?;
     let created = within(CALL, session.executions().create(&PostParams::default(), &execution)).await?;
     let name = created.name_any();
-    println!("pipelineexecution.launchway.dev/{name} created");
+    say(format!("pipelineexecution.launchway.dev/{name} created"))?;
     same_as(&format!("echo {} | {}", shell(&json), session.kubectl(&["create", "-f", "-"])));
     if args.watch {
         return follow(&session, &name, args.timeout).await;

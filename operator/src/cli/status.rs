@@ -10,6 +10,7 @@ use launchway_crds::{PipelineExecution, common::Span};
 use super::{
     CliError, End,
     follow::follow,
+    say,
     screen::Size,
     session::{Connection, Session},
     tree,
@@ -67,7 +68,7 @@ pub async fn run(args: StatusArgs) -> Result<End, CliError> {
     }
     let environments = session.environments(&execution).await;
     for line in tree::draw(&execution, &environments, Timestamp::now(), Size::now().columns) {
-        println!("{line}");
+        say(line)?;
     }
     Ok(End::Done)
 }
@@ -82,10 +83,11 @@ async fn list(session: &Session, limit: usize, form: Option<Form>) -> Result<End
     if form == Some(Form::Json) {
         print_json(&executions)?;
     } else if executions.is_empty() {
-        eprintln!("no executions in namespace {}: start one with `kubectl launchway run PIPELINE`", session.namespace);
+        let start = session.plugin(&["run", "PIPELINE"]);
+        eprintln!("no executions in namespace {}: start one with `{start}`", session.namespace);
     } else {
         for line in table(&executions, Timestamp::now(), Size::now().columns) {
-            println!("{line}");
+            say(line)?;
         }
     }
     Ok(End::Done)
@@ -93,7 +95,7 @@ async fn list(session: &Session, limit: usize, form: Option<Form>) -> Result<End
 
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value).map_err(|error| CliError::said(error.to_string()))?;
-    println!("{text}");
+    say(text)?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use launchway_crds::{
     step::StepState,
 };
 
-use super::{request::ended, tree};
+use super::{request::ending, tree};
 use crate::text::one_line;
 
 /// What was told last.
@@ -47,7 +47,7 @@ impl Told {
             }
         }
         lines.extend(self.waits(status));
-        if let Some((_, how)) = ended(status)
+        if let Some(how) = ending(status)
             && !self.ended
         {
             self.ended = true;

@@ -11,7 +11,7 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 
-use super::request::ended;
+use super::request::ending;
 use crate::text::{clip, one_line, wrap};
 
 /// Cells of a rollout's bar.
@@ -58,8 +58,8 @@ pub fn draw(
             lines.push(clip(&format!("{below}    {}", progress(rollout, now)), width));
         }
     }
-    match (&status.waiting_for, ended(&status)) {
-        (_, Some((_, how))) => {
+    match (&status.waiting_for, ending(&status)) {
+        (_, Some(how)) => {
             lines.push(String::new());
             lines.extend(wrap(&how, width));
         }
@@ -99,7 +99,7 @@ fn unseen(execution: &PipelineExecution, now: Timestamp) -> Vec<String> {
     }
     vec![
         format!("not begun for {}: is the operator running, and does it watch this namespace?", span(waited)),
-        "  kubectl get leases,pods -A -l app.kubernetes.io/managed-by=launchway".into(),
+        "  kubectl get leases -A -l app.kubernetes.io/managed-by=launchway".into(),
         "  kubectl get pods -A -l app.kubernetes.io/name=launchway".into(),
     ]
 }

@@ -73,6 +73,16 @@ Failed: deployProduction: DeploymentFailed";
 }
 
 #[test]
+fn what_a_step_says_is_not_said_again_at_the_end() {
+    let mut execution = samples::failed();
+    let status = execution.status.as_mut().unwrap();
+    let message = status.steps[7].message.clone().unwrap();
+    status.conditions[0].message = format!("deployProduction: {message}");
+    let text = drawn(&execution, &BTreeMap::new(), 100);
+    assert!(text.ends_with("\n\nFailed at deployProduction"), "{text}");
+}
+
+#[test]
 fn no_line_but_the_release_and_the_command_is_wider_than_the_terminal() {
     for width in [40, 60, 80] {
         for line in drawn(&samples::waiting(), &BTreeMap::new(), width).lines() {

@@ -26,13 +26,30 @@ use crate::{
     server::Readiness,
 };
 
-/// How long a lease lasts that nobody renews.
-pub const DURATION: Duration = Duration::from_secs(15);
-/// A holder that could not renew for so long stops: sooner than anyone else may begin.
-const GIVE_UP: Duration = Duration::from_secs(10);
-const RENEW_EVERY: Duration = Duration::from_secs(4);
-const RETRY_EVERY: Duration = Duration::from_secs(2);
-const CALL: Duration = Duration::from_secs(3);
+/// The times of an election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How long a lease lasts that nobody renews; whole seconds.
+    pub duration: Duration,
+    /// A holder that could not renew for so long stops: sooner than anyone else may begin.
+    pub give_up: Duration,
+    /// Between two renewals.
+    pub renew: Duration,
+    /// Between two tries to get the lease, or to renew it after a failure.
+    pub retry: Duration,
+    /// The longest that one request may take.
+    pub call: Duration,
+}
+
+/// Five seconds lie between the last moment of one leader and the first of the next: effects under way are over by then.
+pub const TIMING: Timing = Timing {
+    duration: Duration::from_secs(15),
+    give_up: Duration::from_secs(10),
+    renew: Duration::from_secs(4),
+    retry: Duration::from_secs(2),
+    call: Duration::from_secs(3),
+};
+
 /// The readiness check that this module answers for.
 pub const CHECK: &str = "lease";
 
@@ -56,6 +73,8 @@ pub struct Candidate {
     pub name: String,
     /// Name of this process, in no other process's use.
     pub identity: String,
+    /// When what happens.
+    pub timing: Timing,
 }
 
 /// A name that no other process has: the pod's (or host's), and 64 random bits.
@@ -79,12 +98,13 @@ pub async fn run(
     release: impl Future<Output = ()> + Send,
 ) {
     let leases: Api<Lease> = Api::namespaced(client, &candidate.namespace);
-    let mut election = Election::new(candidate.identity.clone(), GIVE_UP);
+    let Timing { give_up, renew, retry, call, .. } = candidate.timing;
+    let mut election = Election::new(candidate.identity.clone(), give_up);
     let mut release = std::pin::pin!(release);
     let mut told: Option<String> = None;
     loop {
         // A leader has to know that it lost at the very moment, not when a slow answer arrives.
-        let limit = election.remaining(Instant::now()).unwrap_or(2 * CALL);
+        let limit = election.remaining(Instant::now()).unwrap_or(2 * call);
         let result = tokio::select! {
             () = &mut release => break,
             result = time::timeout(limit, turn(&leases, &candidate, &mut election)) => result,
@@ -93,12 +113,14 @@ pub async fn run(
         let pause = match result.unwrap_or(Err(CallError::TimedOut(limit))) {
             Ok(()) => {
                 readiness.pass(CHECK);
-                if election.is_leader(now) { RENEW_EVERY } else { RETRY_EVERY }
+                if election.is_leader(now) { renew } else { retry }
             }
             Err(error) => {
-                tracing::warn!(lease = candidate.name, "lease: {error}");
+                if election.was_leader() == election.is_leader(now) {
+                    tracing::warn!(lease = candidate.name, "lease: {error}");
+                }
                 readiness.fail(CHECK, error.to_string());
-                RETRY_EVERY
+                retry
             }
         };
         let next = if election.is_leader(now) {
@@ -106,7 +128,7 @@ pub async fn run(
         } else if election.was_leader() {
             let holder = election.holder().filter(|holder| *holder != candidate.identity);
             Leadership::Lost(holder.map_or_else(
-                || format!("the lease {} was deleted, or not renewed for {} s", candidate.name, GIVE_UP.as_secs()),
+                || format!("the lease {} was deleted, or not renewed for {} s", candidate.name, give_up.as_secs()),
                 |holder| format!("the lease {} was taken by {holder}", candidate.name),
             ))
         } else {
@@ -130,7 +152,7 @@ pub async fn run(
             return;
         }
         // A leader never sleeps past the moment at which it has to stop.
-        let pause = election.remaining(now).map_or(pause, |left| left.min(pause)).max(Duration::from_millis(100));
+        let pause = election.remaining(now).map_or(pause, |left| left.min(pause)).max(Duration::from_millis(20));
         tokio::select! {
             () = &mut release => break,
             () = time::sleep(pause) => {}
@@ -150,13 +172,13 @@ pub async fn run(
 
 /// One look at the Lease, and one write if it is ours to write.
 async fn turn(leases: &Api<Lease>, candidate: &Candidate, election: &mut Election) -> Result<(), CallError> {
-    let lease = within(CALL, leases.get_opt(&candidate.name)).await?;
+    let lease = within(candidate.timing.call, leases.get_opt(&candidate.name)).await?;
     let asked = Instant::now();
     match election.look(lease.as_ref(), asked) {
         Decision::Wait => return Ok(()),
         Decision::Create => {
             let lease = written(candidate, None);
-            match within(CALL, leases.create(&PostParams::default(), &lease)).await {
+            match within(candidate.timing.call, leases.create(&PostParams::default(), &lease)).await {
                 Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => return Ok(()),
                 other => other?,
             };
@@ -164,7 +186,7 @@ async fn turn(leases: &Api<Lease>, candidate: &Candidate, election: &mut Electio
         Decision::Write => {
             let lease = written(candidate, lease);
             // The resourceVersion makes this a compare-and-set: of two who try, one is refused.
-            match within(CALL, leases.replace(&candidate.name, &PostParams::default(), &lease)).await {
+            match within(candidate.timing.call, leases.replace(&candidate.name, &PostParams::default(), &lease)).await {
                 Err(error) if error.status().is_some_and(kube::core::Status::is_conflict) => return Ok(()),
                 other => other?,
             };
@@ -175,7 +197,7 @@ async fn turn(leases: &Api<Lease>, candidate: &Candidate, election: &mut Electio
 }
 
 async fn give_back(leases: &Api<Lease>, candidate: &Candidate) -> Result<(), CallError> {
-    let Some(mut lease) = within(CALL, leases.get_opt(&candidate.name)).await? else { return Ok(()) };
+    let Some(mut lease) = within(candidate.timing.call, leases.get_opt(&candidate.name)).await? else { return Ok(()) };
     let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&candidate.identity))
     else {
         return Ok(());
@@ -183,7 +205,7 @@ async fn give_back(leases: &Api<Lease>, candidate: &Candidate) -> Result<(), Cal
     spec.holder_identity = Some(String::new());
     spec.lease_duration_seconds = Some(1);
     spec.renew_time = Some(MicroTime(Timestamp::now()));
-    within(CALL, leases.replace(&candidate.name, &PostParams::default(), &lease)).await?;
+    within(candidate.timing.call, leases.replace(&candidate.name, &PostParams::default(), &lease)).await?;
     tracing::info!(lease = candidate.name, "gave the lease back");
     Ok(())
 }
@@ -196,7 +218,7 @@ fn written(candidate: &Candidate, old: Option<Lease>) -> Lease {
     let transitions = old_spec.lease_transitions.unwrap_or_default();
     let spec = LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
-        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        lease_duration_seconds: i32::try_from(candidate.timing.duration.as_secs()).ok(),
         acquire_time: if kept { old_spec.acquire_time } else { Some(now.clone()) },
         lease_transitions: Some(if kept || old.is_none() { transitions } else { transitions.saturating_add(1) }),
         renew_time: Some(now),
@@ -215,7 +237,12 @@ mod tests {
     use super::*;
 
     fn candidate() -> Candidate {
-        Candidate { namespace: "launchway".into(), name: "launchway".into(), identity: "pod-a_1".into() }
+        Candidate {
+            namespace: "launchway".into(),
+            name: "launchway".into(),
+            identity: "pod-a_1".into(),
+            timing: TIMING,
+        }
     }
 
     #[test]
@@ -237,3 +264,7 @@ mod tests {
         assert_ne!(taken.acquire_time, first.spec.unwrap().acquire_time);
     }
 }
+
+#[cfg(test)]
+#[path = "race_tests.rs"]
+mod race_tests;

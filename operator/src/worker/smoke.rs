@@ -116,9 +116,9 @@ async fn from_text(text: &str, pace: Pace) -> Verdict<Passed> {
         }
     }
     let end = Instant::now() + Duration::from_secs(request.timeout_seconds);
-    println!("{} pages of {}, at most {} s in all", urls.len(), request.url, request.timeout_seconds);
+    println!("asking {} for {} pages, at most {} s in all", request.url, urls.len(), request.timeout_seconds);
     for (check, url) in request.checks.iter().zip(urls) {
-        if let Err(why) = until(end, pace, || ask(&client, url.clone(), host.clone(), check)).await {
+        if let Err(why) = until(end, pace, &check.path, || ask(&client, url.clone(), host.clone(), check)).await {
             return Verdict::Failed(Reason::new(reasons::TEST_FAILED, &format!("{}: {why}", check.path)));
         }
     }
@@ -129,6 +129,7 @@ async fn from_text(text: &str, pace: Pace) -> Verdict<Passed> {
 async fn until<F: Future<Output = Result<String, String>>>(
     end: Instant,
     pace: Pace,
+    path: &str,
     mut attempt: impl FnMut() -> F,
 ) -> Result<(), String> {
     let begun = Instant::now();
@@ -146,7 +147,7 @@ async fn until<F: Future<Output = Result<String, String>>>(
             return Err(format!("{why} (tried {tries} times in {seconds} s)"));
         }
         if why != said {
-            println!("waiting {why}");
+            println!("waiting {path}: {why}");
             said = why;
         }
         tokio::time::sleep(pace.pause).await;
