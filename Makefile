@@ -1,0 +1,78 @@
+# Every target says what it does: make help.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+# One profile and one selection of packages everywhere: a cold machine compiles the dependencies once.
+BUILD := --release --locked --workspace
+
+# Scenarios of `make test`, and those that only `make test-all` adds.
+SCENARIOS := main_job
+LONG_SCENARIOS := guard bad_input restarts real_packages waiting_costs_nothing
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## From nothing to "production serves release 1" on a real cluster (cold about 25 minutes, warm about 5)
+	@hack/preflight.sh cluster
+	@hack/demo.sh
+
+.PHONY: test
+test: ## What has to pass: unit tests, generated files, policy and chart tests, the main scenario (cold about 30 minutes, warm about 10)
+	@hack/preflight.sh cluster
+	@hack/test.sh $(SCENARIOS)
+
+.PHONY: test-all
+test-all: ## The same with every scenario (about half an hour more)
+	@hack/preflight.sh cluster
+	@hack/test.sh $(SCENARIOS) $(LONG_SCENARIOS)
+
+.PHONY: unit
+unit: ## Unit tests alone: no cluster, no network
+	@hack/preflight.sh build
+	$(CARGO) test $(BUILD) --lib --bins --test structure --test registry
+
+.PHONY: verify
+verify: ## Form, lints, licences, generated files, chart and unit tests: before every commit
+	@hack/preflight.sh build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings
+	@hack/deny.sh
+	@hack/generated.sh --check
+	@hack/shell.sh
+	@hack/chart.sh
+	@$(MAKE) unit
+
+.PHONY: e2e
+e2e: ## One scenario on the cluster: make e2e T=main_job (KUBECONFIG and LAUNCHWAY_REGISTRY name a cluster of your own)
+	@test -n "$(T)" || { echo "name a scenario: make e2e T=NAME, one of: $(SCENARIOS) $(LONG_SCENARIOS)" >&2; exit 2; }
+	@hack/preflight.sh cluster
+	$(CARGO) test $(BUILD) --test $(T) -- --nocapture --test-threads 1
+
+.PHONY: generate
+generate: ## Write what is derived: CRDs, the chart's copy of them, config/
+	@hack/preflight.sh build
+	@hack/generated.sh
+
+.PHONY: image
+image: ## Build the operator's image from the release binary, without a container engine
+	@hack/preflight.sh cluster
+	$(CARGO) build $(BUILD) --bins
+	e2e/images/build.sh operator --binary "$${CARGO_TARGET_DIR:-target}/release/launchway"
+
+.PHONY: cluster-up
+cluster-up: ## Start the local cluster (built in about 10 minutes the first time); prints its kubeconfig
+	@hack/preflight.sh cluster
+	@e2e/cluster/up.sh
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local cluster; its state stays in the cache
+	@e2e/cluster/down.sh
+
+.PHONY: clean
+clean: ## Stop the local cluster and remove what was built, caches included
+	@hack/clean.sh

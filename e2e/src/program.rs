@@ -1,0 +1,235 @@
+//! A program: a namespace with two Environments, a Pipeline, and the people who work there.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
+};
+use launchway_crds::{Environment, PipelineExecution};
+use serde_json::{Value, json};
+
+use crate::{
+    Failure, Outcome,
+    cluster::{Cluster, call, until},
+    images::Images,
+    people,
+};
+
+/// The Environment where releases are tested.
+pub const STAGE: &str = "stage";
+/// The Environment that they go to.
+pub const PRODUCTION: &str = "prod";
+/// The Pipeline.
+pub const PIPELINE: &str = "demo";
+/// What every good release's page has.
+pub const HEADING: &str = "<h1 id=\"release\">Release ";
+/// The page that tells the release.
+pub const PAGE: &str = "/content/launchway-demo/home.html";
+/// Who may run pipelines.
+pub const DEVELOPER: &str = "dana";
+/// Who may approve.
+pub const APPROVER: &str = "alex";
+/// Label of namespaces that scenarios made: they are removed by the next one.
+pub const SCENARIO: &str = "launchway.dev/e2e-scenario";
+
+const GONE: Duration = Duration::from_secs(240);
+const MANAGER: &str = "launchway-e2e";
+
+/// What differs from program to program.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Publish+dispatcher pairs of production.
+    pub pairs: i32,
+    /// Pairs that a rollout may add meanwhile.
+    pub surge: i32,
+    /// How long a pod may take to get ready.
+    pub ready_timeout: &'static str,
+    /// Whether this is a scenario's: removed by the next one.
+    pub scenario: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { pairs: 2, surge: 1, ready_timeout: "10m", scenario: true }
+    }
+}
+
+/// A program on a cluster.
+#[derive(Clone)]
+pub struct Program {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its namespace.
+    pub namespace: String,
+}
+
+impl Program {
+    /// Makes the namespace with everything in it, or brings what is there up to date.
+    ///
+    /// # Errors
+    /// When the apiserver refuses.
+    pub async fn set_up(cluster: &Cluster, images: &Images, namespace: &str, options: &Options) -> Outcome<Self> {
+        let program = Self { cluster: cluster.clone(), namespace: namespace.into() };
+        program.make_namespace(options.scenario).await?;
+        for (name, type_, pairs) in [(STAGE, "Stage", 1), (PRODUCTION, "Production", options.pairs)] {
+            program.apply(&environment(name, type_, pairs, options)).await?;
+        }
+        program.apply(&program.pipeline(&images.tester)).await?;
+        for (user, role) in [(DEVELOPER, "launchway-developer"), (APPROVER, "launchway-approver")] {
+            program.apply(&people::binding(user, role)).await?;
+        }
+        Ok(program)
+    }
+
+    async fn make_namespace(&self, scenario: bool) -> Outcome {
+        let all: Api<Namespace> = Api::all(self.cluster.client.clone());
+        // The strictest level of Pod Security: what Launchway makes must run there.
+        let mut labels = vec![("pod-security.kubernetes.io/enforce", "restricted")];
+        if scenario {
+            labels.push((SCENARIO, "true"));
+        }
+        let wanted = Namespace {
+            metadata: ObjectMeta {
+                name: Some(self.namespace.clone()),
+                labels: Some(labels.into_iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        if call(all.get_opt(&self.namespace)).await?.is_none() {
+            call(all.create(&PostParams::default(), &wanted)).await?;
+        }
+        Ok(())
+    }
+
+    /// The Pipeline as it is applied; tests change parts of it.
+    #[must_use]
+    pub fn pipeline(&self, tester: &str) -> Value {
+        let repository = |of: &str| format!("{}/{}/{of}", self.cluster.registry, self.namespace);
+        json!({
+            "apiVersion": "launchway.dev/v1alpha1",
+            "kind": "Pipeline",
+            "metadata": {"name": PIPELINE},
+            "spec": {
+                "type": "FullStack",
+                "source": {"artifact": {"repository": repository("artifacts"), "tag": "main", "plainHTTP": true}},
+                "images": {"repository": repository("images"), "plainHTTP": true},
+                "stage": {
+                    "environment": STAGE,
+                    "tests": {
+                        "smoke": [{"path": PAGE, "status": 200, "contains": HEADING}],
+                        "functional": {
+                            "image": tester,
+                            "variables": {
+                                "LAUNCHWAY_TEST_PATH": "/content/launchway-demo/packages.html",
+                                "LAUNCHWAY_TEST_CONTAINS": HEADING,
+                            },
+                            "timeout": "3m",
+                        },
+                    },
+                },
+                "production": {"environment": PRODUCTION, "approval": {"required": true, "timeout": "336h"}},
+            },
+        })
+    }
+
+    /// Applies an object to the namespace.
+    ///
+    /// # Errors
+    /// When the apiserver refuses it.
+    pub async fn apply(&self, object: &Value) -> Outcome {
+        let dynamic: DynamicObject =
+            serde_json::from_value(object.clone()).map_err(|error| Failure::new(error.to_string()))?;
+        let types = dynamic.types.clone().ok_or("an object without a kind")?;
+        let gvk = GroupVersionKind::try_from(&types).map_err(|error| error.to_string())?;
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.cluster.client.clone(), &self.namespace, &ApiResource::from_gvk(&gvk));
+        let name = dynamic.metadata.name.clone().unwrap_or_default();
+        call(api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object)))
+            .await
+            .map_err(|failure| failure.during(&format!("{} {name}", types.kind)))?;
+        Ok(())
+    }
+
+    /// The Environments.
+    #[must_use]
+    pub fn environments(&self) -> Api<Environment> {
+        Api::namespaced(self.cluster.client.clone(), &self.namespace)
+    }
+
+    /// The executions, for the administrator.
+    #[must_use]
+    pub fn executions(&self) -> Api<PipelineExecution> {
+        Api::namespaced(self.cluster.client.clone(), &self.namespace)
+    }
+
+    /// An Environment as it is now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn environment(&self, name: &str) -> Outcome<Environment> {
+        call(self.environments().get(name)).await
+    }
+
+    /// Deletes the namespace and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it stays.
+    pub async fn remove(&self) -> Outcome {
+        remove(&self.cluster, &self.namespace).await
+    }
+}
+
+/// Deletes a namespace and waits until it is gone.
+///
+/// # Errors
+/// When it stays.
+pub async fn remove(cluster: &Cluster, namespace: &str) -> Outcome {
+    let all: Api<Namespace> = Api::all(cluster.client.clone());
+    if call(all.get_opt(namespace)).await?.is_none() {
+        return Ok(());
+    }
+    call(all.delete(namespace, &DeleteParams::background())).await.map(drop)?;
+    until(&format!("namespace {namespace} is gone"), GONE, || async {
+        let left = call(all.get_opt(namespace)).await?;
+        Ok(left.map_or(Ok(()), |left| Err(format!("{:?}", left.status.and_then(|status| status.conditions)))))
+    })
+    .await
+}
+
+/// Removes what earlier scenarios left.
+///
+/// # Errors
+/// When a namespace stays.
+pub async fn remove_scenarios(cluster: &Cluster) -> Outcome {
+    let all: Api<Namespace> = Api::all(cluster.client.clone());
+    let left = call(all.list(&ListParams::default().labels(SCENARIO))).await?;
+    for namespace in left.items.into_iter().filter_map(|namespace| namespace.metadata.name) {
+        println!("  removing namespace {namespace}, which an earlier scenario left (about 20 s)");
+        remove(cluster, &namespace).await?;
+    }
+    Ok(())
+}
+
+/// An Environment that fits a small machine.
+#[must_use]
+pub fn environment(name: &str, type_: &str, pairs: i32, options: &Options) -> Value {
+    let aem = json!({"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"memory": "1Gi"}});
+    let dispatcher = json!({"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}});
+    json!({
+        "apiVersion": "launchway.dev/v1alpha1",
+        "kind": "Environment",
+        "metadata": {"name": name},
+        "spec": {
+            "type": type_,
+            "author": {"resources": aem},
+            "publish": {"replicas": pairs, "resources": aem},
+            "dispatcher": {"resources": dispatcher},
+            "rollout": {"surge": options.surge, "readyTimeout": options.ready_timeout},
+            "variables": [{"name": "DEMO_GREETING", "value": format!("Greetings from {name}")}],
+        },
+    })
+}

@@ -1,0 +1,114 @@
+//! Visitors during a rollout: a page requested 20 times a second, each time on a connection of its own, and as often
+//! on connections that are kept. Every request counts.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::{Failure, Outcome, page};
+
+/// Between two requests: 20 a second.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Failures that are kept in words.
+const KEPT: usize = 20;
+
+/// What visitors saw.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Requests with an answer of 200 and a release on the page, by what the page said.
+    pub pages: BTreeMap<String, u64>,
+    /// Requests without one.
+    pub failed: u64,
+    /// The first of those, in words.
+    pub failures: Vec<String>,
+    /// The longest that an answer took.
+    pub slowest: Duration,
+}
+
+impl Seen {
+    /// All requests.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.pages.values().sum::<u64>() + self.failed
+    }
+
+    fn add(&mut self, took: Duration, answer: Outcome<String>) {
+        self.slowest = self.slowest.max(took);
+        let release = answer.and_then(|body| {
+            page::heading(&body).map(str::to_string).ok_or_else(|| Failure::new("the page has no heading").seen(&body))
+        });
+        match release {
+            Ok(release) => *self.pages.entry(release).or_default() += 1,
+            Err(failure) => {
+                self.failed += 1;
+                if self.failures.len() < KEPT {
+                    self.failures.push(format!("{} after {} ms: {failure}", Timestamp::now(), took.as_millis()));
+                }
+            }
+        }
+    }
+}
+
+/// Visitors at work.
+pub struct Visitors {
+    stop: Arc<AtomicBool>,
+    kinds: Vec<(&'static str, Arc<Mutex<Seen>>, JoinHandle<()>)>,
+}
+
+impl Visitors {
+    /// Lets visitors come to a page.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn come(url: &str) -> Outcome<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut kinds = vec![];
+        for (kind, kept) in [("new connections", false), ("kept connections", true)] {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).tls_certs_only([]);
+            let builder = if kept { builder } else { builder.pool_max_idle_per_host(0) };
+            let client = builder.build().map_err(|error| Failure::new(error.to_string()))?;
+            let seen = Arc::new(Mutex::new(Seen::default()));
+            let task = tokio::spawn(visit(client, url.to_string(), seen.clone(), stop.clone()));
+            kinds.push((kind, seen, task));
+        }
+        Ok(Self { stop, kinds })
+    }
+
+    /// Sends them home; what each kind saw.
+    pub async fn go(self) -> Vec<(&'static str, Seen)> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = vec![];
+        for (kind, seen, task) in self.kinds {
+            let _ = task.await;
+            all.push((kind, seen.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+        }
+        all
+    }
+}
+
+async fn visit(client: reqwest::Client, url: String, seen: Arc<Mutex<Seen>>, stop: Arc<AtomicBool>) {
+    let mut ticks = tokio::time::interval(PAUSE);
+    // A machine that was too busy to send does not send two at once later: that would be another load.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut under_way = JoinSet::new();
+    while !stop.load(Ordering::Relaxed) {
+        ticks.tick().await;
+        let (client, url, seen) = (client.clone(), url.clone(), seen.clone());
+        under_way.spawn(async move {
+            let began = Instant::now();
+            let answer = page::get(&client, &url).await;
+            seen.lock().unwrap_or_else(PoisonError::into_inner).add(began.elapsed(), answer);
+        });
+        while under_way.try_join_next().is_some() {}
+    }
+    while under_way.join_next().await.is_some() {}
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# test.sh SCENARIO...: everything that has to pass, quick things first. Each part ends with the runner's own totals.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+build=(--release --locked --workspace)
+began=$SECONDS
+say() { printf '\n== %s [after %d s]\n' "$*" $((SECONDS - began)); }
+
+cluster() {
+  if [[ -z "${KUBECONFIG:-}" ]] || ! command -v helm >/dev/null || ! command -v kubectl >/dev/null; then
+    PATH="$(e2e/cluster/build.sh | tail -n 1):$PATH"
+  fi
+  if [[ -z "${KUBECONFIG:-}" ]]; then
+    KUBECONFIG="$(e2e/cluster/up.sh | tail -n 1)"
+    export KUBECONFIG
+  fi
+}
+
+main() {
+  local scenario
+  say "compiling everything (about 8 minutes on 2 cores the first time)"
+  cargo test "${build[@]}" --no-run
+  # That made the binary too, with the tests' features: building it alone would compile dependencies again.
+  export LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-${CARGO_TARGET_DIR:-$PWD/target}/release/launchway}"
+  say "unit tests, no cluster (under a minute)"
+  cargo test "${build[@]}" --lib --bins --test structure --test registry
+  say "the cluster (built in about 10 minutes the first time, then started in 20 s)"
+  cluster
+  say "generated files are current (a few seconds)"
+  hack/generated.sh --check
+  say "chart, roles and admission policies (about a minute)"
+  e2e chart policy
+  for scenario in "$@"; do
+    say "scenario $scenario on the real cluster (main_job about 7 minutes)"
+    e2e "$scenario"
+  done
+  say "everything passed"
+}
+
+# Tests of the crate e2e run one at a time: they share the cluster.
+e2e() {
+  local test args=()
+  for test in "$@"; do args+=(--test "$test"); done
+  cargo test "${build[@]}" "${args[@]}" -- --nocapture --test-threads 1
+}
+
+main "$@"
