@@ -140,12 +140,12 @@ httpd_drain() {
 httpd_other_trees() {
   say "httpd: an AMS tree, and no tree at all (5 s)"
   if [ -d "$WORK/ams" ]; then
-    start_httpd ams country=us language=en --tree "$WORK/ams:/etc/httpd" "LAUNCHWAY_FLUSH_CLIENTS=$HOST_IP/32"
-    within 20 run_in ams /opt/launchway/bin/ready >/dev/null || fail "the AMS tree is not ready"
+    start_httpd dispatcher-ams country=us language=en --tree "$WORK/ams:/etc/httpd" "LAUNCHWAY_FLUSH_CLIENTS=$HOST_IP/32"
+    within 20 run_in dispatcher-ams /opt/launchway/bin/ready >/dev/null || fail "the AMS tree is not ready"
     expect "AMS tree serves publish" '^200$' "$(status_of "$SITE/content/other/page.html")"
     expect "a client of LAUNCHWAY_FLUSH_CLIENTS may flush" '^200$' "$(curl -s -o /dev/null -w '%{http_code}' \
       -H 'CQ-Action: Activate' -H 'CQ-Handle: /content/other/page' -H 'Host: flush' "$OUTSIDE/dispatcher/invalidate.cache")"
-    stop_container ams WINCH
+    stop_container dispatcher-ams WINCH
   fi
   start_httpd bare
   within 20 run_in bare /opt/launchway/bin/ready >/dev/null || fail "the bare image is not ready"
