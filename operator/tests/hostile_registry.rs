@@ -595,3 +595,50 @@ async fn https_is_the_default() {
     assert!(result.is_err(), "plain HTTP must be asked for");
     assert!(double.seen().is_empty());
 }
+
+#[tokio::test]
+async fn broken_uploads_start_again() {
+    let puts = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&puts);
+    let double = Double::start(move |seen, _| match seen.method.as_str() {
+        "POST" => answer("202 Accepted", &[("Location", "/session")], b""),
+        "PUT" => match count.fetch_add(1, Ordering::SeqCst) {
+            0 => Answer::Close,
+            1 => answer("503 Service Unavailable", &[], b""),
+            _ => answer("201 Created", &[], b""),
+        },
+        _ => answer("404 Not Found", &[], b""),
+    })
+    .await;
+    let content = vec![5; 3 << 20];
+    let digest = Hasher::of(&content);
+    let blob = Arc::new(Blob::from_bytes(content));
+    let pushed = double
+        .client()
+        .push_blob(
+            &double.repository(),
+            &digest,
+            blob.clone(),
+            None,
+            (&Silent, ""),
+        )
+        .await
+        .unwrap();
+    assert_eq!((pushed, puts.load(Ordering::SeqCst)), (Pushed::Uploaded, 3));
+    let full = Double::start(move |seen, _| match seen.method.as_str() {
+        "POST" => answer("202 Accepted", &[("Location", "/session")], b""),
+        "PUT" => answer(
+            "507 Insufficient Storage",
+            &[],
+            br#"{"errors":[{"code":"UNKNOWN","message":"disk full"}]}"#,
+        ),
+        _ => answer("404 Not Found", &[], b""),
+    })
+    .await;
+    let error = full
+        .client()
+        .push_blob(&full.repository(), &digest, blob, None, (&Silent, ""))
+        .await
+        .unwrap_err();
+    assert!(error.message.contains("disk full"), "{error}");
+}

@@ -11,7 +11,8 @@ pub const DEFAULT_PROVIDED: [&str; 4] = ["day/", "adobe/cq", "com.day.cq", "com.
 /// A remark of the ordering: file and text.
 pub type Remark = (String, String);
 
-/// Removes packages that occur more than once and keeps the highest of several nested versions.
+/// Removes packages that occur more than once and keeps the highest of several nested versions. What is inside a
+/// package that is left out is left out with it.
 ///
 /// # Errors
 /// When one id has different content, or two versions are both at top level.
@@ -19,17 +20,38 @@ pub fn dedupe(
     packages: Vec<Package>,
     remarks: &mut Vec<Remark>,
 ) -> Result<Vec<Package>, ImageError> {
-    let mut by_id: BTreeMap<PackageId, Package> = BTreeMap::new();
     let mut sorted = packages;
     // Top level first, so that the copy that is kept does not depend on the order of the files.
     sorted.sort_by(|a, b| {
         (a.embedded_in.is_some(), &a.id, &a.file).cmp(&(b.embedded_in.is_some(), &b.id, &b.file))
     });
+    check_conflicts(&sorted)?;
+    drop_older(&mut sorted, remarks);
+    let mut by_id: BTreeMap<PackageId, Package> = BTreeMap::new();
     for package in sorted {
         let Some(known) = by_id.get_mut(&package.id) else {
             by_id.insert(package.id.clone(), package);
             continue;
         };
+        if known.embedded_in.is_none() && package.embedded_in.is_some() {
+            let remark = format!(
+                "{} is also embedded in {}: set cloudManagerTarget=none on the one at top level",
+                known.id, package.file
+            );
+            remarks.push((known.file.clone(), remark));
+        }
+        let tiers: BTreeSet<ServiceTier> =
+            known.tiers.iter().chain(&package.tiers).copied().collect();
+        known.tiers = tiers.into_iter().collect();
+    }
+    Ok(by_id.into_values().collect())
+}
+
+fn check_conflicts(packages: &[Package]) -> Result<(), ImageError> {
+    let mut by_id: BTreeMap<&PackageId, &Package> = BTreeMap::new();
+    let mut top: BTreeMap<String, &Package> = BTreeMap::new();
+    for package in packages {
+        let known = by_id.entry(&package.id).or_insert(package);
         if known.sha256 != package.sha256 {
             return Err(Refusal::new(
                 Reason::ConflictingPackages,
@@ -42,49 +64,74 @@ pub fn dedupe(
             )
             .into());
         }
-        if known.embedded_in.is_none() && package.embedded_in.is_some() {
-            remarks.push((
-                known.file.clone(),
-                format!("{} is also embedded in {}: set cloudManagerTarget=none on the one at top level", known.id, package.file),
-            ));
+        if package.embedded_in.is_some() {
+            continue;
         }
-        let tiers: BTreeSet<ServiceTier> =
-            known.tiers.iter().chain(&package.tiers).copied().collect();
-        known.tiers = tiers.into_iter().collect();
-    }
-    let mut highest: BTreeMap<String, PackageId> = BTreeMap::new();
-    let mut top: BTreeMap<String, &Package> = BTreeMap::new();
-    for package in by_id.values() {
-        if package.embedded_in.is_none()
-            && let Some(other) = top.insert(package.id.key(), package)
-        {
+        let known = top.entry(package.id.key()).or_insert(package);
+        if known.id != package.id {
             return Err(Refusal::new(
                 Reason::SeveralVersions,
                 &package.file,
                 format!(
                     "{} and {} are two versions of one package",
-                    other.id, package.id
+                    known.id, package.id
                 ),
                 "Deliver one version; clean the build folders before building",
             )
             .into());
         }
-        // Ascending by version, so the last one stays.
-        highest.insert(package.id.key(), package.id.clone());
     }
-    let mut kept = Vec::new();
-    for (id, package) in by_id {
-        match highest.get(&id.key()) {
-            Some(best) if *best != id => {
-                remarks.push((
-                    package.file.clone(),
-                    format!("{id} is left out: {best} of the same package is newer"),
-                ));
+    Ok(())
+}
+
+/// Leaves out older versions and everything inside of them, until nothing changes: what was inside may itself have been
+/// the highest version of something.
+fn drop_older(packages: &mut Vec<Package>, remarks: &mut Vec<Remark>) {
+    loop {
+        let mut highest: BTreeMap<String, PackageId> = BTreeMap::new();
+        for package in packages.iter() {
+            let best = highest
+                .entry(package.id.key())
+                .or_insert_with(|| package.id.clone());
+            if newer(&package.id, best) {
+                *best = package.id.clone();
             }
-            _ => kept.push(package),
+        }
+        let before = packages.len();
+        let mut dropped: BTreeSet<PackageId> = BTreeSet::new();
+        packages.retain(|package| {
+            let best = highest.get(&package.id.key()).unwrap_or(&package.id);
+            if *best == package.id {
+                return true;
+            }
+            let remark = format!(
+                "{} is left out: {best} of the same package is newer",
+                package.id
+            );
+            remarks.push((package.file.clone(), remark));
+            dropped.insert(package.id.clone());
+            false
+        });
+        while !dropped.is_empty() {
+            let mut inside = BTreeSet::new();
+            packages.retain(|package| {
+                let orphan = package
+                    .embedded_in
+                    .as_ref()
+                    .is_some_and(|container| dropped.contains(container));
+                if orphan {
+                    inside.insert(package.id.clone());
+                }
+                !orphan
+            });
+            // The same package may still be somewhere else; then what is inside of it stays.
+            inside.retain(|id| !packages.iter().any(|package| package.id == *id));
+            dropped = inside;
+        }
+        if packages.len() == before {
+            return;
         }
     }
-    Ok(kept)
 }
 
 /// Orders packages so that each comes behind what it depends on and behind its container.
@@ -368,7 +415,9 @@ mod tests {
         );
         let mut newer = package("g:a:10", "");
         newer.embedded_in = nested.embedded_in.clone();
-        let kept = dedupe(vec![nested, newer], &mut Vec::new()).unwrap();
+        let mut inside = package("g:x:1", "");
+        inside.embedded_in = Some(nested.id.clone());
+        let kept = dedupe(vec![inside, nested, newer], &mut Vec::new()).unwrap();
         assert_eq!((kept.len(), kept[0].id.version()), (1, "10"));
     }
 

@@ -74,6 +74,10 @@ pub struct BuildRequest {
 struct Lines;
 
 impl Progress for Lines {
+    fn start(&self, name: &str, total: u64) {
+        println!("file {name}: downloading {}", human(total));
+    }
+
     fn finish(&self, name: &str, how: &str) {
         println!("file {name}: {how}");
     }
@@ -378,6 +382,23 @@ pub async fn run(request: &BuildRequest, spool: &Path, credentials: &Path) -> Ou
     }
 }
 
+/// The first process of a container gets no default handling of signals: without this a Job that is deleted would keep
+/// its pod for the whole grace period.
+async fn until_stopped(work: impl Future<Output = Outcome>) -> Outcome {
+    let stopped = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        () = stopped => Outcome::Error(Problem::new("Stopped", "the build was asked to stop; nothing of a release exists until its index is pushed")),
+    }
+}
+
 fn from_env(name: &str, default: &str) -> PathBuf {
     std::env::var_os(name).map_or_else(|| PathBuf::from(default), PathBuf::from)
 }
@@ -401,7 +422,7 @@ pub fn main() -> ExitCode {
                 .enable_all()
                 .build()
             {
-                Ok(runtime) => runtime.block_on(run(&request, &spool, &credentials)),
+                Ok(runtime) => runtime.block_on(until_stopped(run(&request, &spool, &credentials))),
                 Err(error) => {
                     Outcome::Error(Problem::new("Platform", &format!("no runtime: {error}")))
                 }

@@ -1,14 +1,14 @@
 //! Package identity.
 
-use std::cmp::Ordering;
 use std::fmt;
 
 use super::properties::Properties;
-use super::version::Version;
 use crate::image::failure::Reason;
 
-/// `group:name[:version]`. Equality is that of the strings: `1.0` and `1.0.0` are different packages of equal rank.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// `group:name[:version]`. Equality and order are those of the strings: `1.0` and `1.0.0` are different packages.
+/// Which of two versions is newer is a question for [`super::Version`], whose order is Maven's and not total in all
+/// corners; nothing is ever sorted by it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackageId {
     group: String,
     name: String,
@@ -124,21 +124,6 @@ impl fmt::Display for PackageId {
     }
 }
 
-impl PartialOrd for PackageId {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for PackageId {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (&self.group, &self.name)
-            .cmp(&(&other.group, &other.name))
-            .then_with(|| Version::new(&self.version).cmp(&Version::new(&other.version)))
-            .then_with(|| self.version.cmp(&other.version))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -149,13 +134,6 @@ mod tests {
         let id = PackageId::new("/etc/packages/my/group", "site", "1.0").unwrap();
         assert_eq!(id.to_string(), "my/group:site:1.0");
         assert_eq!(PackageId::new("g", "n", "").unwrap().to_string(), "g:n");
-        let mut ids =
-            ["10.0", "9.0", "1.0-SNAPSHOT", "1.0"].map(|v| PackageId::new("g", "n", v).unwrap());
-        ids.sort();
-        assert_eq!(
-            ids.map(|id| id.version().to_owned()),
-            ["1.0-SNAPSHOT", "1.0", "9.0", "10.0"]
-        );
         assert_ne!(
             PackageId::new("g", "n", "1.0").unwrap(),
             PackageId::new("g", "n", "1.0.0").unwrap()
