@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::artifact::{PushError, find_zips};
 use crate::image::Blob;
 use crate::image::blob::Spool;
+use crate::image::classify::Flavour;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::plan::{FileKind, Input, PlanOptions, Planned, plan};
 use crate::worker::images::human;
@@ -105,6 +106,7 @@ fn table(planned: &Planned, out: &mut dyn Write) -> std::io::Result<()> {
             .message
             .as_deref()
             .or(file.id.as_deref())
+            .or(file.flavour.map(Flavour::as_str))
             .unwrap_or_default();
         writeln!(
             out,

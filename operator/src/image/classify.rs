@@ -17,6 +17,18 @@ pub enum Flavour {
     Ams,
 }
 
+impl Flavour {
+    /// As in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flexible => "flexible",
+            Self::Legacy => "legacy",
+            Self::Ams => "ams",
+        }
+    }
+}
+
 /// What a zip is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {

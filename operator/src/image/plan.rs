@@ -466,9 +466,18 @@ impl Planner<'_> {
             let rule = if files.is_empty() {
                 "the artifact has no files".to_owned()
             } else {
+                let mut why: Vec<String> = files
+                    .iter()
+                    .filter_map(|file| Some(format!("{} ({})", file.name, file.message.as_ref()?)))
+                    .take(3)
+                    .collect();
+                if files.len() > why.len() {
+                    why.push("…".to_owned());
+                }
                 format!(
-                    "none of the {} files is a content package or a dispatcher configuration",
-                    files.len()
+                    "none of the {} files is deployed: {}",
+                    files.len(),
+                    why.join(", ")
                 )
             };
             let remedy = "Push the target folders of a project that builds content packages, or its dispatcher zip";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use launchway_crds::digest::{ImageRef, Sha256Digest};
+use launchway_crds::digest::{DigestError, ImageRef, Sha256Digest};
 use oci_distribution::Reference;
 
 use super::error::{ErrorKind, RegistryError};
@@ -22,12 +22,17 @@ impl Repository {
     pub fn parse(text: &str) -> Result<Self, RegistryError> {
         // A placeholder digest lets one parser hold all rules about names.
         let image = ImageRef::new(text, Sha256Digest::from_bytes([0; 32])).map_err(|error| {
-            RegistryError::new(
-                ErrorKind::Invalid,
-                text,
-                error,
-                "Write it as REGISTRY/REPOSITORY, with the registry's host",
-            )
+            let why = match error {
+                DigestError::Image { why, .. } => why,
+                DigestError::Digest(_) => "it is not a repository",
+            };
+            RegistryError {
+                kind: ErrorKind::Invalid,
+                message: format!(
+                    "`{}` is not a repository: {why}. Write it as REGISTRY/REPOSITORY, with the registry's host",
+                    text.chars().take(200).collect::<String>().escape_debug()
+                ),
+            }
         })?;
         Ok(Self::of(&image))
     }

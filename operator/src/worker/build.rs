@@ -18,6 +18,7 @@ use super::report::{MEDIA_TYPE, Report};
 use crate::artifact::{self, ReadError};
 use crate::image::Limits;
 use crate::image::blob::{Hasher, Spool};
+use crate::image::classify::Flavour;
 use crate::image::contract::ImageTier;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::failure::{Reason, Refusal};
@@ -217,6 +218,7 @@ fn say_plan(planned: &Planned) {
             .message
             .as_deref()
             .or(file.id.as_deref())
+            .or(file.flavour.map(Flavour::as_str))
             .unwrap_or_default();
         println!("{} ({kind}) {} {detail}", file.name, human(file.size));
     }
