@@ -32,8 +32,6 @@ pub mod reasons {
     pub const NOT_FOUND: &str = "NotFound";
     /// The spec asks for something that cannot be.
     pub const INVALID: &str = "Invalid";
-    /// The operator cannot read the object.
-    pub const UNREADABLE: &str = "Unreadable";
 
     /// The execution runs.
     pub const RUNNING: &str = "Running";

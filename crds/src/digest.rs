@@ -23,9 +23,7 @@ pub enum DigestError {
     #[error("`{0}` is not a digest: write sha256: followed by 64 lower-case hexadecimal digits")]
     Digest(String),
     /// Not of the form `REGISTRY/REPOSITORY@sha256:<64 hex>`.
-    #[error(
-        "`{value}` is not a digest-pinned image reference ({why}): write REGISTRY/REPOSITORY@sha256:<64 hex>"
-    )]
+    #[error("`{value}` is not a digest-pinned image reference ({why}): write REGISTRY/REPOSITORY@sha256:<64 hex>")]
     Image {
         /// The value that was refused, shortened.
         value: String,
@@ -89,10 +87,7 @@ impl FromStr for Sha256Digest {
 
     fn from_str(value: &str) -> Result<Self, Self::Err> {
         let refused = || DigestError::Digest(shortened(value));
-        let hex = value
-            .strip_prefix("sha256:")
-            .ok_or_else(refused)?
-            .as_bytes();
+        let hex = value.strip_prefix("sha256:").ok_or_else(refused)?.as_bytes();
         if hex.len() != 64 {
             return Err(refused());
         }
@@ -156,14 +151,8 @@ impl ImageRef {
     /// # Errors
     /// When the repository is not of the form `REGISTRY/REPOSITORY`.
     pub fn new(repository: &str, digest: Sha256Digest) -> Result<Self, DigestError> {
-        check_repository(repository).map_err(|why| DigestError::Image {
-            value: shortened(repository),
-            why,
-        })?;
-        Ok(Self {
-            repository: repository.to_owned(),
-            digest,
-        })
+        check_repository(repository).map_err(|why| DigestError::Image { value: shortened(repository), why })?;
+        Ok(Self { repository: repository.to_owned(), digest })
     }
 
     /// `REGISTRY/REPOSITORY`.
@@ -175,9 +164,7 @@ impl ImageRef {
     /// `HOST[:PORT]` of the registry.
     #[must_use]
     pub fn registry(&self) -> &str {
-        self.repository
-            .split_once('/')
-            .map_or(&self.repository, |(host, _)| host)
+        self.repository.split_once('/').map_or(&self.repository, |(host, _)| host)
     }
 
     /// The repository's path inside the registry.
@@ -197,17 +184,9 @@ fn check_repository(repository: &str) -> Result<(), &'static str> {
     if repository.len() > MAX_IMAGE_REF - 72 {
         return Err("it is longer than 512 bytes with its digest");
     }
-    let (host, path) = repository
-        .split_once('/')
-        .ok_or("the registry host is missing")?;
-    let (name, port) = host
-        .split_once(':')
-        .map_or((host, None), |(name, port)| (name, Some(port)));
-    if name.is_empty()
-        || !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
-    {
+    let (host, path) = repository.split_once('/').ok_or("the registry host is missing")?;
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')) {
         return Err("the registry host has characters that are not letters, digits, `.` or `-`");
     }
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
@@ -222,15 +201,8 @@ fn check_repository(repository: &str) -> Result<(), &'static str> {
         let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
             return Err("a part of the repository is empty");
         };
-        if !edge(*first)
-            || !edge(*last)
-            || !bytes
-                .iter()
-                .all(|b| edge(*b) || matches!(b, b'.' | b'_' | b'-'))
-        {
-            return Err(
-                "a part of the repository has characters that are not a-z, 0-9, `.`, `_` or `-`",
-            );
+        if !edge(*first) || !edge(*last) || !bytes.iter().all(|b| edge(*b) || matches!(b, b'.' | b'_' | b'-')) {
+            return Err("a part of the repository has characters that are not a-z, 0-9, `.`, `_` or `-`");
         }
     }
     Ok(())
@@ -252,21 +224,11 @@ impl FromStr for ImageRef {
     type Err = DigestError;
 
     fn from_str(value: &str) -> Result<Self, Self::Err> {
-        let refused = |why| DigestError::Image {
-            value: shortened(value),
-            why,
-        };
-        let (repository, digest) = value
-            .rsplit_once('@')
-            .ok_or_else(|| refused("the @sha256:… part is missing"))?;
-        let digest = digest
-            .parse()
-            .map_err(|_| refused("the part behind @ is not sha256: and 64 hex digits"))?;
+        let refused = |why| DigestError::Image { value: shortened(value), why };
+        let (repository, digest) = value.rsplit_once('@').ok_or_else(|| refused("the @sha256:… part is missing"))?;
+        let digest = digest.parse().map_err(|_| refused("the part behind @ is not sha256: and 64 hex digits"))?;
         check_repository(repository).map_err(refused)?;
-        Ok(Self {
-            repository: repository.to_owned(),
-            digest,
-        })
+        Ok(Self { repository: repository.to_owned(), digest })
     }
 }
 
@@ -291,7 +253,7 @@ impl JsonSchema for ImageRef {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)+@sha256:[0-9a-f]{64}$",
+            "pattern": "^([A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?|[A-Za-z0-9-]+:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])|localhost)(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)+@sha256:[0-9a-f]{64}$",
             "maxLength": 512,
         })
     }
@@ -314,14 +276,8 @@ mod tests {
         let digest: Sha256Digest = text.parse().unwrap();
         assert_eq!(digest.to_string(), text);
         assert_eq!(digest.short(), "e3b0c44298fc");
-        assert_eq!(
-            serde_json::to_string(&digest).unwrap(),
-            format!("\"{text}\"")
-        );
-        assert_eq!(
-            serde_json::from_str::<Sha256Digest>(&format!("\"{text}\"")).unwrap(),
-            digest
-        );
+        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<Sha256Digest>(&format!("\"{text}\"")).unwrap(), digest);
     }
 
     #[test]

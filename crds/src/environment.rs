@@ -49,6 +49,7 @@ use crate::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name may have at most 40 characters: names of pods and Services are made from it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label that begins with a letter: Services are named after it"),
+    validation = Rule::new("has(self.spec.author) && has(self.spec.author.storage) ? (has(oldSelf.spec.author) && has(oldSelf.spec.author.storage) && self.spec.author.storage == oldSelf.spec.author.storage) : !(has(oldSelf.spec.author) && has(oldSelf.spec.author.storage))").message("spec.author.storage cannot be changed: a StatefulSet keeps its volumes; create another Environment"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentSpec {
@@ -220,7 +221,7 @@ impl Default for Rollout {
     }
 }
 
-/// The order in which pods are replaced.
+/// The order in which pods are replaced. Default: Rolling for production, AllAtOnce otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Strategy {
     /// Author first, then pair by pair; visitors notice nothing.

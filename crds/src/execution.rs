@@ -34,6 +34,7 @@ use crate::{
     printcolumn(name = "By", type_ = "string", json_path = ".spec.requestedBy", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Succeeded')].message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name may have at most 63 characters: its Jobs carry it as a label"),
     validation = Rule::new("self.spec == oldSelf.spec").message("the spec of a PipelineExecution cannot be changed: create another one"),
 )]
 #[serde(rename_all = "camelCase")]

@@ -103,7 +103,7 @@ pub struct Images {
     /// Dependencies that the base image satisfies: `group` or `group:name`. A package that depends on
     /// anything else that is not part of the artifact is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
     pub provided_packages: Vec<String>,
 }
 
@@ -154,9 +154,9 @@ pub struct SmokeCheck {
 pub struct TestImage {
     /// The image, by digest.
     pub image: ImageRef,
-    /// Further environment variables.
+    /// Further environment variables. Names of the operator's own win.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 50))]
+    #[schemars(extend("maxProperties" = 50), inner(length(max = 2048)))]
     pub variables: BTreeMap<String, String>,
     /// How long it may take.
     #[serde(default = "half_an_hour")]

@@ -41,14 +41,16 @@ tree_key() {
 
 # rootfs NAME VARIANT PACKAGES [HOOK…]: prints a cached tar of a Debian root file system.
 rootfs() {
-  local name=$1 variant=$2 packages=$3 key out hook args=()
+  local name=$1 variant=$2 packages=$3 key out hook moment=customize args=()
   shift 3
-  key=$(printf '%s\n' "$SUITE" "$variant" "$packages" "$@" | sha256sum | cut -c1-16)
+  # Nothing is configured in an extracted system, so mmdebstrap skips the hooks that would come after that.
+  [ "$variant" = extract ] && moment=extract
+  key=$(printf '%s\n' "$SUITE" "$variant" "$packages" "$moment" "$@" | sha256sum | cut -c1-16)
   out=$CACHE_DIR/rootfs/$name-$key.tar
   if [ ! -s "$out" ]; then
     say "$name: Debian $SUITE root file system with $packages (5 s to 2 min)"
     mkdir -p "$CACHE_DIR/rootfs"
-    for hook in "$@"; do args+=("--customize-hook=$hook"); done
+    for hook in "$@"; do args+=("--$moment-hook=$hook"); done
     mmdebstrap --quiet --variant="$variant" --include="$packages" \
       --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
       --dpkgopt='path-exclude=/usr/share/man/*/*' --dpkgopt='path-exclude=/usr/share/locale/*' \

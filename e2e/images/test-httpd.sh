@@ -99,6 +99,8 @@ httpd_flush() {
   expect "a default flush is accepted" '^OK' "$(flush /content/wknd/us/en)"
   expect "the handle is fetched anew" '^MISS$' "$(cache_state "$SITE/us/en.html")"
   expect "so is what its stat-file level covers" '^MISS$' "$(cache_state "$SITE/us/de.html")"
+  for _ in {1..20}; do flush /content/wknd/us/en >/dev/null; done
+  expect "many flushes leave one sweeper" '^[01]$' "$(run_in dispatcher /bin/sh -c 'grep -lz bin/flush /proc/[0-9]*/cmdline 2>/dev/null | wc -l')"
   expect "another site stays" '^HIT$' "$(cache_state "$SITE/content/other/page.html")"
 }
 

@@ -47,7 +47,9 @@ sling_failures() {
   package "$layer" "$f/tmp_foo.zip" '["publish"]'
   broken_package "$WORK/broken.zip"
   package "$layer" "$WORK/broken.zip" '["author"]'
-  start_sling author-bad author "$layer"
+  mkdir -p "$WORK/bad-volume"
+  chown 65532:65532 "$WORK/bad-volume"
+  start_sling author-bad author "$layer" --rw "$WORK/bad-volume:/opt/launchway/data"
   if is_ready author-bad; then fail "ready right after the start"; fi
   expect "not ready while Sling starts" '^pending test:test-package-with-etc:1.0: waits for ' "$(cat "$WORK/ready.out")"
   within 150 says author-bad '^pending my_packages:test_a:2.0: waits for dependency my_packages:test_b$' \
@@ -64,6 +66,11 @@ sling_failures() {
   pass "the good package is installed, the other tier's package is not"
   run_in author-bad /opt/launchway/bin/live || fail "not live"
   stop_container author-bad
+  start_sling author-again author "$layer" --rw "$WORK/bad-volume:/opt/launchway/data"
+  within 150 says author-again '^failed launchway:broken:1.0: .*NoSuchNodeTypeException.*no:such' \
+    || fail "a failed package is not tried again after a restart: $(cat "$WORK/ready.out")"
+  pass "a restart tries the failed package again, and tells the reason again"
+  stop_container author-again
 }
 
 # A real content package with one node type that no repository knows: FileVault imports the rest and logs errors.

@@ -67,7 +67,7 @@ impl Program {
         limit: Duration,
         holds: impl Fn(&PipelineExecutionStatus) -> bool,
     ) -> Outcome<PipelineExecution> {
-        let waited = until(&format!("execution {name} {what}"), limit, || async {
+        until(&format!("execution {name} {what}"), limit, || async {
             let execution = self.execution(name).await?;
             let status = execution.status.clone().unwrap_or_default();
             Ok(if holds(&status) {
@@ -78,8 +78,7 @@ impl Program {
                 Err(told(&status))
             })
         })
-        .await?;
-        waited
+        .await?
     }
 
     /// Waits for the moment in which a person has to approve.

@@ -13,6 +13,35 @@ use crate::{
 
 const HEADING: &str = "<h1 id=\"release\">";
 
+/// Header by which the demo site's dispatcher configuration tells its release.
+const DISPATCHER: &str = "x-launchway-demo-dispatcher";
+
+/// What a visitor got.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The page.
+    pub body: String,
+    /// Release of the dispatcher's configuration, `N.0.0`.
+    pub dispatcher: String,
+}
+
+impl Answer {
+    /// The release that served the page, when it was one release: that of the dispatcher and of its publish.
+    ///
+    /// # Errors
+    /// When the page tells none, or the two differ.
+    pub fn release(&self) -> Outcome<String> {
+        let heading = heading(&self.body).ok_or_else(|| Failure::new("the page has no heading").seen(&self.body))?;
+        if heading.strip_prefix("Release ").map(|number| format!("{number}.0.0")).as_ref() == Some(&self.dispatcher) {
+            return Ok(heading.to_string());
+        }
+        Err(Failure::new(format!(
+            "two releases in one answer: the page says '{heading}', the dispatcher {}",
+            self.dispatcher
+        )))
+    }
+}
+
 /// The text of the page's heading: `Release N`, or what is there instead.
 #[must_use]
 pub fn heading(body: &str) -> Option<&str> {
@@ -46,7 +75,7 @@ impl Program {
     pub async fn page(&self, environment: &str, path: &str) -> Outcome<String> {
         if self.cluster.local {
             let url = format!("{}{path}", self.address(environment).await?);
-            return get(&client()?, &url).await;
+            return get(&client()?, &url).await.map(|answer| answer.body);
         }
         let front = Self::front(environment);
         let uri = format!("/api/v1/namespaces/{}/services/{front}:http/proxy{path}", self.namespace);
@@ -92,25 +121,36 @@ pub fn client() -> Outcome<reqwest::Client> {
         .map_err(|error| Failure::new(format!("no HTTP client can be made: {error}")))
 }
 
-/// The body of a page that answers 200.
+/// A page that answers 200.
 ///
 /// # Errors
 /// When it answers anything else.
-pub async fn get(client: &reqwest::Client, url: &str) -> Outcome<String> {
+pub async fn get(client: &reqwest::Client, url: &str) -> Outcome<Answer> {
     let failed = |error: reqwest::Error| Failure::new(format!("GET {url}: {error:?}"));
     let answer = client.get(url).send().await.map_err(failed)?;
     let status = answer.status();
+    let header = answer.headers().get(DISPATCHER).and_then(|value| value.to_str().ok());
+    let dispatcher = header.unwrap_or_default().to_string();
     let body = answer.text().await.map_err(failed)?;
-    if status.as_u16() == 200 {
-        Ok(body)
-    } else {
-        Err(Failure::new(format!("GET {url} answered {status}")).seen(&body))
+    if status.as_u16() != 200 {
+        return Err(Failure::new(format!("GET {url} answered {status}")).seen(&body));
     }
+    Ok(Answer { body, dispatcher })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::heading;
+    use super::{Answer, heading};
+
+    #[test]
+    fn a_page_of_one_release_through_a_dispatcher_of_another_is_no_answer() {
+        let answer = |dispatcher: &str| Answer {
+            body: "<h1 id=\"release\">Release 2</h1>".into(),
+            dispatcher: dispatcher.into(),
+        };
+        assert_eq!(answer("2.0.0").release().ok().as_deref(), Some("Release 2"));
+        assert!(answer("1.0.0").release().is_err());
+    }
 
     #[test]
     fn the_heading_is_the_whole_element() {

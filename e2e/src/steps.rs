@@ -13,6 +13,7 @@ use crate::Outcome;
 pub struct Phases {
     began: Instant,
     total: usize,
+    earlier: Vec<(String, Duration)>,
     done: Vec<(String, Duration)>,
 }
 
@@ -20,7 +21,12 @@ impl Phases {
     /// A run of this many phases.
     #[must_use]
     pub fn new(total: usize) -> Self {
-        Self { began: Instant::now(), total, done: vec![] }
+        Self { began: Instant::now(), total, earlier: vec![], done: vec![] }
+    }
+
+    /// Records what was done before the run began.
+    pub fn before(&mut self, name: &str, took: Duration) {
+        self.earlier.push((name.to_string(), took));
     }
 
     /// Does a phase; says what and about how long before, and how long after.
@@ -43,10 +49,12 @@ impl Phases {
     /// A table of the phases and their times.
     #[must_use]
     pub fn table(&self) -> String {
-        let width = self.done.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+        let all = || self.earlier.iter().chain(&self.done);
+        let width = all().map(|(name, _)| name.chars().count()).max().unwrap_or_default().max("together".len());
         let mut lines: Vec<String> =
-            self.done.iter().map(|(name, took)| format!("  {name:width$}  {:>8}", short(*took))).collect();
-        lines.push(format!("  {:width$}  {:>8}", "together", short(self.began.elapsed())));
+            all().map(|(name, took)| format!("  {name:width$}  {:>8}", short(*took))).collect();
+        let together = self.began.elapsed() + self.earlier.iter().map(|(_, took)| *took).sum::<Duration>();
+        lines.push(format!("  {:width$}  {:>8}", "together", short(together)));
         lines.join("\n")
     }
 }

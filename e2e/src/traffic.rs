@@ -23,7 +23,7 @@ const KEPT: usize = 20;
 /// What visitors saw.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Requests with an answer of 200 and a release on the page, by what the page said.
+    /// Requests with an answer of 200 of one release, by what the page said.
     pub pages: BTreeMap<String, u64>,
     /// Requests without one.
     pub failed: u64,
@@ -40,11 +40,9 @@ impl Seen {
         self.pages.values().sum::<u64>() + self.failed
     }
 
-    fn add(&mut self, took: Duration, answer: Outcome<String>) {
+    fn add(&mut self, took: Duration, answer: Outcome<page::Answer>) {
         self.slowest = self.slowest.max(took);
-        let release = answer.and_then(|body| {
-            page::heading(&body).map(str::to_string).ok_or_else(|| Failure::new("the page has no heading").seen(&body))
-        });
+        let release = answer.and_then(|answer| answer.release());
         match release {
             Ok(release) => *self.pages.entry(release).or_default() += 1,
             Err(failure) => {
@@ -60,7 +58,13 @@ impl Seen {
 /// Visitors at work.
 pub struct Visitors {
     stop: Arc<AtomicBool>,
-    kinds: Vec<(&'static str, Arc<Mutex<Seen>>, JoinHandle<()>)>,
+    kinds: Vec<Kind>,
+}
+
+struct Kind {
+    name: &'static str,
+    seen: Arc<Mutex<Seen>>,
+    task: JoinHandle<()>,
 }
 
 impl Visitors {
@@ -71,14 +75,14 @@ impl Visitors {
     pub fn come(url: &str) -> Outcome<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut kinds = vec![];
-        for (kind, kept) in [("new connections", false), ("kept connections", true)] {
+        for (name, kept) in [("new connections", false), ("kept connections", true)] {
             let _ = rustls::crypto::ring::default_provider().install_default();
             let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).tls_certs_only([]);
             let builder = if kept { builder } else { builder.pool_max_idle_per_host(0) };
             let client = builder.build().map_err(|error| Failure::new(error.to_string()))?;
             let seen = Arc::new(Mutex::new(Seen::default()));
             let task = tokio::spawn(visit(client, url.to_string(), seen.clone(), stop.clone()));
-            kinds.push((kind, seen, task));
+            kinds.push(Kind { name, seen, task });
         }
         Ok(Self { stop, kinds })
     }
@@ -87,9 +91,9 @@ impl Visitors {
     pub async fn go(self) -> Vec<(&'static str, Seen)> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = vec![];
-        for (kind, seen, task) in self.kinds {
+        for Kind { name, seen, task } in self.kinds {
             let _ = task.await;
-            all.push((kind, seen.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+            all.push((name, seen.lock().unwrap_or_else(PoisonError::into_inner).clone()));
         }
         all
     }

@@ -70,8 +70,8 @@ pub fn find_zips(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PushError> {
     let mut found = BTreeSet::new();
     for path in paths {
         let shown = path.display();
-        let metadata = std::fs::metadata(path)
-            .map_err(|error| PushError::Input(format!("{shown} cannot be read: {error}")))?;
+        let metadata =
+            std::fs::metadata(path).map_err(|error| PushError::Input(format!("{shown} cannot be read: {error}")))?;
         if metadata.is_file() {
             if !is_zip(path) {
                 return Err(PushError::Input(format!(
@@ -86,10 +86,7 @@ pub fn find_zips(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PushError> {
         }
     }
     if found.is_empty() {
-        let shown: Vec<String> = paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
+        let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         return Err(PushError::Input(format!(
             "no *.zip in {}. Build the project first (mvn clean package), and name its folder, or the folder with the zips",
             shown.join(", ")
@@ -105,14 +102,11 @@ pub fn find_zips(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PushError> {
 }
 
 fn is_zip(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"))
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip"))
 }
 
 fn entries(folder: &Path) -> Result<Vec<(PathBuf, std::fs::FileType)>, PushError> {
-    let bad = |error: std::io::Error| {
-        PushError::Input(format!("{} cannot be read: {error}", folder.display()))
-    };
+    let bad = |error: std::io::Error| PushError::Input(format!("{} cannot be read: {error}", folder.display()));
     let mut out = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(bad)? {
         let entry = entry.map_err(bad)?;
@@ -132,10 +126,7 @@ fn zips_of(folder: &Path, found: &mut BTreeSet<PathBuf>) -> Result<(), PushError
 
 fn targets(folder: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Result<(), PushError> {
     for (path, kind) in entries(folder)? {
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         // Links to folders are not followed: they may lead out of the project or in a circle.
         if !kind.is_dir() || name.starts_with('.') || name == "node_modules" || name == "src" {
             continue;
@@ -171,17 +162,10 @@ fn read_local(path: &Path) -> Result<Local, PushError> {
         )));
     }
     if blob.len() > MAX_FILE_BYTES {
-        return Err(PushError::Input(format!(
-            "{shown} has {} bytes, {MAX_FILE_BYTES} allowed",
-            blob.len()
-        )));
+        return Err(PushError::Input(format!("{shown} has {} bytes, {MAX_FILE_BYTES} allowed", blob.len())));
     }
     let digest = blob.digest().map_err(bad)?;
-    Ok(Local {
-        name: name.to_owned(),
-        blob,
-        digest,
-    })
+    Ok(Local { name: name.to_owned(), blob, digest })
 }
 
 fn check_title(name: &str) -> Result<(), &'static str> {
@@ -227,53 +211,23 @@ pub async fn push(
             let size = local.blob.len();
             progress.start(&local.name, size);
             let how = client
-                .push_blob(
-                    repository,
-                    &local.digest,
-                    Arc::new(local.blob),
-                    None,
-                    (progress, &local.name),
-                )
+                .push_blob(repository, &local.digest, Arc::new(local.blob), None, (progress, &local.name))
                 .await?;
             progress.finish(&local.name, how.as_str());
-            Ok::<_, RegistryError>(PushedFile {
-                name: local.name,
-                digest: local.digest,
-                size,
-                how,
-            })
+            Ok::<_, RegistryError>(PushedFile { name: local.name, digest: local.digest, size, how })
         })
         .buffered(UPLOADS)
         .try_collect()
         .await?;
-    client
-        .push_bytes(repository, &Hasher::of(EMPTY_JSON), EMPTY_JSON)
-        .await?;
-    let document = encode(
-        &pushed
-            .iter()
-            .map(|file| (file.name.clone(), file.digest, file.size))
-            .collect::<Vec<_>>(),
-    );
-    client
-        .put_manifest(
-            repository,
-            &document.digest.to_string(),
-            document.media_type,
-            &document.bytes,
-        )
-        .await?;
+    client.push_bytes(repository, &Hasher::of(EMPTY_JSON), EMPTY_JSON).await?;
+    let document = encode(&pushed.iter().map(|file| (file.name.clone(), file.digest, file.size)).collect::<Vec<_>>());
+    client.put_manifest(repository, &document.digest.to_string(), document.media_type, &document.bytes).await?;
     if let Some(tag) = &target.tag {
-        client
-            .put_manifest(repository, tag, document.media_type, &document.bytes)
-            .await?;
+        client.put_manifest(repository, tag, document.media_type, &document.bytes).await?;
     }
-    let image = ImageRef::new(&repository.to_string(), document.digest)
-        .map_err(|error| PushError::Input(error.to_string()))?;
-    Ok(PushedArtifact {
-        image,
-        files: pushed,
-    })
+    let image =
+        ImageRef::new(&repository.to_string(), document.digest).map_err(|error| PushError::Input(error.to_string()))?;
+    Ok(PushedArtifact { image, files: pushed })
 }
 
 /// The manifest of an artifact with these files, which are sorted by name.
@@ -320,9 +274,7 @@ pub enum ReadError {
 /// When it does not exist or is something else.
 pub async fn list(client: &Client, image: &ImageRef) -> Result<Vec<ArtifactFile>, ReadError> {
     let repository = Repository::of(image);
-    let fetched = client
-        .need_manifest(&repository, &image.digest().to_string())
-        .await?;
+    let fetched = client.need_manifest(&repository, &image.digest().to_string()).await?;
     decode(&fetched.bytes).map_err(|rule| {
         ReadError::Refused(Box::new(Refusal::new(
             Reason::ArtifactInvalid,
@@ -342,20 +294,13 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<ArtifactFile>, String> {
         return Err("it is an index of images, not an artifact of zips".to_owned());
     };
     if parsed.layers.len() > MAX_FILES {
-        return Err(format!(
-            "it has {} files, {MAX_FILES} allowed",
-            parsed.layers.len()
-        ));
+        return Err(format!("it has {} files, {MAX_FILES} allowed", parsed.layers.len()));
     }
-    let image = parsed.layers.iter().any(|layer| {
-        layer.media_type.contains("image.layer") || layer.media_type.contains("image.rootfs")
-    });
-    if parsed
-        .artifact_type
-        .as_deref()
-        .is_some_and(|kind| kind != ARTIFACTS)
-        && image
-    {
+    let image = parsed
+        .layers
+        .iter()
+        .any(|layer| layer.media_type.contains("image.layer") || layer.media_type.contains("image.rootfs"));
+    if parsed.artifact_type.as_deref().is_some_and(|kind| kind != ARTIFACTS) && image {
         return Err("its layers are those of an image, not zips".to_owned());
     }
     let mut out: BTreeMap<String, ArtifactFile> = BTreeMap::new();
@@ -364,19 +309,11 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<ArtifactFile>, String> {
             Some(title) => title.clone(),
             None => format!("{}.zip", layer.digest.short()),
         };
-        check_title(&name)
-            .map_err(|why| format!("the file name `{}` {why}", name.escape_debug()))?;
+        check_title(&name).map_err(|why| format!("the file name `{}` {why}", name.escape_debug()))?;
         if layer.size > MAX_FILE_BYTES {
-            return Err(format!(
-                "{name} has {} bytes, {MAX_FILE_BYTES} allowed",
-                layer.size
-            ));
+            return Err(format!("{name} has {} bytes, {MAX_FILE_BYTES} allowed", layer.size));
         }
-        let file = ArtifactFile {
-            name: name.clone(),
-            digest: layer.digest,
-            size: layer.size,
-        };
+        let file = ArtifactFile { name: name.clone(), digest: layer.digest, size: layer.size };
         if out.insert(name.clone(), file).is_some() {
             return Err(format!("two of its files are named {name}"));
         }
@@ -396,8 +333,7 @@ pub async fn download(
     progress: &dyn Progress,
 ) -> Result<Blob, RegistryError> {
     let path = folder.join(format!("{}.zip", file.digest.hex()));
-    let local =
-        |error: std::io::Error| RegistryError::local(format!("{}: {error}", path.display()));
+    let local = |error: std::io::Error| RegistryError::local(format!("{}: {error}", path.display()));
     if let Ok(existing) = File::open(&path) {
         let blob = Blob::from_file(existing).map_err(local)?;
         if blob.len() == file.size {
@@ -411,22 +347,8 @@ pub async fn download(
             }
         }
     }
-    let mut target = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&path)
-        .map_err(local)?;
-    client
-        .download(
-            repository,
-            &file.digest,
-            file.size,
-            &mut target,
-            (progress, &file.name),
-        )
-        .await?;
+    let mut target = File::options().read(true).write(true).create(true).truncate(true).open(&path).map_err(local)?;
+    client.download(repository, &file.digest, file.size, &mut target, (progress, &file.name)).await?;
     target.seek(SeekFrom::Start(0)).map_err(local)?;
     Blob::from_file(target).map_err(local)
 }
@@ -456,10 +378,7 @@ mod tests {
         let names = |paths: &[&str]| {
             let paths: Vec<PathBuf> = paths.iter().map(|path| root.path().join(path)).collect();
             find_zips(&paths).map(|found| {
-                found
-                    .iter()
-                    .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
-                    .collect::<Vec<_>>()
+                found.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>()
             })
         };
         assert_eq!(names(&["project"]).unwrap(), ["all.zip", "apps.zip"]);
@@ -472,42 +391,19 @@ mod tests {
     #[test]
     fn manifests_are_sorted_and_stable() {
         let file = |name: &str| (name.to_owned(), Hasher::of(name.as_bytes()), 3);
-        let (first, second) = (
-            encode(&[file("b.zip"), file("a.zip")]),
-            encode(&[file("a.zip"), file("b.zip")]),
-        );
+        let (first, second) = (encode(&[file("b.zip"), file("a.zip")]), encode(&[file("a.zip"), file("b.zip")]));
         assert_eq!(first.digest, second.digest);
         let files = decode(&first.bytes).unwrap();
-        assert_eq!(
-            files
-                .iter()
-                .map(|file| file.name.as_str())
-                .collect::<Vec<_>>(),
-            ["a.zip", "b.zip"]
-        );
+        assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["a.zip", "b.zip"]);
         assert_eq!(decode(&encode(&[]).bytes).unwrap(), []);
     }
 
     #[test]
     fn hostile_titles() {
-        for name in [
-            "../x.zip",
-            "a/b.zip",
-            "a\\b.zip",
-            "..",
-            "",
-            "a\n.zip",
-            &"x".repeat(300),
-        ] {
-            assert!(
-                decode(&encode(&[(name.to_owned(), Hasher::of(b"x"), 1)]).bytes).is_err(),
-                "{name}"
-            );
+        for name in ["../x.zip", "a/b.zip", "a\\b.zip", "..", "", "a\n.zip", &"x".repeat(300)] {
+            assert!(decode(&encode(&[(name.to_owned(), Hasher::of(b"x"), 1)]).bytes).is_err(), "{name}");
         }
-        let twice = [
-            ("a.zip".to_owned(), Hasher::of(b"x"), 1),
-            ("a.zip".to_owned(), Hasher::of(b"y"), 1),
-        ];
+        let twice = [("a.zip".to_owned(), Hasher::of(b"x"), 1), ("a.zip".to_owned(), Hasher::of(b"y"), 1)];
         assert!(decode(&encode(&twice).bytes).is_err());
     }
 }

@@ -43,13 +43,9 @@ pub async fn release_images(
     client: &Client,
     release: &ImageRef,
 ) -> Result<(Sha256Digest, Sha256Digest), RegistryError> {
-    let fetched = client
-        .need_manifest(&Repository::of(release), &release.digest().to_string())
-        .await?;
-    let Document::Index {
-        artifact_type,
-        manifests,
-    } = Document::parse(&fetched.bytes).map_err(|why| invalid(release, why))?
+    let fetched = client.need_manifest(&Repository::of(release), &release.digest().to_string()).await?;
+    let Document::Index { artifact_type, manifests } =
+        Document::parse(&fetched.bytes).map_err(|why| invalid(release, why))?
     else {
         return Err(invalid(release, "it is one image, not an index of two"));
     };
@@ -57,18 +53,11 @@ pub async fn release_images(
         return Err(invalid(release, "it is an index, but not a release"));
     }
     let of = |tier: &str| {
-        let mut found = manifests.iter().filter(|entry| {
-            entry
-                .annotations
-                .get(TIER_KEY)
-                .is_some_and(|value| value == tier)
-        });
+        let mut found =
+            manifests.iter().filter(|entry| entry.annotations.get(TIER_KEY).is_some_and(|value| value == tier));
         match (found.next(), found.next()) {
             (Some(Descriptor { digest, .. }), None) => Ok(*digest),
-            _ => Err(invalid(
-                release,
-                format!("it does not name exactly one {tier} image"),
-            )),
+            _ => Err(invalid(release, format!("it does not name exactly one {tier} image"))),
         }
     };
     Ok((of("aem")?, of("dispatcher")?))
@@ -88,19 +77,12 @@ pub async fn verify_release(
     if found != (aem, dispatcher) {
         return Err(invalid(
             release,
-            format!(
-                "it names aem {} and dispatcher {}, expected were {aem} and {dispatcher}",
-                found.0, found.1
-            ),
+            format!("it names aem {} and dispatcher {}, expected were {aem} and {dispatcher}", found.0, found.1),
         ));
     }
     let repository = Repository::of(release);
     for digest in [aem, dispatcher] {
-        if client
-            .head_manifest(&repository, &digest.to_string())
-            .await?
-            .is_none()
-        {
+        if client.head_manifest(&repository, &digest.to_string()).await?.is_none() {
             return Err(RegistryError {
                 kind: ErrorKind::NotFound,
                 message: format!(
@@ -116,10 +98,7 @@ pub async fn verify_release(
 ///
 /// # Errors
 /// When something is missing or an image states no usable contract.
-pub async fn runtime_contract(
-    client: &Client,
-    release: &ImageRef,
-) -> Result<Release, RegistryError> {
+pub async fn runtime_contract(client: &Client, release: &ImageRef) -> Result<Release, RegistryError> {
     let (aem, dispatcher) = release_images(client, release).await?;
     Ok(Release {
         aem: image_contract(client, release, aem, ImageTier::Aem).await?,
@@ -133,18 +112,13 @@ async fn image_contract(
     digest: Sha256Digest,
     tier: ImageTier,
 ) -> Result<ReleaseImage, RegistryError> {
-    let image =
-        ImageRef::new(release.repository(), digest).map_err(|error| invalid(release, error))?;
+    let image = ImageRef::new(release.repository(), digest).map_err(|error| invalid(release, error))?;
     let (_, config) = image_config(client, &image).await?;
     let contract = RuntimeContract::from_config(&config).map_err(|error| invalid(&image, error))?;
     if contract.tier != tier {
         return Err(invalid(
             &image,
-            format!(
-                "it is a {} image where {} is meant",
-                contract.tier.as_str(),
-                tier.as_str()
-            ),
+            format!("it is a {} image where {} is meant", contract.tier.as_str(), tier.as_str()),
         ));
     }
     Ok(ReleaseImage { image, contract })
@@ -154,22 +128,13 @@ async fn image_contract(
 ///
 /// # Errors
 /// When it does not exist or is something else.
-pub async fn image_config(
-    client: &Client,
-    image: &ImageRef,
-) -> Result<(Manifest, Value), RegistryError> {
+pub async fn image_config(client: &Client, image: &ImageRef) -> Result<(Manifest, Value), RegistryError> {
     let repository = Repository::of(image);
-    let fetched = client
-        .need_manifest(&repository, &image.digest().to_string())
-        .await?;
-    let Document::Manifest(manifest) =
-        Document::parse(&fetched.bytes).map_err(|why| invalid(image, why))?
-    else {
+    let fetched = client.need_manifest(&repository, &image.digest().to_string()).await?;
+    let Document::Manifest(manifest) = Document::parse(&fetched.bytes).map_err(|why| invalid(image, why))? else {
         return Err(invalid(image, "it is an index where one image is meant"));
     };
-    let bytes = client
-        .get_blob(&repository, &manifest.config.digest, CONFIG_CAP)
-        .await?;
+    let bytes = client.get_blob(&repository, &manifest.config.digest, CONFIG_CAP).await?;
     let config = serde_json::from_slice(&bytes)
         .map_err(|error| invalid(image, format!("its configuration is not JSON ({error})")))?;
     Ok((manifest, config))

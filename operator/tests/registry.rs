@@ -26,50 +26,27 @@ use testzip::{Item, deflated, file, link, package, package_items, zip};
 fn dispatcher_zip() -> Vec<u8> {
     zip(&[
         file("conf.d/available_vhosts/a.vhost", "<VirtualHost/>"),
-        link(
-            "conf.d/enabled_vhosts/a.vhost",
-            "../available_vhosts/a.vhost",
-        ),
+        link("conf.d/enabled_vhosts/a.vhost", "../available_vhosts/a.vhost"),
         file("conf.d/dispatcher_vhost.conf", "changed"),
         file("conf.dispatcher.d/available_farms/a.farm", "/a {}"),
-        link(
-            "conf.dispatcher.d/enabled_farms/a.farm",
-            "../available_farms/a.farm",
-        ),
+        link("conf.dispatcher.d/enabled_farms/a.farm", "../available_farms/a.farm"),
         file("opt-in/USE_SOURCES_DIRECTLY", ""),
     ])
 }
 
 fn site(folder: &Path) {
     write(folder, "site.core-1.0.zip", &package("site:core:1.0", &[]));
-    write(
-        folder,
-        "site.content-1.0.zip",
-        &package(
-            "site:content:1.0",
-            &[("dependencies", "site:core:[1.0,2.0)")],
-        ),
-    );
+    write(folder, "site.content-1.0.zip", &package("site:content:1.0", &[("dependencies", "site:core:[1.0,2.0)")]));
     let nested: Vec<Item> = package_items("site:all:1.0", &[], "/apps/site-packages")
         .into_iter()
         .chain([
-            deflated(
-                "jcr_root/apps/site-packages/application/install/x.zip",
-                package("site:embedded:1.0", &[]),
-            ),
-            file(
-                "jcr_root/apps/site-packages/content/install.author/y.zip",
-                package("site:author:1.0", &[]),
-            ),
+            deflated("jcr_root/apps/site-packages/application/install/x.zip", package("site:embedded:1.0", &[])),
+            file("jcr_root/apps/site-packages/content/install.author/y.zip", package("site:author:1.0", &[])),
         ])
         .collect();
     write(folder, "site.all-1.0.zip", &zip(&nested));
     write(folder, "site.dispatcher-1.0.zip", &dispatcher_zip());
-    write(
-        folder,
-        "ui.frontend.zip",
-        &zip(&[file("package.json", "{}"), file("dist/a.js", "x")]),
-    );
+    write(folder, "ui.frontend.zip", &zip(&[file("package.json", "{}"), file("dist/a.js", "x")]));
 }
 
 struct Setup {
@@ -82,29 +59,15 @@ async fn setup() -> Setup {
     let client = registry.client();
     let bases = Bases {
         aem: push_base(&client, &registry.repository("base/aem"), "aem").await,
-        dispatcher: push_base(
-            &client,
-            &registry.repository("base/dispatcher"),
-            "dispatcher",
-        )
-        .await,
+        dispatcher: push_base(&client, &registry.repository("base/dispatcher"), "dispatcher").await,
     };
     Setup { registry, bases }
 }
 
 impl Setup {
     async fn push(&self, folder: &Path, repository: &str) -> ImageRef {
-        let target =
-            Location::parse(&format!("{}/{repository}:latest", self.registry.host)).unwrap();
-        artifact::push(
-            &self.registry.client(),
-            &target,
-            &[folder.to_owned()],
-            &Silent,
-        )
-        .await
-        .unwrap()
-        .image
+        let target = Location::parse(&format!("{}/{repository}:latest", self.registry.host)).unwrap();
+        artifact::push(&self.registry.client(), &target, &[folder.to_owned()], &Silent).await.unwrap().image
     }
 
     async fn build(&self, artifact: &ImageRef, target: &str) -> Outcome {
@@ -150,20 +113,11 @@ async fn push_build_and_read_back() {
     let client = setup.registry.client();
     let images = setup.registry.repository("site/images");
     let release = ImageRef::new(&images.to_string(), built.release).unwrap();
-    release::verify_release(&client, &release, built.aem, built.dispatcher)
-        .await
-        .unwrap();
-    assert!(
-        release::verify_release(&client, &release, built.dispatcher, built.aem)
-            .await
-            .is_err()
-    );
+    release::verify_release(&client, &release, built.aem, built.dispatcher).await.unwrap();
+    assert!(release::verify_release(&client, &release, built.dispatcher, built.aem).await.is_err());
     let contract = release::runtime_contract(&client, &release).await.unwrap();
     assert_eq!(
-        (
-            contract.aem.contract.tier,
-            contract.dispatcher.contract.tier
-        ),
+        (contract.aem.contract.tier, contract.dispatcher.contract.tier),
         (ImageTier::Aem, ImageTier::Dispatcher)
     );
     assert_eq!(contract.aem.image.digest(), built.aem);
@@ -178,21 +132,12 @@ async fn push_build_and_read_back() {
     let report = report(&setup, "site/images", &built.report.to_string()).await;
     assert_eq!(
         report.order,
-        [
-            "site:all:1.0",
-            "site:author:1.0",
-            "site:core:1.0",
-            "site:content:1.0",
-            "site:embedded:1.0"
-        ]
+        ["site:all:1.0", "site:author:1.0", "site:core:1.0", "site:content:1.0", "site:embedded:1.0"]
     );
     assert_eq!(report.files.len(), 5);
     assert_eq!(report.release, Some(built.release));
     assert!(
-        report
-            .findings
-            .iter()
-            .any(|finding| finding.message.contains("kept the base's file")),
+        report.findings.iter().any(|finding| finding.message.contains("kept the base's file")),
         "{:?}",
         report.findings
     );
@@ -203,22 +148,15 @@ async fn report(setup: &Setup, repository: &str, digest: &str) -> Report {
     let repository = setup.registry.repository(repository);
     let manifest = client.need_manifest(&repository, digest).await.unwrap();
     let value: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
-    let blob = value["layers"][0]["digest"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let blob = value["layers"][0]["digest"].as_str().unwrap().parse().unwrap();
     serde_json::from_slice(&client.get_blob(&repository, &blob, 1 << 20).await.unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn validators_accept_the_images() {
-    let tools = ["skopeo", "umoci"].iter().all(|tool| {
-        std::process::Command::new(tool)
-            .arg("--version")
-            .output()
-            .is_ok_and(|out| out.status.success())
-    });
+    let tools = ["skopeo", "umoci"]
+        .iter()
+        .all(|tool| std::process::Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success()));
     if !tools {
         println!("skopeo and umoci are not on this machine: images are not checked by other tools");
         return;
@@ -232,24 +170,12 @@ async fn validators_accept_the_images() {
     for (name, digest) in [("aem", built.aem), ("dispatcher", built.dispatcher)] {
         let layout = work.path().join("layout");
         let copy = std::process::Command::new("skopeo")
-            .args([
-                "copy",
-                "--insecure-policy",
-                "--src-tls-verify=false",
-                "--preserve-digests",
-            ])
-            .arg(format!(
-                "docker://{}/v/images@{digest}",
-                setup.registry.host
-            ))
+            .args(["copy", "--insecure-policy", "--src-tls-verify=false", "--preserve-digests"])
+            .arg(format!("docker://{}/v/images@{digest}", setup.registry.host))
             .arg(format!("oci:{}:{name}", layout.display()))
             .output()
             .unwrap();
-        assert!(
-            copy.status.success(),
-            "{}",
-            String::from_utf8_lossy(&copy.stderr)
-        );
+        assert!(copy.status.success(), "{}", String::from_utf8_lossy(&copy.stderr));
         let bundle = work.path().join(name);
         let unpack = std::process::Command::new("umoci")
             .args(["unpack", "--rootless", "--image"])
@@ -257,34 +183,18 @@ async fn validators_accept_the_images() {
             .arg(&bundle)
             .output()
             .unwrap();
-        assert!(
-            unpack.status.success(),
-            "{}",
-            String::from_utf8_lossy(&unpack.stderr)
-        );
+        assert!(unpack.status.success(), "{}", String::from_utf8_lossy(&unpack.stderr));
     }
     let root = work.path().join("dispatcher/rootfs/etc/httpd");
-    assert_eq!(
-        std::fs::read_to_string(root.join("conf.d/enabled_vhosts/a.vhost")).unwrap(),
-        "<VirtualHost/>"
-    );
+    assert_eq!(std::fs::read_to_string(root.join("conf.d/enabled_vhosts/a.vhost")).unwrap(), "<VirtualHost/>");
     assert!(!root.join("conf.d/dispatcher_vhost.conf").exists());
-    let index = std::fs::read_to_string(work.path().join("aem/rootfs/opt/launchway/packages.json"))
-        .unwrap();
+    let index = std::fs::read_to_string(work.path().join("aem/rootfs/opt/launchway/packages.json")).unwrap();
     let index: serde_json::Value = serde_json::from_str(&index).unwrap();
     assert_eq!(index["format"], "launchway-packages/1");
     for package in index["packages"].as_array().unwrap() {
         if let Some(name) = package["file"].as_str() {
-            let bytes = std::fs::read(
-                work.path()
-                    .join("aem/rootfs/opt/launchway/install")
-                    .join(name),
-            )
-            .unwrap();
-            assert_eq!(
-                Hasher::of(&bytes).hex(),
-                package["sha256"].as_str().unwrap()
-            );
+            let bytes = std::fs::read(work.path().join("aem/rootfs/opt/launchway/install").join(name)).unwrap();
+            assert_eq!(Hasher::of(&bytes).hex(), package["sha256"].as_str().unwrap());
         } else {
             assert_eq!(package["embeddedIn"], "site:all:1.0");
         }
@@ -300,38 +210,19 @@ async fn partial_artifacts() {
         folder
     };
     let folder = only("a.zip", package("g:a:1", &[]));
-    let built = setup
-        .built(&setup.push(folder.path(), "p/a").await, "p/images")
-        .await;
+    let built = setup.built(&setup.push(folder.path(), "p/a").await, "p/images").await;
     assert_eq!(built.dispatcher, setup.bases.dispatcher.digest());
-    let release = ImageRef::new(
-        &setup.registry.repository("p/images").to_string(),
-        built.release,
-    )
-    .unwrap();
-    release::verify_release(
-        &setup.registry.client(),
-        &release,
-        built.aem,
-        built.dispatcher,
-    )
-    .await
-    .unwrap();
+    let release = ImageRef::new(&setup.registry.repository("p/images").to_string(), built.release).unwrap();
+    release::verify_release(&setup.registry.client(), &release, built.aem, built.dispatcher).await.unwrap();
 
     let folder = only("d.zip", dispatcher_zip());
-    let built = setup
-        .built(&setup.push(folder.path(), "p/d").await, "p/images")
-        .await;
+    let built = setup.built(&setup.push(folder.path(), "p/d").await, "p/images").await;
     assert_ne!(built.dispatcher, setup.bases.dispatcher.digest());
 
     for (name, bytes, reason) in [
         ("n.zip", zip(&[file("package.json", "{}")]), "NoArtifacts"),
         ("bad.zip", b"not a zip".to_vec(), "NotAZip"),
-        (
-            "u.zip",
-            package("g:a:1", &[("dependencies", "g:none:[1,2)")]),
-            "UnresolvedDependency",
-        ),
+        ("u.zip", package("g:a:1", &[("dependencies", "g:none:[1,2)")]), "UnresolvedDependency"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), name, &bytes);
@@ -360,10 +251,7 @@ async fn platform_errors_are_not_the_customers() {
     }
     // An image is not an artifact: the customer's mistake.
     let setup2 = Setup {
-        bases: Bases {
-            aem: setup.bases.dispatcher.clone(),
-            dispatcher: setup.bases.aem.clone(),
-        },
+        bases: Bases { aem: setup.bases.dispatcher.clone(), dispatcher: setup.bases.aem.clone() },
         registry: setup.registry,
     };
     match setup2.build(&artifact, "e/images").await {
@@ -380,36 +268,17 @@ async fn credentials_are_asked_for_and_used() {
     let digest = blob.digest().unwrap();
     let push = |client: launchway_operator::registry::Client, blob: Blob| {
         let repository = repository.clone();
-        async move {
-            client
-                .push_blob(&repository, &digest, Arc::new(blob), None, (&Silent, ""))
-                .await
-        }
+        async move { client.push_blob(&repository, &digest, Arc::new(blob), None, (&Silent, "")).await }
     };
     let error = push(registry.client(), blob.clone()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused);
-    assert!(
-        error.message.contains("a/b") && error.message.contains("dockerconfigjson"),
-        "{error}"
-    );
+    assert!(error.message.contains("a/b") && error.message.contains("dockerconfigjson"), "{error}");
     let with = |password: &str| {
-        let json = format!(
-            r#"{{"auths":{{"{}":{{"username":"user","password":"{password}"}}}}}}"#,
-            registry.host
-        );
-        client(
-            &[&registry.host],
-            Credentials::from_docker_config(&json).unwrap(),
-        )
+        let json = format!(r#"{{"auths":{{"{}":{{"username":"user","password":"{password}"}}}}}}"#, registry.host);
+        client(&[&registry.host], Credentials::from_docker_config(&json).unwrap())
     };
-    assert_eq!(
-        push(with("wrong"), blob.clone()).await.unwrap_err().kind,
-        ErrorKind::Refused
-    );
-    assert_eq!(
-        push(with("password"), blob.clone()).await.unwrap(),
-        Pushed::Uploaded
-    );
+    assert_eq!(push(with("wrong"), blob.clone()).await.unwrap_err().kind, ErrorKind::Refused);
+    assert_eq!(push(with("password"), blob.clone()).await.unwrap(), Pushed::Uploaded);
     assert_eq!(push(with("password"), blob).await.unwrap(), Pushed::Existed);
 }
 
@@ -421,58 +290,26 @@ async fn blobs_round_trip() {
     let blob = Blob::from_bytes((0..3_000_000_u32).map(|n| (n % 251) as u8).collect());
     let digest = blob.digest().unwrap();
     assert_eq!(client.head_blob(&one, &digest).await.unwrap(), None);
-    assert_eq!(
-        client.get_blob(&one, &digest, 10).await.unwrap_err().kind,
-        ErrorKind::NotFound
-    );
+    assert_eq!(client.get_blob(&one, &digest, 10).await.unwrap_err().kind, ErrorKind::NotFound);
     assert!(!client.mount_blob(&two, &digest, &one).await.unwrap());
     assert_eq!(
-        client
-            .push_blob(&one, &digest, Arc::new(blob.clone()), None, (&Silent, ""))
-            .await
-            .unwrap(),
+        client.push_blob(&one, &digest, Arc::new(blob.clone()), None, (&Silent, "")).await.unwrap(),
         Pushed::Uploaded
     );
     assert_eq!(
-        client
-            .push_blob(
-                &two,
-                &digest,
-                Arc::new(blob.clone()),
-                Some(&one),
-                (&Silent, "")
-            )
-            .await
-            .unwrap(),
+        client.push_blob(&two, &digest, Arc::new(blob.clone()), Some(&one), (&Silent, "")).await.unwrap(),
         Pushed::Mounted
     );
-    assert_eq!(
-        client.get_blob(&one, &digest, 10).await.unwrap_err().kind,
-        ErrorKind::Invalid
-    );
+    assert_eq!(client.get_blob(&one, &digest, 10).await.unwrap_err().kind, ErrorKind::Invalid);
     let mut file = tempfile::tempfile().unwrap();
-    client
-        .download(&two, &digest, blob.len(), &mut file, (&Silent, ""))
-        .await
-        .unwrap();
+    client.download(&two, &digest, blob.len(), &mut file, (&Silent, "")).await.unwrap();
     assert_eq!(Blob::from_file(file).unwrap().digest().unwrap(), digest);
     let mut file = tempfile::tempfile().unwrap();
-    assert_eq!(
-        client
-            .download(&two, &digest, 5, &mut file, (&Silent, ""))
-            .await
-            .unwrap_err()
-            .kind,
-        ErrorKind::Invalid
-    );
+    assert_eq!(client.download(&two, &digest, 5, &mut file, (&Silent, "")).await.unwrap_err().kind, ErrorKind::Invalid);
     // Content that is not what its name says.
     let lie = Hasher::of(b"something else");
     assert_eq!(
-        client
-            .push_blob(&one, &lie, Arc::new(blob), None, (&Silent, ""))
-            .await
-            .unwrap_err()
-            .kind,
+        client.push_blob(&one, &lie, Arc::new(blob), None, (&Silent, "")).await.unwrap_err().kind,
         ErrorKind::Invalid
     );
     assert_eq!(client.head_manifest(&one, "none").await.unwrap(), None);
@@ -507,10 +344,7 @@ async fn memory_of_the_worker_is_small() {
     let mut items = package_items("site:big:1.0", &[], "/apps/big-packages");
     let mut inner = package_items("site:inner:1.0", &[], "/apps/inner");
     inner.push(file("jcr_root/apps/inner/x.bin", noise(40 << 20)));
-    items.push(deflated(
-        "jcr_root/apps/big-packages/application/install/inner.zip",
-        zip(&inner),
-    ));
+    items.push(deflated("jcr_root/apps/big-packages/application/install/inner.zip", zip(&inner)));
     items.push(file("jcr_root/apps/big-packages/y.bin", noise(69 << 20)));
     write(folder.path(), "big.zip", &zip(&items));
     drop((items, inner));
@@ -522,12 +356,7 @@ async fn memory_of_the_worker_is_small() {
         "execution": "demo/m", "plainHttp": [setup.registry.host],
     });
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "worker_process",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", "worker_process", "--nocapture", "--test-threads=1"])
         .env("LAUNCHWAY_BUILD", request.to_string())
         .env("LAUNCHWAY_SPOOL", spool.path())
         .env("LAUNCHWAY_TERMINATION_LOG", &log)

@@ -17,6 +17,9 @@ def logger(name; level; loggers): {
     "org.apache.sling.commons.log.names": loggers,
     "org.apache.sling.commons.log.level": level,
     "org.apache.sling.commons.log.file": "/tmp/launchway/packages.log",
+    # Rotation by day would lose the reason of a failure at midnight.
+    "org.apache.sling.commons.log.file.size": "20MB",
+    "org.apache.sling.commons.log.file.number:Integer": 1,
     "org.apache.sling.commons.log.additiv": "true",
     "org.apache.sling.commons.log.pattern": "%d{dd.MM.yyyy HH:mm:ss.SSS} *%level* [%thread] %logger %msg%n"}};
 

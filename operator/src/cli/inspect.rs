@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::artifact::{PushError, find_zips};
 use crate::image::Blob;
 use crate::image::blob::Spool;
+use crate::image::classify::Flavour;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::plan::{FileKind, Input, PlanOptions, Planned, plan};
 use crate::worker::images::human;
@@ -49,37 +50,18 @@ pub fn main(args: &InspectArgs) -> ExitCode {
 pub fn run(args: &InspectArgs, out: &mut dyn Write) -> Result<bool, PushError> {
     let mut inputs = Vec::new();
     for path in find_zips(&args.paths)? {
-        let bad = |error: std::io::Error| {
-            PushError::Input(format!("{} cannot be read: {error}", path.display()))
-        };
+        let bad = |error: std::io::Error| PushError::Input(format!("{} cannot be read: {error}", path.display()));
         let blob = Blob::from_file(std::fs::File::open(&path).map_err(bad)?).map_err(bad)?;
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        inputs.push(Input {
-            name,
-            sha256: blob.digest().map_err(bad)?,
-            blob,
-        });
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        inputs.push(Input { name, sha256: blob.digest().map_err(bad)?, blob });
     }
     let mut options = PlanOptions::default();
     options.provided.extend(args.provided.iter().cloned());
-    let base = BaseFiles {
-        config_path: "/etc/httpd".to_owned(),
-        ..BaseFiles::default()
-    };
-    let bad = |error: std::io::Error| {
-        PushError::Input(format!(
-            "the folder for temporary files cannot be used: {error}"
-        ))
-    };
+    let base = BaseFiles { config_path: "/etc/httpd".to_owned(), ..BaseFiles::default() };
+    let bad =
+        |error: std::io::Error| PushError::Input(format!("the folder for temporary files cannot be used: {error}"));
     let planned = plan(inputs, &base, &options, &Spool::new(&std::env::temp_dir())).map_err(bad)?;
-    let written = if args.output == "json" {
-        json_output(&planned, out)
-    } else {
-        table(&planned, out)
-    };
+    let written = if args.output == "json" { json_output(&planned, out) } else { table(&planned, out) };
     written.map_err(|error| PushError::Input(format!("the output cannot be written: {error}")))?;
     Ok(planned.plan.is_ok())
 }
@@ -88,22 +70,15 @@ fn order(planned: &Planned) -> Vec<String> {
     planned
         .plan
         .as_ref()
-        .map(|plan| {
-            plan.packages
-                .iter()
-                .map(|package| package.id.to_string())
-                .collect()
-        })
+        .map(|plan| plan.packages.iter().map(|package| package.id.to_string()).collect())
         .unwrap_or_default()
 }
 
 fn json_output(planned: &Planned, out: &mut dyn Write) -> std::io::Result<()> {
-    let failure = planned
-        .plan
-        .as_ref()
-        .err()
-        .map(|refusal| json!({"reason": refusal.reason, "message": refusal.message()}));
-    let value = json!({"files": planned.files, "order": order(planned), "findings": planned.findings, "failure": failure});
+    let failure =
+        planned.plan.as_ref().err().map(|refusal| json!({"reason": refusal.reason, "message": refusal.message()}));
+    let value =
+        json!({"files": planned.files, "order": order(planned), "findings": planned.findings, "failure": failure});
     writeln!(out, "{value:#}")
 }
 
@@ -116,25 +91,12 @@ fn table(planned: &Planned, out: &mut dyn Write) -> std::io::Result<()> {
             FileKind::Ignored => "ignored",
             FileKind::Rejected => "rejected",
         };
-        let detail = file
-            .message
-            .as_deref()
-            .or(file.id.as_deref())
-            .unwrap_or_default();
-        writeln!(
-            out,
-            "{:<44} {kind:<26} {:>10}  {detail}",
-            file.name,
-            human(file.size)
-        )?;
+        let detail =
+            file.message.as_deref().or(file.id.as_deref()).or(file.flavour.map(Flavour::as_str)).unwrap_or_default();
+        writeln!(out, "{:<44} {kind:<26} {:>10}  {detail}", file.name, human(file.size))?;
     }
     for (at, id) in order(planned).iter().enumerate() {
-        writeln!(
-            out,
-            "{}{:>3}. {id}",
-            if at == 0 { "install order\n" } else { "" },
-            at + 1
-        )?;
+        writeln!(out, "{}{:>3}. {id}", if at == 0 { "install order\n" } else { "" }, at + 1)?;
     }
     for finding in &planned.findings {
         writeln!(out, "note: {}: {}", finding.file, finding.message)?;

@@ -160,7 +160,9 @@ where
         Command::Operator(args) => return operator_command::run(*args, controllers).await,
         Command::Worker(worker) => return worker.run().await,
         Command::Inspect(args) => return inspect::main(&args),
-        Command::Push(args) => push::run(&args, &mut std::io::stdout()).await.map(|_| End::Done).map_err(CliError::said),
+        Command::Push(args) => {
+            push::run(&args, &mut std::io::stdout()).await.map(|_| End::Done).map_err(CliError::said)
+        }
         Command::Run(args) => run::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Approve(args) => approve::run(args).await,

@@ -39,21 +39,13 @@ pub struct Bars {
 
 impl Default for Bars {
     fn default() -> Self {
-        Self {
-            all: MultiProgress::new(),
-            bars: Mutex::default(),
-        }
+        Self { all: MultiProgress::new(), bars: Mutex::default() }
     }
 }
 
 impl Bars {
     fn with(&self, name: &str, act: impl FnOnce(&ProgressBar)) {
-        if let Some(bar) = self
-            .bars
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-        {
+        if let Some(bar) = self.bars.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
             act(bar);
         }
     }
@@ -67,10 +59,7 @@ impl Progress for Bars {
         let bar = self.all.add(ProgressBar::new(total));
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(name.to_owned());
-        self.bars
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), bar);
+        self.bars.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), bar);
     }
 
     fn advance(&self, name: &str, bytes: u64) {
@@ -93,10 +82,7 @@ impl Progress for Bars {
 ///
 /// # Errors
 /// When there is nothing to push, or the registry fails.
-pub async fn run(
-    args: &PushArgs,
-    out: &mut (dyn Write + Send),
-) -> Result<PushedArtifact, PushError> {
+pub async fn run(args: &PushArgs, out: &mut (dyn Write + Send)) -> Result<PushedArtifact, PushError> {
     let target = Location::parse(&args.to)?;
     if target.digest.is_some() {
         return Err(PushError::Input(format!(
@@ -111,11 +97,7 @@ pub async fn run(
     Ok(pushed)
 }
 
-fn print(
-    pushed: &PushedArtifact,
-    format: &str,
-    out: &mut (dyn Write + Send),
-) -> std::io::Result<()> {
+fn print(pushed: &PushedArtifact, format: &str, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
     match format {
         "digest" => writeln!(out, "{}", pushed.image.digest()),
         "json" => {
@@ -124,28 +106,13 @@ fn print(
                 .iter()
                 .map(|file| json!({"name": file.name, "digest": file.digest, "size": file.size, "result": file.how.as_str()}))
                 .collect();
-            writeln!(
-                out,
-                "{:#}",
-                json!({"artifact": pushed.image, "files": files})
-            )
+            writeln!(out, "{:#}", json!({"artifact": pushed.image, "files": files}))
         }
         _ => {
             for file in &pushed.files {
-                writeln!(
-                    out,
-                    "{:<50} {:>12}  {}",
-                    file.name,
-                    human(file.size),
-                    file.how.as_str()
-                )?;
+                writeln!(out, "{:<50} {:>12}  {}", file.name, human(file.size), file.how.as_str())?;
             }
-            let sent: u64 = pushed
-                .files
-                .iter()
-                .filter(|file| file.how == Pushed::Uploaded)
-                .map(|file| file.size)
-                .sum();
+            let sent: u64 = pushed.files.iter().filter(|file| file.how == Pushed::Uploaded).map(|file| file.size).sum();
             writeln!(out, "{} files, {} sent", pushed.files.len(), human(sent))?;
             writeln!(out, "artifact {}", pushed.image)
         }

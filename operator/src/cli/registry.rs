@@ -13,11 +13,7 @@ pub struct RegistryArgs {
     #[arg(long = "plain-http", value_name = "HOST[:PORT]")]
     pub plain_http: Vec<String>,
     /// File with credentials in Docker's format [default: Docker's own file]
-    #[arg(
-        long = "registry-config",
-        value_name = "FILE",
-        env = "LAUNCHWAY_REGISTRY_CONFIG"
-    )]
+    #[arg(long = "registry-config", value_name = "FILE", env = "LAUNCHWAY_REGISTRY_CONFIG")]
     pub registry_config: Option<std::path::PathBuf>,
 }
 
@@ -29,18 +25,12 @@ impl RegistryArgs {
     pub fn client(&self) -> Result<Client, RegistryError> {
         let credentials = match &self.registry_config {
             Some(path) if !path.exists() => {
-                return Err(RegistryError::local(format!(
-                    "{} does not exist",
-                    path.display()
-                )));
+                return Err(RegistryError::local(format!("{} does not exist", path.display())));
             }
             Some(path) => Credentials::from_file(path)?,
             None => Credentials::of_user()?,
         };
         let plain_http: BTreeSet<String> = self.plain_http.iter().cloned().collect();
-        Client::new(ClientOptions {
-            plain_http,
-            credentials,
-        })
+        Client::new(ClientOptions { plain_http, credentials })
     }
 }

@@ -18,7 +18,7 @@ use kube::{
     runtime::{
         Controller,
         controller::{Action, Config},
-        reflector::ObjectRef,
+        reflector::{ObjectRef, Store},
         watcher,
     },
 };
@@ -31,6 +31,8 @@ use crate::{context::Context, error::Error, operator_command::Parts};
 
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: u16 = 8;
+/// How often the gauges of executions are brought up to date.
+const GAUGES: Duration = Duration::from_secs(15);
 /// The longest that an object is left alone while it is not at rest, should an event be lost.
 const SAFETY: Duration = Duration::from_secs(600);
 
@@ -53,7 +55,8 @@ async fn executions(parts: &Parts, context: &Arc<Context>) {
     let all: Api<DeserializeGuard<PipelineExecution>> = Api::all(parts.watch_client.clone());
     let controller = Controller::new(all, watcher::Config::default());
     let store = controller.store();
-    controller
+    let counted = count(store.clone(), context.clone());
+    let rounds = controller
         .with_config(Config::default().concurrency(CONCURRENCY))
         .owns(Api::<Job>::all(parts.watch_client.clone()), made_by_us())
         // The container's end is known long before the Job's.
@@ -68,8 +71,25 @@ async fn executions(parts: &Parts, context: &Arc<Context>) {
         )
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(|object, context| timed("execution", object, context, execution::reconcile), error_policy, context.clone())
-        .for_each(|_| std::future::ready(()))
-        .await;
+        .for_each(|_| std::future::ready(()));
+    tokio::select! {
+        () = rounds => {}
+        () = counted => {}
+    }
+}
+
+/// Keeps the gauges of executions current. They are counted from memory: nothing is asked of the apiserver.
+async fn count(store: Store<DeserializeGuard<PipelineExecution>>, context: Arc<Context>) {
+    let mut tick = tokio::time::interval(GAUGES);
+    loop {
+        tick.tick().await;
+        let all = store.state();
+        let statuses: Vec<_> = all.iter().filter_map(|object| object.0.as_ref().ok()?.status.as_ref()).collect();
+        context.metrics.executions(statuses.iter().map(|status| status.state.as_str()));
+        context
+            .metrics
+            .waiting(statuses.iter().filter_map(|status| status.waiting_for.as_ref()).map(|waiting| waiting.step));
+    }
 }
 
 async fn environments(parts: &Parts, context: &Arc<Context>) {

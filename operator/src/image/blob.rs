@@ -35,22 +35,14 @@ impl Blob {
     /// When the file's size cannot be read.
     pub fn from_file(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        Ok(Self {
-            source: Arc::new(rawzip::FileReader::from(file)),
-            start: 0,
-            len,
-        })
+        Ok(Self { source: Arc::new(rawzip::FileReader::from(file)), start: 0, len })
     }
 
     /// Bytes in memory.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         let len = bytes.len() as u64;
-        Self {
-            source: Arc::new(bytes),
-            start: 0,
-            len,
-        }
+        Self { source: Arc::new(bytes), start: 0, len }
     }
 
     /// Number of bytes.
@@ -70,20 +62,13 @@ impl Blob {
     pub fn slice(&self, range: Range<u64>) -> Self {
         let start = range.start.min(self.len);
         let end = range.end.clamp(start, self.len);
-        Self {
-            source: Arc::clone(&self.source),
-            start: self.start + start,
-            len: end - start,
-        }
+        Self { source: Arc::clone(&self.source), start: self.start + start, len: end - start }
     }
 
     /// A sequential reader from the start.
     #[must_use]
     pub fn reader(&self) -> BlobReader {
-        BlobReader {
-            blob: self.clone(),
-            position: 0,
-        }
+        BlobReader { blob: self.clone(), position: 0 }
     }
 
     /// Digest of all bytes, read through a small buffer.
@@ -92,15 +77,9 @@ impl Blob {
     /// When reading fails or the content is shorter than its length.
     pub fn digest(&self) -> io::Result<Sha256Digest> {
         let mut hasher = Hasher::new();
-        let copied = io::copy(
-            &mut io::BufReader::with_capacity(CHUNK, self.reader()),
-            &mut hasher,
-        )?;
+        let copied = io::copy(&mut io::BufReader::with_capacity(CHUNK, self.reader()), &mut hasher)?;
         if copied != self.len {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "content shorter than its length",
-            ));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "content shorter than its length"));
         }
         Ok(hasher.finish())
     }
@@ -199,10 +178,7 @@ impl Spool {
     /// Uses an existing folder.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            next: AtomicU64::new(0),
-        }
+        Self { folder: folder.to_owned(), next: AtomicU64::new(0) }
     }
 
     /// A new anonymous file, open for writing and reading.
@@ -212,15 +188,8 @@ impl Spool {
     pub fn file(&self) -> io::Result<File> {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let path = self
-                .folder
-                .join(format!(".spool-{}-{number}", std::process::id()));
-            match File::options()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(&path)
-            {
+            let path = self.folder.join(format!(".spool-{number}"));
+            match File::options().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => {
                     std::fs::remove_file(&path)?;
                     return Ok(file);
@@ -254,9 +223,6 @@ mod tests {
         let mut file = Spool::new(folder.path()).file().unwrap();
         file.write_all(b"x").unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert_eq!(
-            Blob::from_file(file).unwrap().digest().unwrap(),
-            Hasher::of(b"x")
-        );
+        assert_eq!(Blob::from_file(file).unwrap().digest().unwrap(), Hasher::of(b"x"));
     }
 }

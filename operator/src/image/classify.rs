@@ -17,6 +17,18 @@ pub enum Flavour {
     Ams,
 }
 
+impl Flavour {
+    /// As in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flexible => "flexible",
+            Self::Legacy => "legacy",
+            Self::Ams => "ams",
+        }
+    }
+}
+
 /// What a zip is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -34,8 +46,7 @@ pub enum Kind {
 /// When the archive is ambiguous, or almost a dispatcher configuration.
 pub fn classify(archive: &Archive) -> Result<Kind, ImageError> {
     let has = |folder: &str| archive.has_prefix(folder);
-    let content = archive.find("META-INF/vault/filter.xml").is_some()
-        || (has("jcr_root") && has("META-INF/vault"));
+    let content = archive.find("META-INF/vault/filter.xml").is_some() || (has("jcr_root") && has("META-INF/vault"));
     let ams_folders = has("conf") || has("conf.modules.d");
     let dispatcher = has("conf.dispatcher.d") || (has("conf.d") && has("conf"));
     if content && dispatcher {
@@ -51,10 +62,7 @@ pub fn classify(archive: &Archive) -> Result<Kind, ImageError> {
         return Ok(Kind::ContentPackage);
     }
     if dispatcher {
-        let farm = archive
-            .entries()
-            .iter()
-            .any(|entry| entry.name.ends_with("_farm.any"));
+        let farm = archive.entries().iter().any(|entry| entry.name.ends_with("_farm.any"));
         let flavour = if archive.find("opt-in/USE_SOURCES_DIRECTLY").is_some() {
             Flavour::Flexible
         } else if ams_folders || farm {
@@ -83,19 +91,10 @@ pub fn classify(archive: &Archive) -> Result<Kind, ImageError> {
 fn why_ignored(archive: &Archive) -> String {
     let has = |folder: &str| archive.has_prefix(folder);
     let top = |name: &str| archive.find(name).is_some();
-    if archive
-        .entries()
-        .iter()
-        .all(|entry| entry.kind == EntryKind::Folder)
-    {
+    if archive.entries().iter().all(|entry| entry.kind == EntryKind::Folder) {
         return "it has no files".to_owned();
     }
-    if top("META-INF/MANIFEST.MF")
-        && archive
-            .entries()
-            .iter()
-            .any(|entry| entry.name.ends_with(".class"))
-    {
+    if top("META-INF/MANIFEST.MF") && archive.entries().iter().any(|entry| entry.name.ends_with(".class")) {
         return "it is a Java archive: bundles are delivered inside a content package".to_owned();
     }
     if top("pom.xml") || has("src") {
@@ -107,7 +106,8 @@ fn why_ignored(archive: &Archive) -> String {
     if has("jcr_root") {
         return "it has jcr_root but no META-INF/vault, so it is not a content package".to_owned();
     }
-    "it is neither a content package (META-INF/vault/filter.xml) nor a dispatcher configuration (conf.dispatcher.d)".to_owned()
+    "it is neither a content package (META-INF/vault/filter.xml) nor a dispatcher configuration (conf.dispatcher.d)"
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -118,44 +118,23 @@ mod tests {
     use super::*;
 
     fn kind(bytes: Vec<u8>) -> Result<Kind, ImageError> {
-        classify(&Archive::open(
-            &Blob::from_bytes(bytes),
-            "x.zip",
-            &Limits::default(),
-        )?)
+        classify(&Archive::open(&Blob::from_bytes(bytes), "x.zip", &Limits::default())?)
     }
 
     #[test]
     fn kinds() {
-        let names =
-            |names: &[&str]| zip(&names.iter().map(|name| file(name, "x")).collect::<Vec<_>>());
+        let names = |names: &[&str]| zip(&names.iter().map(|name| file(name, "x")).collect::<Vec<_>>());
         assert_eq!(kind(package("g:n:1", &[])).unwrap(), Kind::ContentPackage);
         assert_eq!(
-            kind(names(&[
-                "conf.d/a",
-                "conf.dispatcher.d/b",
-                "opt-in/USE_SOURCES_DIRECTLY"
-            ]))
-            .unwrap(),
+            kind(names(&["conf.d/a", "conf.dispatcher.d/b", "opt-in/USE_SOURCES_DIRECTLY"])).unwrap(),
             Kind::Dispatcher(Flavour::Flexible)
         );
+        assert_eq!(kind(names(&["conf.d/a", "conf.dispatcher.d/b"])).unwrap(), Kind::Dispatcher(Flavour::Legacy));
         assert_eq!(
-            kind(names(&["conf.d/a", "conf.dispatcher.d/b"])).unwrap(),
-            Kind::Dispatcher(Flavour::Legacy)
-        );
-        assert_eq!(
-            kind(names(&[
-                "conf.d/a",
-                "conf.dispatcher.d/b",
-                "conf/httpd.conf"
-            ]))
-            .unwrap(),
+            kind(names(&["conf.d/a", "conf.dispatcher.d/b", "conf/httpd.conf"])).unwrap(),
             Kind::Dispatcher(Flavour::Ams)
         );
-        assert_eq!(
-            kind(names(&["conf.d/a", "conf.dispatcher.d/x_farm.any"])).unwrap(),
-            Kind::Dispatcher(Flavour::Ams)
-        );
+        assert_eq!(kind(names(&["conf.d/a", "conf.dispatcher.d/x_farm.any"])).unwrap(), Kind::Dispatcher(Flavour::Ams));
         assert!(
             matches!(kind(names(&["dist/a.js", "package.json"])).unwrap(), Kind::Ignored(why) if why.contains("front-end"))
         );
@@ -167,26 +146,13 @@ mod tests {
 
     #[test]
     fn refused_kinds() {
-        let names =
-            |names: &[&str]| zip(&names.iter().map(|name| file(name, "x")).collect::<Vec<_>>());
+        let names = |names: &[&str]| zip(&names.iter().map(|name| file(name, "x")).collect::<Vec<_>>());
         let reason = |bytes| match kind(bytes) {
             Err(ImageError::Refused(refusal)) => refusal.reason,
             other => panic!("{other:?}"),
         };
-        assert_eq!(
-            reason(names(&["META-INF/vault/filter.xml", "conf.dispatcher.d/a"])),
-            Reason::AmbiguousArchive
-        );
-        assert_eq!(
-            reason(names(&[
-                "etc/httpd/conf.d/a",
-                "etc/httpd/conf.dispatcher.d/a"
-            ])),
-            Reason::DispatcherPrefix
-        );
-        assert_eq!(
-            reason(names(&["src/conf.dispatcher.d/a"])),
-            Reason::DispatcherPrefix
-        );
+        assert_eq!(reason(names(&["META-INF/vault/filter.xml", "conf.dispatcher.d/a"])), Reason::AmbiguousArchive);
+        assert_eq!(reason(names(&["etc/httpd/conf.d/a", "etc/httpd/conf.dispatcher.d/a"])), Reason::DispatcherPrefix);
+        assert_eq!(reason(names(&["src/conf.dispatcher.d/a"])), Reason::DispatcherPrefix);
     }
 }

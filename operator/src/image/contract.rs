@@ -10,9 +10,7 @@ use serde_json::Value;
 pub const PREFIX: &str = "dev.launchway.";
 
 /// Which image it is.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageTier {
     /// Author and publish: one image, run modes decide.
@@ -118,34 +116,21 @@ pub struct ContractError {
 struct Labels<'a>(BTreeMap<&'a str, &'a str>);
 
 fn error(label: &str, rule: impl Into<String>) -> ContractError {
-    ContractError {
-        label: label.to_owned(),
-        rule: rule.into(),
-    }
+    ContractError { label: label.to_owned(), rule: rule.into() }
 }
 
 impl Labels<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .get(format!("{PREFIX}{key}").as_str())
-            .copied()
-            .map(str::trim)
-            .filter(|value| !value.is_empty())
+        self.0.get(format!("{PREFIX}{key}").as_str()).copied().map(str::trim).filter(|value| !value.is_empty())
     }
 
     fn need(&self, key: &str) -> Result<&str, ContractError> {
-        self.get(key).ok_or_else(|| {
-            error(
-                &format!("{PREFIX}{key}"),
-                "it is missing; a Launchway base image must state it",
-            )
-        })
+        self.get(key)
+            .ok_or_else(|| error(&format!("{PREFIX}{key}"), "it is missing; a Launchway base image must state it"))
     }
 
     fn path(&self, key: &str) -> Result<Option<String>, ContractError> {
-        self.get(key)
-            .map(|value| absolute(&format!("{PREFIX}{key}"), value))
-            .transpose()
+        self.get(key).map(|value| absolute(&format!("{PREFIX}{key}"), value)).transpose()
     }
 
     fn need_path(&self, key: &str) -> Result<Option<String>, ContractError> {
@@ -158,23 +143,14 @@ impl Labels<'_> {
         let Some(value) = self.get(key) else {
             return Ok(Vec::new());
         };
-        let words: Vec<String> = serde_json::from_str(value).map_err(|_| {
-            error(
-                &label,
-                "it is not a JSON array of strings, as in [\"/bin/ready\",\"--quick\"]",
-            )
-        })?;
+        let words: Vec<String> = serde_json::from_str(value)
+            .map_err(|_| error(&label, "it is not a JSON array of strings, as in [\"/bin/ready\",\"--quick\"]"))?;
         if words.is_empty()
             || words.len() > 32
-            || words
-                .iter()
-                .any(|word| word.len() > 512 || word.contains('\0'))
+            || words.iter().any(|word| word.len() > 512 || word.contains('\0'))
             || words[0].is_empty()
         {
-            return Err(error(
-                &label,
-                "a command has 1 to 32 words of at most 512 bytes",
-            ));
+            return Err(error(&label, "a command has 1 to 32 words of at most 512 bytes"));
         }
         Ok(words)
     }
@@ -183,30 +159,18 @@ impl Labels<'_> {
 fn absolute(label: &str, value: &str) -> Result<String, ContractError> {
     let trimmed = value.trim().trim_end_matches('/');
     let parts = || trimmed.split('/').skip(1);
-    let bad =
-        |part: &str| part.is_empty() || part == "." || part == ".." || part.starts_with(".wh.");
-    if !trimmed.starts_with('/')
-        || trimmed.len() > 256
-        || parts().any(bad)
-        || trimmed.chars().any(char::is_control)
-    {
+    let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.starts_with(".wh.");
+    if !trimmed.starts_with('/') || trimmed.len() > 256 || parts().any(bad) || trimmed.chars().any(char::is_control) {
         return Err(error(
             label,
-            format!(
-                "`{}` is not an absolute path of at most 256 bytes without `.` and `..`",
-                value.escape_debug()
-            ),
+            format!("`{}` is not an absolute path of at most 256 bytes without `.` and `..`", value.escape_debug()),
         ));
     }
     Ok(trimmed.to_owned())
 }
 
 fn list(value: Option<&str>) -> impl Iterator<Item = &str> {
-    value
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
+    value.unwrap_or_default().split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 impl RuntimeContract {
@@ -220,18 +184,13 @@ impl RuntimeContract {
             inner
                 .get("Labels")
                 .and_then(Value::as_object)
-                .map(|map| {
-                    map.iter()
-                        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
-                        .collect()
-                })
+                .map(|map| map.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect())
                 .unwrap_or_default(),
         );
         match labels.need("contract")? {
             "1" => {}
             other => {
-                let rule =
-                    format!("`{other}` is not a version that this Launchway knows; it knows 1");
+                let rule = format!("`{other}` is not a version that this Launchway knows; it knows 1");
                 return Err(error("dev.launchway.contract", rule));
             }
         }
@@ -239,10 +198,7 @@ impl RuntimeContract {
             "aem" => ImageTier::Aem,
             "dispatcher" => ImageTier::Dispatcher,
             other => {
-                return Err(error(
-                    "dev.launchway.tier",
-                    format!("`{other}` is neither aem nor dispatcher"),
-                ));
+                return Err(error("dev.launchway.tier", format!("`{other}` is neither aem nor dispatcher")));
             }
         };
         let port = labels.need("port")?;
@@ -250,18 +206,8 @@ impl RuntimeContract {
             .parse::<u16>()
             .ok()
             .filter(|port| *port > 0)
-            .ok_or_else(|| {
-                error(
-                    "dev.launchway.port",
-                    format!("`{port}` is not a port from 1 to 65535"),
-                )
-            })?;
-        let (user, group) = numeric_user(
-            inner
-                .get("User")
-                .and_then(Value::as_str)
-                .unwrap_or_default(),
-        )?;
+            .ok_or_else(|| error("dev.launchway.port", format!("`{port}` is not a port from 1 to 65535")))?;
+        let (user, group) = numeric_user(inner.get("User").and_then(Value::as_str).unwrap_or_default())?;
         let aem = tier == ImageTier::Aem;
         let commands = Commands {
             ready: labels.command("command.ready")?,
@@ -278,19 +224,12 @@ impl RuntimeContract {
         let writable_paths = list(labels.get("writable-paths"))
             .map(|path| absolute("dev.launchway.writable-paths", path))
             .collect::<Result<Vec<_>, _>>()?;
-        let immutable_files: Vec<String> = list(labels.get("immutable-files"))
-            .map(str::to_owned)
-            .collect();
+        let immutable_files: Vec<String> = list(labels.get("immutable-files")).map(str::to_owned).collect();
         let relative = |path: &String| {
-            path.len() <= 256
-                && !path.starts_with('/')
-                && !path.split('/').any(|part| part.is_empty() || part == "..")
+            path.len() <= 256 && !path.starts_with('/') && !path.split('/').any(|part| part.is_empty() || part == "..")
         };
         if writable_paths.len() > 16 {
-            return Err(error(
-                "dev.launchway.writable-paths",
-                "more than 16 folders",
-            ));
+            return Err(error("dev.launchway.writable-paths", "more than 16 folders"));
         }
         if immutable_files.len() > 256 || !immutable_files.iter().all(relative) {
             return Err(error(
@@ -303,26 +242,10 @@ impl RuntimeContract {
             port,
             user,
             group,
-            install_path: if aem {
-                labels.need_path("install-path")?
-            } else {
-                None
-            },
-            index_path: if aem {
-                labels.need_path("index-path")?
-            } else {
-                None
-            },
-            data_path: if aem {
-                labels.need_path("data-path")?
-            } else {
-                None
-            },
-            config_path: if aem {
-                None
-            } else {
-                labels.need_path("config-path")?
-            },
+            install_path: if aem { labels.need_path("install-path")? } else { None },
+            index_path: if aem { labels.need_path("index-path")? } else { None },
+            data_path: if aem { labels.need_path("data-path")? } else { None },
+            config_path: if aem { None } else { labels.need_path("config-path")? },
             cache_path: labels.path("cache-path")?,
             writable_paths,
             immutable_files,
@@ -336,9 +259,7 @@ impl RuntimeContract {
 }
 
 fn numeric_user(user: &str) -> Result<(i64, Option<i64>), ContractError> {
-    let (user_part, group_part) = user
-        .split_once(':')
-        .map_or((user, None), |(user, group)| (user, Some(group)));
+    let (user_part, group_part) = user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
     let number = |text: &str| text.parse::<u32>().ok().map(i64::from);
     match (number(user_part), group_part.map(number)) {
         (Some(user), None) if user > 0 => Ok((user, None)),
@@ -393,10 +314,7 @@ mod tests {
         assert_eq!(contract.writable_paths, ["/tmp", "/run"]);
         assert_eq!(contract.stop_signal.as_deref(), Some("SIGWINCH"));
         let json = serde_json::to_string(&contract).unwrap();
-        assert_eq!(
-            serde_json::from_str::<RuntimeContract>(&json).unwrap(),
-            contract
-        );
+        assert_eq!(serde_json::from_str::<RuntimeContract>(&json).unwrap(), contract);
     }
 
     #[test]
@@ -421,10 +339,7 @@ mod tests {
         for user in ["", "0", "root", "1000:staff", "-1"] {
             let mut value = config(&[]);
             value["config"]["User"] = json!(user);
-            assert_eq!(
-                RuntimeContract::from_config(&value).unwrap_err().label,
-                "User"
-            );
+            assert_eq!(RuntimeContract::from_config(&value).unwrap_err().label, "User");
         }
         assert!(RuntimeContract::from_config(&json!({})).is_err());
     }

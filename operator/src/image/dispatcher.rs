@@ -29,13 +29,7 @@ pub struct DispatcherTree {
     pub remarks: Vec<String>,
 }
 
-const ROOTS: [&str; 5] = [
-    "conf",
-    "conf.d",
-    "conf.dispatcher.d",
-    "conf.modules.d",
-    "opt-in",
-];
+const ROOTS: [&str; 5] = ["conf", "conf.d", "conf.dispatcher.d", "conf.modules.d", "opt-in"];
 const MAX_HOPS: usize = 40;
 
 /// What the base image keeps: paths relative to the configuration folder.
@@ -57,28 +51,17 @@ pub fn read(
     base: &BaseFiles,
     limits: &Limits,
 ) -> Result<DispatcherTree, ImageError> {
-    let mut tree = DispatcherTree {
-        flavour,
-        nodes: BTreeMap::new(),
-        remarks: Vec::new(),
-    };
+    let mut tree = DispatcherTree { flavour, nodes: BTreeMap::new(), remarks: Vec::new() };
     if flavour == Flavour::Legacy {
-        tree.remarks.push(
-            "deprecated configuration layout (no opt-in/USE_SOURCES_DIRECTLY): it is used as it is"
-                .to_owned(),
-        );
+        tree.remarks
+            .push("deprecated configuration layout (no opt-in/USE_SOURCES_DIRECTLY): it is used as it is".to_owned());
     }
     load(archive, base, limits, &mut tree)?;
     check_case(archive, &tree)?;
     rebuild_links(base, &mut tree);
     check_links(archive, base, &tree)?;
     check_complete(archive, base, &tree)?;
-    let kept: Vec<String> = tree
-        .nodes
-        .keys()
-        .filter(|path| base.immutable.contains(*path))
-        .cloned()
-        .collect();
+    let kept: Vec<String> = tree.nodes.keys().filter(|path| base.immutable.contains(*path)).cloned().collect();
     for path in kept {
         tree.nodes.remove(&path);
         tree.remarks.push(format!("{path}: kept the base's file"));
@@ -86,27 +69,13 @@ pub fn read(
     Ok(tree)
 }
 
-fn refuse(
-    archive: &Archive,
-    reason: Reason,
-    entry: &str,
-    rule: impl Into<String>,
-    remedy: &str,
-) -> ImageError {
-    Refusal::new(reason, archive.file(), rule, remedy)
-        .at(entry)
-        .into()
+fn refuse(archive: &Archive, reason: Reason, entry: &str, rule: impl Into<String>, remedy: &str) -> ImageError {
+    Refusal::new(reason, archive.file(), rule, remedy).at(entry).into()
 }
 
-fn load(
-    archive: &Archive,
-    base: &BaseFiles,
-    limits: &Limits,
-    tree: &mut DispatcherTree,
-) -> Result<(), ImageError> {
+fn load(archive: &Archive, base: &BaseFiles, limits: &Limits, tree: &mut DispatcherTree) -> Result<(), ImageError> {
     if archive.is_backslash_zip() {
-        tree.remarks
-            .push("the zip separates folders by backslashes; they are read as /".to_owned());
+        tree.remarks.push("the zip separates folders by backslashes; they are read as /".to_owned());
     }
     let mut total = 0_u64;
     let mut outside = BTreeSet::new();
@@ -162,23 +131,14 @@ fn load(
             Node::File(bytes)
         };
         let node = match node {
-            Node::Link(target) => Node::Link(relative_target(
-                archive,
-                base,
-                &path,
-                &target,
-                &mut tree.remarks,
-            )?),
+            Node::Link(target) => Node::Link(relative_target(archive, base, &path, &target, &mut tree.remarks)?),
             file @ Node::File(_) => file,
         };
         tree.nodes.insert(path, node);
     }
     if !outside.is_empty() {
         let names: Vec<String> = outside.into_iter().take(10).collect();
-        tree.remarks.push(format!(
-            "not part of the configuration, left out: {}",
-            names.join(", ")
-        ));
+        tree.remarks.push(format!("not part of the configuration, left out: {}", names.join(", ")));
     }
     Ok(())
 }
@@ -191,11 +151,7 @@ fn relative_target(
     target: &str,
     remarks: &mut Vec<String>,
 ) -> Result<String, ImageError> {
-    if target.is_empty()
-        || target.len() > 1024
-        || target.chars().any(char::is_control)
-        || target.contains('\\')
-    {
+    if target.is_empty() || target.len() > 1024 || target.chars().any(char::is_control) || target.contains('\\') {
         return Err(refuse(
             archive,
             Reason::LinkEscapes,
@@ -222,9 +178,7 @@ fn relative_target(
         ));
     };
     let up = "../".repeat(path.matches('/').count());
-    remarks.push(format!(
-        "{path}: the absolute link to {target} was made relative"
-    ));
+    remarks.push(format!("{path}: the absolute link to {target} was made relative"));
     Ok(format!("{up}{inside}"))
 }
 
@@ -260,20 +214,16 @@ fn rebuild_links(base: &BaseFiles, tree: &mut DispatcherTree) {
             continue;
         }
         match join(path, target) {
-            Some(resolved)
-                if tree.nodes.contains_key(&resolved) || base.immutable.contains(&resolved) =>
-            {
+            Some(resolved) if tree.nodes.contains_key(&resolved) || base.immutable.contains(&resolved) => {
                 links.push((path.clone(), target.to_owned()));
             }
-            _ => tree.remarks.push(format!(
-                "{path} looks like a link to {target}, which does not exist; kept as a file"
-            )),
+            _ => {
+                tree.remarks.push(format!("{path} looks like a link to {target}, which does not exist; kept as a file"))
+            }
         }
     }
     for (path, target) in links {
-        tree.remarks.push(format!(
-            "{path} was a file with a link's text and is a link again"
-        ));
+        tree.remarks.push(format!("{path} was a file with a link's text and is a link again"));
         tree.nodes.insert(path, Node::Link(target));
     }
 }
@@ -304,10 +254,7 @@ enum Resolved {
 fn resolve(tree: &DispatcherTree, base: &BaseFiles, path: &str, target: &str) -> Resolved {
     let folder = |at: &str| {
         let prefix = format!("{at}/");
-        tree.nodes
-            .range(prefix.clone()..)
-            .next()
-            .is_some_and(|(path, _)| path.starts_with(&prefix))
+        tree.nodes.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
             || base.immutable.iter().any(|path| path.starts_with(&prefix))
     };
     let (mut path, mut target) = (path.to_owned(), target.to_owned());
@@ -319,10 +266,7 @@ fn resolve(tree: &DispatcherTree, base: &BaseFiles, path: &str, target: &str) ->
             return Resolved::Escapes;
         }
         // A link on the way to the target is followed too: `a/link/x` is what the link's target has as `x`.
-        for (at, _) in resolved
-            .match_indices('/')
-            .chain(std::iter::once((resolved.len(), "")))
-        {
+        for (at, _) in resolved.match_indices('/').chain(std::iter::once((resolved.len(), ""))) {
             if let Some(Node::Link(next)) = tree.nodes.get(&resolved[..at]) {
                 let rest = resolved[at..].to_owned();
                 path = resolved[..at].to_owned();
@@ -330,10 +274,7 @@ fn resolve(tree: &DispatcherTree, base: &BaseFiles, path: &str, target: &str) ->
                 continue 'hops;
             }
         }
-        if tree.nodes.contains_key(&resolved)
-            || base.immutable.contains(&resolved)
-            || folder(&resolved)
-        {
+        if tree.nodes.contains_key(&resolved) || base.immutable.contains(&resolved) || folder(&resolved) {
             return Resolved::Exists;
         }
         return Resolved::Dangling(resolved);
@@ -341,20 +282,14 @@ fn resolve(tree: &DispatcherTree, base: &BaseFiles, path: &str, target: &str) ->
     Resolved::Loop
 }
 
-fn check_links(
-    archive: &Archive,
-    base: &BaseFiles,
-    tree: &DispatcherTree,
-) -> Result<(), ImageError> {
+fn check_links(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) -> Result<(), ImageError> {
     for (path, node) in &tree.nodes {
         let Node::Link(target) = node else { continue };
         let (reason, rule, remedy) = match resolve(tree, base, path, target) {
             Resolved::Exists => continue,
             Resolved::Escapes => (
                 Reason::LinkEscapes,
-                format!(
-                    "the link to {target} leaves the configuration (parent directory outside server root)"
-                ),
+                format!("the link to {target} leaves the configuration (parent directory outside server root)"),
                 "Point it to a file inside the configuration",
             ),
             Resolved::Dangling(resolved) => (
@@ -362,27 +297,16 @@ fn check_links(
                 format!("the link to {target} has no target: {resolved} does not exist"),
                 "Add the file or remove the link",
             ),
-            Resolved::Loop => (
-                Reason::LinkLoop,
-                format!("the link to {target} leads to itself"),
-                "Point it to a file",
-            ),
+            Resolved::Loop => (Reason::LinkLoop, format!("the link to {target} leads to itself"), "Point it to a file"),
         };
         return Err(refuse(archive, reason, path, rule, remedy));
     }
     Ok(())
 }
 
-fn check_complete(
-    archive: &Archive,
-    base: &BaseFiles,
-    tree: &DispatcherTree,
-) -> Result<(), ImageError> {
-    let has = |prefix: &str, suffix: &str| {
-        tree.nodes
-            .keys()
-            .any(|path| path.starts_with(prefix) && path.ends_with(suffix))
-    };
+fn check_complete(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) -> Result<(), ImageError> {
+    let has =
+        |prefix: &str, suffix: &str| tree.nodes.keys().any(|path| path.starts_with(prefix) && path.ends_with(suffix));
     let incomplete = |rule: String| {
         let remedy = "Missing files or folders would make the deployment fail: take them from the project archetype";
         Err(Refusal::new(Reason::DispatcherIncomplete, archive.file(), rule, remedy).into())
@@ -410,18 +334,14 @@ fn check_complete(
         }
     }
     if !has("conf.d/enabled_vhosts/", ".vhost") {
-        return incomplete(
-            "unable to find any virtual host in conf.d/enabled_vhosts (*.vhost)".to_owned(),
-        );
+        return incomplete("unable to find any virtual host in conf.d/enabled_vhosts (*.vhost)".to_owned());
     }
     let farm = match tree.flavour {
         Flavour::Ams => "_farm.any",
         Flavour::Flexible | Flavour::Legacy => ".farm",
     };
     if !has("conf.dispatcher.d/enabled_farms/", farm) {
-        return incomplete(format!(
-            "unable to find any farm in conf.dispatcher.d/enabled_farms (*{farm})"
-        ));
+        return incomplete(format!("unable to find any farm in conf.dispatcher.d/enabled_farms (*{farm})"));
     }
     Ok(())
 }
@@ -441,17 +361,10 @@ impl DispatcherTree {
                 Node::File(bytes) => Content::File(Blob::from_bytes(bytes.clone()), 0o644),
                 Node::Link(target) => Content::Link(target.clone()),
             };
-            out.push(LayerEntry {
-                path: format!("{root}/{path}"),
-                content,
-                mtime: EPOCH,
-            });
+            out.push(LayerEntry { path: format!("{root}/{path}"), content, mtime: EPOCH });
         }
-        let folder = |path: String| LayerEntry {
-            path: format!("{root}/{path}"),
-            content: Content::Folder,
-            mtime: EPOCH,
-        };
+        let folder =
+            |path: String| LayerEntry { path: format!("{root}/{path}"), content: Content::Folder, mtime: EPOCH };
         out.extend(folders.into_iter().map(folder));
         out
     }
@@ -473,174 +386,4 @@ impl DispatcherTree {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::super::testzip::{Item, file, folder, link, zip};
-    use super::*;
-
-    fn minimal() -> Vec<Item> {
-        vec![
-            folder("conf.d"),
-            file("conf.d/available_vhosts/a.vhost", "v"),
-            link(
-                "conf.d/enabled_vhosts/a.vhost",
-                "../available_vhosts/a.vhost",
-            ),
-            file("conf.dispatcher.d/available_farms/a.farm", "f"),
-            link(
-                "conf.dispatcher.d/enabled_farms/a.farm",
-                "../available_farms/a.farm",
-            ),
-            file("opt-in/USE_SOURCES_DIRECTLY", ""),
-        ]
-    }
-
-    fn base() -> BaseFiles {
-        BaseFiles {
-            config_path: "/etc/httpd".into(),
-            immutable: BTreeSet::from(["conf.d/dispatcher_vhost.conf".to_owned()]),
-        }
-    }
-
-    fn run(items: &[Item]) -> Result<DispatcherTree, ImageError> {
-        let archive = Archive::open(&Blob::from_bytes(zip(items)), "d.zip", &Limits::default())?;
-        read(&archive, Flavour::Flexible, &base(), &Limits::default())
-    }
-
-    fn reason(items: &[Item]) -> Reason {
-        match run(items) {
-            Err(ImageError::Refused(refusal)) => refusal.reason,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn with(item: Item) -> Vec<Item> {
-        let mut items = minimal();
-        items.push(item);
-        items
-    }
-
-    #[test]
-    fn keeps_links_and_drops_immutable_files() {
-        let tree = run(&with(file("conf.d/dispatcher_vhost.conf", "mine"))).unwrap();
-        assert_eq!(
-            tree.nodes["conf.d/enabled_vhosts/a.vhost"],
-            Node::Link("../available_vhosts/a.vhost".into())
-        );
-        assert!(!tree.nodes.contains_key("conf.d/dispatcher_vhost.conf"));
-        assert!(
-            tree.remarks
-                .iter()
-                .any(|remark| remark.contains("kept the base's file"))
-        );
-        let entries = tree.layer_entries("/etc/httpd");
-        assert!(
-            entries
-                .iter()
-                .any(|entry| entry.path == "etc/httpd/conf.d/enabled_vhosts"
-                    && matches!(entry.content, Content::Folder))
-        );
-        assert!(
-            entries
-                .iter()
-                .all(|entry| entry.path.starts_with("etc/httpd/"))
-        );
-    }
-
-    #[test]
-    fn absolute_links_become_relative() {
-        let tree = run(&with(link(
-            "conf.d/enabled_vhosts/b.vhost",
-            "/etc/httpd/conf.d/available_vhosts/a.vhost",
-        )))
-        .unwrap();
-        assert_eq!(
-            tree.nodes["conf.d/enabled_vhosts/b.vhost"],
-            Node::Link("../../conf.d/available_vhosts/a.vhost".into())
-        );
-    }
-
-    #[test]
-    fn windows_links_are_repaired() {
-        let tree = run(&with(file(
-            "conf.d/enabled_vhosts/b.vhost",
-            "../available_vhosts/a.vhost\r\n",
-        )))
-        .unwrap();
-        assert_eq!(
-            tree.nodes["conf.d/enabled_vhosts/b.vhost"],
-            Node::Link("../available_vhosts/a.vhost".into())
-        );
-    }
-
-    #[test]
-    fn links_may_lead_to_files_of_the_base() {
-        assert!(
-            run(&with(link(
-                "conf.d/enabled_vhosts/b.vhost",
-                "../dispatcher_vhost.conf"
-            )))
-            .is_ok()
-        );
-        assert!(run(&with(link("conf.d/rules", "available_vhosts"))).is_ok());
-    }
-
-    #[test]
-    fn hostile_links() {
-        for (target, expected) in [
-            ("../../../etc/passwd", Reason::LinkEscapes),
-            ("/etc/passwd", Reason::LinkEscapes),
-            ("/etc/httpd/../passwd", Reason::LinkEscapes),
-            ("/etc/httpdx/a", Reason::LinkEscapes),
-            ("../..", Reason::LinkEscapes),
-            ("b.vhost", Reason::LinkLoop),
-            ("../available_vhosts/none", Reason::LinkDangling),
-            ("a\\b", Reason::LinkEscapes),
-            ("", Reason::LinkEscapes),
-        ] {
-            assert_eq!(
-                reason(&with(link("conf.d/enabled_vhosts/b.vhost", target))),
-                expected,
-                "{target}"
-            );
-        }
-        let mut items = with(link("conf.d/x", "y"));
-        items.push(link("conf.d/y", "x"));
-        assert_eq!(reason(&items), Reason::LinkLoop);
-        let mut items = with(link("conf.d/up", "../conf.dispatcher.d"));
-        items.push(link(
-            "conf.d/enabled_vhosts/b.vhost",
-            "../up/../../../etc/passwd",
-        ));
-        assert_eq!(reason(&items), Reason::LinkEscapes);
-    }
-
-    #[test]
-    fn incomplete_and_clashing() {
-        let without = |part: &str| {
-            minimal()
-                .into_iter()
-                .filter(|item| !String::from_utf8_lossy(&item.name).contains(part))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            reason(&without("enabled_farms")),
-            Reason::DispatcherIncomplete
-        );
-        assert_eq!(
-            reason(&without("enabled_vhosts")),
-            Reason::DispatcherIncomplete
-        );
-        assert_eq!(
-            reason(&with(file("conf.d/available_vhosts/A.vhost", ""))),
-            Reason::ConflictingEntries
-        );
-        assert!(
-            run(&with(file("README.md", "x")))
-                .unwrap()
-                .remarks
-                .iter()
-                .any(|remark| remark.contains("README.md"))
-        );
-    }
-}
+mod tests;

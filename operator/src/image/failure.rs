@@ -147,11 +147,7 @@ pub struct Refusal {
 }
 
 fn clipped(text: &str, limit: usize) -> String {
-    let mut out: String = text
-        .chars()
-        .take(limit)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut out: String = text.chars().take(limit).flat_map(char::escape_debug).collect();
     if text.chars().count() > limit {
         out.push('…');
     }
@@ -160,19 +156,8 @@ fn clipped(text: &str, limit: usize) -> String {
 
 impl Refusal {
     /// A refusal of a whole file.
-    pub fn new(
-        reason: Reason,
-        file: &str,
-        rule: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            reason,
-            file: file.to_owned(),
-            entry: None,
-            rule: rule.into(),
-            remedy: remedy.into(),
-        }
+    pub fn new(reason: Reason, file: &str, rule: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { reason, file: file.to_owned(), entry: None, rule: rule.into(), remedy: remedy.into() }
     }
 
     /// Names the entry concerned.
@@ -230,8 +215,7 @@ mod tests {
 
     #[test]
     fn messages_are_bounded_and_printable() {
-        let refusal = Refusal::new(Reason::UnsafePath, "a\u{1b}[2J.zip", "rule", "remedy")
-            .at(&"x\n".repeat(500));
+        let refusal = Refusal::new(Reason::UnsafePath, "a\u{1b}[2J.zip", "rule", "remedy").at(&"x\n".repeat(500));
         let message = refusal.message();
         assert!(message.len() < 2048);
         assert!(!message.contains('\u{1b}') && !message.contains('\n'));
@@ -243,8 +227,7 @@ mod tests {
         for reason in Reason::ALL {
             let code = reason.as_str();
             assert!(
-                code.chars().all(|c| c.is_ascii_alphanumeric())
-                    && code.starts_with(|c: char| c.is_ascii_uppercase())
+                code.chars().all(|c| c.is_ascii_alphanumeric()) && code.starts_with(|c: char| c.is_ascii_uppercase())
             );
             assert!(seen.insert(code));
         }

@@ -79,14 +79,9 @@ impl Layer {
     pub fn new(mut entries: Vec<LayerEntry>) -> Result<Self, String> {
         entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         for entry in &entries {
-            let bad = |part: &str| {
-                part.is_empty() || part == "." || part == ".." || part.starts_with(".wh.")
-            };
+            let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.starts_with(".wh.");
             if entry.path.split('/').any(bad) || entry.path.contains('\0') {
-                return Err(format!(
-                    "`{}` cannot be a path in a layer",
-                    entry.path.escape_debug()
-                ));
+                return Err(format!("`{}` cannot be a path in a layer", entry.path.escape_debug()));
             }
         }
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].path == pair[1].path) {
@@ -128,16 +123,9 @@ impl Layer {
         let mut reader = self.reader();
         reader.diff_id = Some(Hasher::new());
         let mut hasher = Hasher::new();
-        let size = io::copy(
-            &mut io::BufReader::with_capacity(STORED + 64, &mut reader),
-            &mut hasher,
-        )?;
+        let size = io::copy(&mut io::BufReader::with_capacity(STORED + 64, &mut reader), &mut hasher)?;
         let diff_id = reader.diff_id.take().unwrap_or_default().finish();
-        Ok(Described {
-            diff_id,
-            digest: hasher.finish(),
-            size,
-        })
+        Ok(Described { diff_id, digest: hasher.finish(), size })
     }
 
     /// Second pass: the bytes of the blob.
@@ -168,15 +156,7 @@ fn octal(field: &mut [u8], value: u64) {
     field[..digits.len()].copy_from_slice(digits.as_bytes());
 }
 
-fn ustar(
-    name: &[u8],
-    prefix: &[u8],
-    link: &[u8],
-    kind: u8,
-    mode: u32,
-    size: u64,
-    mtime: u64,
-) -> [u8; BLOCK] {
+fn ustar(name: &[u8], prefix: &[u8], link: &[u8], kind: u8, mode: u32, size: u64, mtime: u64) -> [u8; BLOCK] {
     let mut block = [0_u8; BLOCK];
     block[..name.len()].copy_from_slice(name);
     octal(&mut block[100..108], u64::from(mode));
@@ -212,9 +192,7 @@ fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
         return Some((path, b""));
     }
     let trimmed = path.strip_suffix(b"/").unwrap_or(path);
-    let at = (0..trimmed.len())
-        .rev()
-        .find(|at| trimmed[*at] == b'/' && *at <= 155)?;
+    let at = (0..trimmed.len()).rev().find(|at| trimmed[*at] == b'/' && *at <= 155)?;
     let name = &path[at + 1..];
     (!name.is_empty() && name.len() <= 100).then_some((name, &path[..at]))
 }
@@ -225,11 +203,7 @@ fn header(entry: &LayerEntry) -> Vec<u8> {
         Content::File(blob, mode) => (b'0', *mode, blob.len(), ""),
         Content::Link(target) => (b'2', 0o777, 0, target.as_str()),
     };
-    let path = if kind == b'5' {
-        format!("{}/", entry.path)
-    } else {
-        entry.path.clone()
-    };
+    let path = if kind == b'5' { format!("{}/", entry.path) } else { entry.path.clone() };
     let mut records = String::new();
     let (name, prefix) = split(path.as_bytes()).unwrap_or_else(|| {
         records.push_str(&pax_record("path", &path));
@@ -242,27 +216,11 @@ fn header(entry: &LayerEntry) -> Vec<u8> {
     }
     let mut out = Vec::with_capacity(BLOCK);
     if !records.is_empty() {
-        out.extend_from_slice(&ustar(
-            b"PaxHeaders/entry",
-            b"",
-            b"",
-            b'x',
-            0o644,
-            records.len() as u64,
-            entry.mtime,
-        ));
+        out.extend_from_slice(&ustar(b"PaxHeaders/entry", b"", b"", b'x', 0o644, records.len() as u64, entry.mtime));
         out.extend_from_slice(records.as_bytes());
         out.resize(out.len().next_multiple_of(BLOCK), 0);
     }
-    out.extend_from_slice(&ustar(
-        name,
-        prefix,
-        short_link,
-        kind,
-        mode,
-        size,
-        entry.mtime,
-    ));
+    out.extend_from_slice(&ustar(name, prefix, short_link, kind, mode, size, entry.mtime));
     out
 }
 
@@ -291,10 +249,7 @@ impl Read for TarReader {
                     let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
                     let count = reader.read(&mut buf[..wanted])?;
                     if count == 0 && wanted > 0 {
-                        return Err(io::Error::new(
-                            io::ErrorKind::UnexpectedEof,
-                            "a file of the layer became shorter",
-                        ));
+                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file of the layer became shorter"));
                     }
                     *left -= count as u64;
                     return Ok(count);
@@ -317,9 +272,7 @@ impl Read for TarReader {
             self.pending = header(entry);
             self.at = 0;
             if let Content::File(blob, _) = &entry.content {
-                self.padding =
-                    usize::try_from(blob.len().next_multiple_of(BLOCK as u64) - blob.len())
-                        .unwrap_or(0);
+                self.padding = usize::try_from(blob.len().next_multiple_of(BLOCK as u64) - blob.len()).unwrap_or(0);
                 self.content = Some((blob.reader(), blob.len()));
             }
         }
@@ -356,8 +309,7 @@ impl LayerReader {
         }
         if last {
             let total = self.tar.layer.tar_size & u64::from(u32::MAX);
-            self.out
-                .extend_from_slice(&self.crc.clone().finalize().to_le_bytes());
+            self.out.extend_from_slice(&self.crc.clone().finalize().to_le_bytes());
             self.out.extend_from_slice(&total.to_le_bytes()[..4]);
             self.done = true;
         }
@@ -394,16 +346,8 @@ mod tests {
         };
         vec![
             file("opt/launchway/install/site-1.zip", seed.to_vec(), 0o444),
-            LayerEntry {
-                path: "etc/httpd".into(),
-                content: Content::Folder,
-                mtime: EPOCH,
-            },
-            LayerEntry {
-                path: "etc/httpd/x.vhost".into(),
-                content: Content::Link("../y".into()),
-                mtime: EPOCH,
-            },
+            LayerEntry { path: "etc/httpd".into(), content: Content::Folder, mtime: EPOCH },
+            LayerEntry { path: "etc/httpd/x.vhost".into(), content: Content::Link("../y".into()), mtime: EPOCH },
             file(&format!("a/{}/b", "d".repeat(150)), vec![7; 513], 0o644),
             file(&format!("a/{}", "e".repeat(180)), vec![], 0o644),
         ]
@@ -439,9 +383,7 @@ mod tests {
             assert_eq!(described.size, layer.size());
             assert_eq!(described.digest, Hasher::of(&blob));
             let mut tar = Vec::new();
-            flate2::read::GzDecoder::new(&blob[..])
-                .read_to_end(&mut tar)
-                .unwrap();
+            flate2::read::GzDecoder::new(&blob[..]).read_to_end(&mut tar).unwrap();
             assert_eq!(described.diff_id, Hasher::of(&tar));
             assert_eq!(tar.len() % 512, 0);
         }
@@ -462,50 +404,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("layer.tar.gz");
         std::fs::write(&path, bytes(&Layer::new(sample(b"hello")).unwrap())).unwrap();
-        let output = std::process::Command::new("tar")
-            .arg("tvzf")
-            .arg(&path)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = std::process::Command::new("tar").arg("tvzf").arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let listing = String::from_utf8(output.stdout).unwrap();
         assert_eq!(listing.lines().count(), 5, "{listing}");
         assert!(
-            listing.contains(&"e".repeat(180))
-                && listing.contains("x.vhost -> ../y")
-                && listing.contains("-r--r--r--"),
+            listing.contains(&"e".repeat(180)) && listing.contains("x.vhost -> ../y") && listing.contains("-r--r--r--"),
             "{listing}"
         );
     }
 
     #[test]
     fn times_follow_content() {
-        assert_ne!(
-            content_time(&Hasher::of(b"a")),
-            content_time(&Hasher::of(b"b"))
-        );
+        assert_ne!(content_time(&Hasher::of(b"a")), content_time(&Hasher::of(b"b")));
         assert!(content_time(&Hasher::of(b"a")) >= EPOCH);
     }
 
     #[test]
     fn refuses_what_a_layer_must_not_have() {
         for path in ["/abs", "a/../b", "a//b", ".wh.x", "a/.wh..wh..opq", ""] {
-            let entry = LayerEntry {
-                path: path.into(),
-                content: Content::Folder,
-                mtime: EPOCH,
-            };
+            let entry = LayerEntry { path: path.into(), content: Content::Folder, mtime: EPOCH };
             assert!(Layer::new(vec![entry]).is_err(), "{path}");
         }
-        let twice = LayerEntry {
-            path: "a".into(),
-            content: Content::Folder,
-            mtime: EPOCH,
-        };
+        let twice = LayerEntry { path: "a".into(), content: Content::Folder, mtime: EPOCH };
         assert!(Layer::new(vec![twice.clone(), twice]).is_err());
     }
 }

@@ -63,13 +63,7 @@ impl Descriptor {
     /// A descriptor without annotations.
     #[must_use]
     pub fn new(media_type: &str, digest: Sha256Digest, size: u64) -> Self {
-        Self {
-            media_type: media_type.to_owned(),
-            digest,
-            size,
-            annotations: BTreeMap::new(),
-            platform: None,
-        }
+        Self { media_type: media_type.to_owned(), digest, size, annotations: BTreeMap::new(), platform: None }
     }
 
     /// As JSON.
@@ -91,38 +85,18 @@ impl Descriptor {
         let annotations = value
             .get("annotations")
             .and_then(Value::as_object)
-            .map(|map| {
-                map.iter()
-                    .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-                    .collect()
-            })
+            .map(|map| map.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
             .unwrap_or_default();
         let platform = value.get("platform").and_then(|platform| {
-            Some((
-                platform.get("os")?.as_str()?.to_owned(),
-                platform.get("architecture")?.as_str()?.to_owned(),
-            ))
+            Some((platform.get("os")?.as_str()?.to_owned(), platform.get("architecture")?.as_str()?.to_owned()))
         });
-        if value
-            .get("urls")
-            .and_then(Value::as_array)
-            .is_some_and(|urls| !urls.is_empty())
-        {
-            return Err(format!(
-                "{what} is to be fetched from foreign addresses (urls), which is not supported"
-            ));
+        if value.get("urls").and_then(Value::as_array).is_some_and(|urls| !urls.is_empty()) {
+            return Err(format!("{what} is to be fetched from foreign addresses (urls), which is not supported"));
         }
         Ok(Self {
-            media_type: text("mediaType")
-                .ok_or_else(|| format!("{what} has no mediaType"))?
-                .to_owned(),
-            digest: digest
-                .parse()
-                .map_err(|_| format!("{what} has no sha256 digest"))?,
-            size: value
-                .get("size")
-                .and_then(Value::as_u64)
-                .ok_or_else(|| format!("{what} has no size"))?,
+            media_type: text("mediaType").ok_or_else(|| format!("{what} has no mediaType"))?.to_owned(),
+            digest: digest.parse().map_err(|_| format!("{what} has no sha256 digest"))?,
+            size: value.get("size").and_then(Value::as_u64).ok_or_else(|| format!("{what} has no size"))?,
             annotations,
             platform,
         })
@@ -160,27 +134,17 @@ impl Document {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let value: Value =
-            serde_json::from_slice(bytes).map_err(|error| format!("it is not JSON ({error})"))?;
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| format!("it is not JSON ({error})"))?;
         if value.get("schemaVersion").and_then(Value::as_u64) != Some(2) {
             return Err("its schemaVersion is not 2".to_owned());
         }
-        let artifact_type = value
-            .get("artifactType")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
+        let artifact_type = value.get("artifactType").and_then(Value::as_str).map(str::to_owned);
         let list = |key: &str, what: &str| -> Result<Vec<Descriptor>, String> {
-            let items = value
-                .get(key)
-                .and_then(Value::as_array)
-                .ok_or_else(|| format!("it has no {key}"))?;
+            let items = value.get(key).and_then(Value::as_array).ok_or_else(|| format!("it has no {key}"))?;
             if items.len() > MAX_BLOBS {
                 return Err(format!("it has more than {MAX_BLOBS} {key}"));
             }
-            items
-                .iter()
-                .map(|item| Descriptor::parse(item, what))
-                .collect()
+            items.iter().map(|item| Descriptor::parse(item, what)).collect()
         };
         let declared = value.get("mediaType").and_then(Value::as_str);
         let index = match declared {
@@ -190,20 +154,10 @@ impl Document {
             None => value.get("manifests").is_some(),
         };
         if index {
-            return Ok(Self::Index {
-                artifact_type,
-                manifests: list("manifests", "a manifest of the index")?,
-            });
+            return Ok(Self::Index { artifact_type, manifests: list("manifests", "a manifest of the index")? });
         }
-        let config = Descriptor::parse(
-            value.get("config").unwrap_or(&Value::Null),
-            "its configuration",
-        )?;
-        Ok(Self::Manifest(Manifest {
-            artifact_type,
-            config,
-            layers: list("layers", "a layer")?,
-        }))
+        let config = Descriptor::parse(value.get("config").unwrap_or(&Value::Null), "its configuration")?;
+        Ok(Self::Manifest(Manifest { artifact_type, config, layers: list("layers", "a layer")? }))
     }
 }
 
@@ -221,11 +175,7 @@ pub struct Encoded {
 impl Encoded {
     fn of(value: &Value, media_type: &'static str) -> Self {
         let bytes = canonical(value);
-        Self {
-            digest: Hasher::of(&bytes),
-            bytes,
-            media_type,
-        }
+        Self { digest: Hasher::of(&bytes), bytes, media_type }
     }
 
     /// The descriptor that names these bytes.
@@ -311,17 +261,12 @@ pub struct BuiltImage {
 fn oci_twin(media_type: &str) -> Result<&'static str, String> {
     Ok(match media_type {
         LAYER_GZIP | "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER_GZIP,
-        "application/vnd.oci.image.layer.v1.tar"
-        | "application/vnd.docker.image.rootfs.diff.tar" => {
+        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
             "application/vnd.oci.image.layer.v1.tar"
         }
-        "application/vnd.oci.image.layer.v1.tar+zstd" => {
-            "application/vnd.oci.image.layer.v1.tar+zstd"
-        }
+        "application/vnd.oci.image.layer.v1.tar+zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
         other => {
-            return Err(format!(
-                "the base has a layer of type {other}, which cannot be built upon"
-            ));
+            return Err(format!("the base has a layer of type {other}, which cannot be built upon"));
         }
     })
 }
@@ -337,12 +282,8 @@ pub fn build(
     max_layers: usize,
 ) -> Result<BuiltImage, String> {
     let mut config = base.config.clone();
-    let root = config
-        .as_object_mut()
-        .ok_or("the base's configuration is not a JSON object")?;
-    let text = |root: &Map<String, Value>, key: &str| {
-        root.get(key).and_then(Value::as_str).map(str::to_owned)
-    };
+    let root = config.as_object_mut().ok_or("the base's configuration is not a JSON object")?;
+    let text = |root: &Map<String, Value>, key: &str| root.get(key).and_then(Value::as_str).map(str::to_owned);
     let platform = (
         text(root, "os").ok_or("the base's configuration has no os")?,
         text(root, "architecture").ok_or("the base's configuration has no architecture")?,
@@ -353,11 +294,7 @@ pub fn build(
         .and_then(Value::as_array_mut)
         .ok_or("the base's configuration has no rootfs.diff_ids")?;
     if diff_ids.len() != base.manifest.layers.len() {
-        return Err(format!(
-            "the base has {} layers and {} diff_ids",
-            base.manifest.layers.len(),
-            diff_ids.len()
-        ));
+        return Err(format!("the base has {} layers and {} diff_ids", base.manifest.layers.len(), diff_ids.len()));
     }
     if diff_ids.len() + added.len() > max_layers {
         return Err(format!(
@@ -366,39 +303,23 @@ pub fn build(
             diff_ids.len(),
         ));
     }
-    diff_ids.extend(
-        added
-            .iter()
-            .map(|layer| Value::String(layer.described.diff_id.to_string())),
-    );
+    diff_ids.extend(added.iter().map(|layer| Value::String(layer.described.diff_id.to_string())));
     // Without a history of its own the base's layers have none, and a history must cover all layers or none.
-    let history = root
-        .entry("history")
-        .or_insert_with(|| Value::Array(Vec::new()));
+    let history = root.entry("history").or_insert_with(|| Value::Array(Vec::new()));
     if let Some(history) = history.as_array_mut() {
-        let covered = history
-            .iter()
-            .filter(|item| item.get("empty_layer").and_then(Value::as_bool) != Some(true))
-            .count();
+        let covered =
+            history.iter().filter(|item| item.get("empty_layer").and_then(Value::as_bool) != Some(true)).count();
         if covered == base.manifest.layers.len() {
-            history.extend(
-                added
-                    .iter()
-                    .map(|layer| json!({"created_by": format!("launchway {}", layer.what)})),
-            );
+            history.extend(added.iter().map(|layer| json!({"created_by": format!("launchway {}", layer.what)})));
         }
     }
     let inner = root.entry("config").or_insert_with(|| json!({}));
-    let inner = inner
-        .as_object_mut()
-        .ok_or("the base's `config` is not a JSON object")?;
+    let inner = inner.as_object_mut().ok_or("the base's `config` is not a JSON object")?;
     let slot = inner.entry("Labels").or_insert_with(|| json!({}));
     if slot.is_null() {
         *slot = json!({});
     }
-    let slot = slot
-        .as_object_mut()
-        .ok_or("the base's `Labels` are not a JSON object")?;
+    let slot = slot.as_object_mut().ok_or("the base's `Labels` are not a JSON object")?;
     slot.insert(FORMAT_KEY.to_owned(), json!(IMAGE_FORMAT));
     for (key, value) in labels {
         slot.insert(key.clone(), json!(value));
@@ -406,15 +327,10 @@ pub fn build(
     let config = Encoded::of(&config, CONFIG);
     let mut layers = Vec::new();
     for layer in &base.manifest.layers {
-        layers.push(Descriptor::new(
-            oci_twin(&layer.media_type)?,
-            layer.digest,
-            layer.size,
-        ));
+        layers.push(Descriptor::new(oci_twin(&layer.media_type)?, layer.digest, layer.size));
     }
     for layer in added {
-        let mut descriptor =
-            Descriptor::new(LAYER_GZIP, layer.described.digest, layer.described.size);
+        let mut descriptor = Descriptor::new(LAYER_GZIP, layer.described.digest, layer.described.size);
         descriptor.annotations.clone_from(&layer.annotations);
         layers.push(descriptor);
     }
@@ -431,13 +347,7 @@ pub fn build(
         }),
         MANIFEST,
     );
-    Ok(BuiltImage {
-        config,
-        manifest,
-        layers,
-        base_layers: base.manifest.layers.len(),
-        platform,
-    })
+    Ok(BuiltImage { config, manifest, layers, base_layers: base.manifest.layers.len(), platform })
 }
 
 /// The release: one index that names both images. Its digest is what is tested, approved and deployed.
@@ -462,11 +372,7 @@ pub fn release(aem: &Descriptor, dispatcher: &Descriptor) -> Encoded {
 
 /// A manifest of an artifact with the empty configuration.
 #[must_use]
-pub fn artifact(
-    artifact_type: &str,
-    layers: &[Descriptor],
-    annotations: &BTreeMap<String, String>,
-) -> Encoded {
+pub fn artifact(artifact_type: &str, layers: &[Descriptor], annotations: &BTreeMap<String, String>) -> Encoded {
     let config = Descriptor::new(EMPTY, Hasher::of(EMPTY_JSON), EMPTY_JSON.len() as u64);
     let mut value = json!({
         "schemaVersion": 2,

@@ -11,80 +11,107 @@ pub const DEFAULT_PROVIDED: [&str; 4] = ["day/", "adobe/cq", "com.day.cq", "com.
 /// A remark of the ordering: file and text.
 pub type Remark = (String, String);
 
-/// Removes packages that occur more than once and keeps the highest of several nested versions.
+/// Removes packages that occur more than once and keeps the highest of several nested versions. What is inside a
+/// package that is left out is left out with it.
 ///
 /// # Errors
 /// When one id has different content, or two versions are both at top level.
-pub fn dedupe(
-    packages: Vec<Package>,
-    remarks: &mut Vec<Remark>,
-) -> Result<Vec<Package>, ImageError> {
-    let mut by_id: BTreeMap<PackageId, Package> = BTreeMap::new();
+pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<Package>, ImageError> {
     let mut sorted = packages;
     // Top level first, so that the copy that is kept does not depend on the order of the files.
-    sorted.sort_by(|a, b| {
-        (a.embedded_in.is_some(), &a.id, &a.file).cmp(&(b.embedded_in.is_some(), &b.id, &b.file))
-    });
+    sorted.sort_by(|a, b| (a.embedded_in.is_some(), &a.id, &a.file).cmp(&(b.embedded_in.is_some(), &b.id, &b.file)));
+    check_conflicts(&sorted)?;
+    drop_older(&mut sorted, remarks);
+    let mut by_id: BTreeMap<PackageId, Package> = BTreeMap::new();
     for package in sorted {
         let Some(known) = by_id.get_mut(&package.id) else {
             by_id.insert(package.id.clone(), package);
             continue;
         };
+        if known.embedded_in.is_none() && package.embedded_in.is_some() {
+            let remark = format!(
+                "{} is also embedded in {}: set cloudManagerTarget=none on the one at top level",
+                known.id, package.file
+            );
+            remarks.push((known.file.clone(), remark));
+        }
+        let tiers: BTreeSet<ServiceTier> = known.tiers.iter().chain(&package.tiers).copied().collect();
+        known.tiers = tiers.into_iter().collect();
+    }
+    Ok(by_id.into_values().collect())
+}
+
+fn check_conflicts(packages: &[Package]) -> Result<(), ImageError> {
+    let mut by_id: BTreeMap<&PackageId, &Package> = BTreeMap::new();
+    let mut top: BTreeMap<String, &Package> = BTreeMap::new();
+    for package in packages {
+        let known = by_id.entry(&package.id).or_insert(package);
         if known.sha256 != package.sha256 {
             return Err(Refusal::new(
                 Reason::ConflictingPackages,
                 &package.file,
-                format!(
-                    "the package {} is also in {} with other content",
-                    package.id, known.file
-                ),
+                format!("the package {} is also in {} with other content", package.id, known.file),
                 "Give one of them another version, or deliver it once",
             )
             .into());
         }
-        if known.embedded_in.is_none() && package.embedded_in.is_some() {
-            remarks.push((
-                known.file.clone(),
-                format!("{} is also embedded in {}: set cloudManagerTarget=none on the one at top level", known.id, package.file),
-            ));
+        if package.embedded_in.is_some() {
+            continue;
         }
-        let tiers: BTreeSet<ServiceTier> =
-            known.tiers.iter().chain(&package.tiers).copied().collect();
-        known.tiers = tiers.into_iter().collect();
-    }
-    let mut highest: BTreeMap<String, PackageId> = BTreeMap::new();
-    let mut top: BTreeMap<String, &Package> = BTreeMap::new();
-    for package in by_id.values() {
-        if package.embedded_in.is_none()
-            && let Some(other) = top.insert(package.id.key(), package)
-        {
+        let known = top.entry(package.id.key()).or_insert(package);
+        if known.id != package.id {
             return Err(Refusal::new(
                 Reason::SeveralVersions,
                 &package.file,
-                format!(
-                    "{} and {} are two versions of one package",
-                    other.id, package.id
-                ),
+                format!("{} and {} are two versions of one package", known.id, package.id),
                 "Deliver one version; clean the build folders before building",
             )
             .into());
         }
-        // Ascending by version, so the last one stays.
-        highest.insert(package.id.key(), package.id.clone());
     }
-    let mut kept = Vec::new();
-    for (id, package) in by_id {
-        match highest.get(&id.key()) {
-            Some(best) if *best != id => {
-                remarks.push((
-                    package.file.clone(),
-                    format!("{id} is left out: {best} of the same package is newer"),
-                ));
+    Ok(())
+}
+
+/// Leaves out older versions and everything inside of them, until nothing changes: what was inside may itself have been
+/// the highest version of something.
+fn drop_older(packages: &mut Vec<Package>, remarks: &mut Vec<Remark>) {
+    loop {
+        let mut highest: BTreeMap<String, PackageId> = BTreeMap::new();
+        for package in packages.iter() {
+            let best = highest.entry(package.id.key()).or_insert_with(|| package.id.clone());
+            if newer(&package.id, best) {
+                *best = package.id.clone();
             }
-            _ => kept.push(package),
+        }
+        let before = packages.len();
+        let mut dropped: BTreeSet<PackageId> = BTreeSet::new();
+        packages.retain(|package| {
+            let best = highest.get(&package.id.key()).unwrap_or(&package.id);
+            if *best == package.id {
+                return true;
+            }
+            let remark = format!("{} is left out: {best} of the same package is newer", package.id);
+            remarks.push((package.file.clone(), remark));
+            dropped.insert(package.id.clone());
+            false
+        });
+        while !dropped.is_empty() {
+            let mut inside = BTreeSet::new();
+            packages.retain(|package| {
+                let orphan = package.embedded_in.as_ref().is_some_and(|container| dropped.contains(container));
+                if orphan {
+                    inside.insert(package.id.clone());
+                }
+                !orphan
+            });
+            // The same package may still be somewhere else; then what is inside of it stays.
+            inside.retain(|id| !packages.iter().any(|package| package.id == *id));
+            dropped = inside;
+        }
+        if packages.len() == before {
+            return;
         }
     }
-    Ok(kept)
 }
 
 /// Orders packages so that each comes behind what it depends on and behind its container.
@@ -98,11 +125,8 @@ pub fn order(
 ) -> Result<Vec<Package>, ImageError> {
     let mut packages = packages;
     packages.sort_by(|a, b| a.id.cmp(&b.id));
-    let index: BTreeMap<PackageId, usize> = packages
-        .iter()
-        .enumerate()
-        .map(|(at, package)| (package.id.clone(), at))
-        .collect();
+    let index: BTreeMap<PackageId, usize> =
+        packages.iter().enumerate().map(|(at, package)| (package.id.clone(), at)).collect();
     let mut edges: Vec<Vec<usize>> = Vec::with_capacity(packages.len());
     for package in &packages {
         let mut needs = Vec::new();
@@ -112,9 +136,7 @@ pub fn order(
             needs.push(*at);
         }
         for dependency in &package.dependencies {
-            let matching: Vec<usize> = (0..packages.len())
-                .filter(|at| dependency.matches(&packages[*at].id))
-                .collect();
+            let matching: Vec<usize> = (0..packages.len()).filter(|at| dependency.matches(&packages[*at].id)).collect();
             let missing: Vec<&str> = package
                 .tiers
                 .iter()
@@ -123,26 +145,17 @@ pub fn order(
                 .collect();
             if !missing.is_empty() {
                 let key = dependency.key();
-                if !provided
-                    .iter()
-                    .any(|prefix| key.starts_with(prefix.as_str()))
-                {
+                if !provided.iter().any(|prefix| key.starts_with(prefix.as_str())) {
                     return Err(unresolved(package, dependency, &missing, &packages).into());
                 }
-                remarks.push((
-                    package.file.clone(),
-                    format!("{dependency} is expected from the runtime"),
-                ));
+                remarks.push((package.file.clone(), format!("{dependency} is expected from the runtime")));
             }
             needs.extend(matching);
         }
         edges.push(needs);
     }
     let sequence = depth_first(&edges).map_err(|cycle| {
-        let names: Vec<String> = cycle
-            .iter()
-            .map(|at| packages[*at].id.to_string())
-            .collect();
+        let names: Vec<String> = cycle.iter().map(|at| packages[*at].id.to_string()).collect();
         let first = &packages[cycle[0]];
         Refusal::new(
             Reason::DependencyCycle,
@@ -152,10 +165,7 @@ pub fn order(
         )
     })?;
     let mut slots: Vec<Option<Package>> = packages.into_iter().map(Some).collect();
-    Ok(sequence
-        .into_iter()
-        .filter_map(|at| slots.get_mut(at).and_then(Option::take))
-        .collect())
+    Ok(sequence.into_iter().filter_map(|at| slots.get_mut(at).and_then(Option::take)).collect())
 }
 
 fn unresolved(
@@ -172,11 +182,8 @@ fn unresolved(
             format!("{} on {}", other.id, tiers.join(" and "))
         })
         .collect();
-    let near: Vec<String> = all
-        .iter()
-        .filter(|other| other.id.name() == dependency.name)
-        .map(|other| other.id.to_string())
-        .collect();
+    let near: Vec<String> =
+        all.iter().filter(|other| other.id.name() == dependency.name).map(|other| other.id.to_string()).collect();
     let candidates = match (same.is_empty(), near.is_empty()) {
         (false, _) => format!("the artifact has {}", same.join(", ")),
         (true, false) => format!("the artifact has no such package, but {}", near.join(", ")),
@@ -185,11 +192,7 @@ fn unresolved(
     Refusal::new(
         Reason::UnresolvedDependency,
         &package.file,
-        format!(
-            "{} needs {dependency} on {}, and {candidates}",
-            package.id,
-            missing.join(" and ")
-        ),
+        format!("{} needs {dependency} on {}, and {candidates}", package.id, missing.join(" and ")),
         "Deliver the missing package, correct the range, or list it as provided when the base image brings it along",
     )
 }
@@ -225,11 +228,8 @@ fn depth_first(edges: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
                     stack.push((target, 0));
                 }
                 Mark::Open => {
-                    let mut cycle: Vec<usize> = stack
-                        .iter()
-                        .map(|(at, _)| *at)
-                        .skip_while(|at| *at != target)
-                        .collect();
+                    let mut cycle: Vec<usize> =
+                        stack.iter().map(|(at, _)| *at).skip_while(|at| *at != target).collect();
                     cycle.push(target);
                     return Err(cycle);
                 }
@@ -282,36 +282,22 @@ mod tests {
 
     #[test]
     fn dependencies_first_whatever_the_input_order() {
-        let set = vec![
-            package("g:a:1", "g:c"),
-            package("g:b:1", ""),
-            package("g:c:1", "g:b:[1,2)"),
-            package("g:d:1", "g:a"),
-        ];
+        let set =
+            vec![package("g:a:1", "g:c"), package("g:b:1", ""), package("g:c:1", "g:b:[1,2)"), package("g:d:1", "g:a")];
         let mut reversed = set.clone();
         reversed.reverse();
         for input in [set, reversed] {
-            assert_eq!(
-                names(&order(input, &[], &mut Vec::new()).unwrap()),
-                ["b", "c", "a", "d"]
-            );
+            assert_eq!(names(&order(input, &[], &mut Vec::new()).unwrap()), ["b", "c", "a", "d"]);
         }
     }
 
     #[test]
     fn cycles_are_named() {
-        let set = vec![
-            package("g:a:1", "g:b"),
-            package("g:b:1", "g:c"),
-            package("g:c:1", "g:b"),
-        ];
+        let set = vec![package("g:a:1", "g:b"), package("g:b:1", "g:c"), package("g:c:1", "g:b")];
         let (code, rule) = reason(order(set, &[], &mut Vec::new()));
         assert_eq!(code, Reason::DependencyCycle);
         assert!(rule.contains("g:b:1 -> g:c:1 -> g:b:1"), "{rule}");
-        assert_eq!(
-            reason(order(vec![package("g:a:1", "g:a")], &[], &mut Vec::new())).0,
-            Reason::DependencyCycle
-        );
+        assert_eq!(reason(order(vec![package("g:a:1", "g:a")], &[], &mut Vec::new())).0, Reason::DependencyCycle);
     }
 
     #[test]
@@ -330,11 +316,7 @@ mod tests {
     fn dependencies_hold_on_every_service() {
         let mut only_author = package("g:b:1", "");
         only_author.tiers = vec![ServiceTier::Author];
-        let (code, rule) = reason(order(
-            vec![package("g:a:1", "g:b"), only_author.clone()],
-            &[],
-            &mut Vec::new(),
-        ));
+        let (code, rule) = reason(order(vec![package("g:a:1", "g:b"), only_author.clone()], &[], &mut Vec::new()));
         assert_eq!(code, Reason::UnresolvedDependency);
         assert!(rule.contains("on publish"), "{rule}");
         let mut dependent = package("g:a:1", "g:b");
@@ -348,27 +330,19 @@ mod tests {
         nested.embedded_in = Some(PackageId::new("g", "all", "1").unwrap());
         let mut remarks = Vec::new();
         let kept = dedupe(vec![nested.clone(), package("g:a:1", "")], &mut remarks).unwrap();
-        assert_eq!(
-            (kept.len(), kept[0].embedded_in.is_none(), remarks.len()),
-            (1, true, 1)
-        );
+        assert_eq!((kept.len(), kept[0].embedded_in.is_none(), remarks.len()), (1, true, 1));
         let mut other = nested.clone();
         other.sha256 = Hasher::of(b"other");
+        assert_eq!(reason(dedupe(vec![nested.clone(), other], &mut Vec::new())).0, Reason::ConflictingPackages);
         assert_eq!(
-            reason(dedupe(vec![nested.clone(), other], &mut Vec::new())).0,
-            Reason::ConflictingPackages
-        );
-        assert_eq!(
-            reason(dedupe(
-                vec![package("g:a:1", ""), package("g:a:2", "")],
-                &mut Vec::new()
-            ))
-            .0,
+            reason(dedupe(vec![package("g:a:1", ""), package("g:a:2", "")], &mut Vec::new())).0,
             Reason::SeveralVersions
         );
         let mut newer = package("g:a:10", "");
         newer.embedded_in = nested.embedded_in.clone();
-        let kept = dedupe(vec![nested, newer], &mut Vec::new()).unwrap();
+        let mut inside = package("g:x:1", "");
+        inside.embedded_in = Some(nested.id.clone());
+        let kept = dedupe(vec![inside, nested, newer], &mut Vec::new()).unwrap();
         assert_eq!((kept.len(), kept[0].id.version()), (1, "10"));
     }
 

@@ -1,23 +1,24 @@
 //! From a set of zips to what has to be built.
 
+mod layers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use launchway_crds::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::archive::{Archive, Entry, EntryKind};
 use super::blob::{Blob, Hasher, Spool};
 use super::classify::{Flavour, Kind, classify};
 use super::dispatcher::{self, BaseFiles, DispatcherTree};
 use super::failure::{ImageError, Reason, Refusal};
-use super::layer::{Content, EPOCH, Layer, LayerEntry, content_time};
 use super::limits::Limits;
-use super::manifest::canonical;
 use super::order::{self, DEFAULT_PROVIDED};
 use super::package::nested::{self, Handling, Place};
 use super::package::{self, Metadata, Package, PackageId, ServiceTier};
+
+pub use layers::{NamedLayer, file_name};
 
 /// One file of the artifact.
 #[derive(Debug, Clone)]
@@ -41,10 +42,7 @@ pub struct PlanOptions {
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            provided: DEFAULT_PROVIDED.map(str::to_owned).to_vec(),
-        }
+        Self { limits: Limits::default(), provided: DEFAULT_PROVIDED.map(str::to_owned).to_vec() }
     }
 }
 
@@ -142,12 +140,7 @@ pub struct Planned {
 ///
 /// # Errors
 /// Only when the spool fails; refusals of the input are part of the result.
-pub fn plan(
-    mut inputs: Vec<Input>,
-    base: &BaseFiles,
-    options: &PlanOptions,
-    spool: &Spool,
-) -> io::Result<Planned> {
+pub fn plan(mut inputs: Vec<Input>, base: &BaseFiles, options: &PlanOptions, spool: &Spool) -> io::Result<Planned> {
     inputs.sort_by(|a, b| (&a.name, a.sha256).cmp(&(&b.name, b.sha256)));
     let mut work = Planner {
         base,
@@ -194,10 +187,7 @@ pub fn plan(
             Err(ImageError::Io(error)) => return Err(error),
         },
     };
-    let sorted: BTreeSet<Finding> = remarks
-        .into_iter()
-        .map(|(file, message)| Finding { file, message })
-        .collect();
+    let sorted: BTreeSet<Finding> = remarks.into_iter().map(|(file, message)| Finding { file, message }).collect();
     let total = sorted.len();
     let mut findings: Vec<Finding> = sorted.into_iter().take(options.limits.findings).collect();
     if total > findings.len() {
@@ -206,11 +196,7 @@ pub fn plan(
             message: format!("{} more remarks are not listed", total - findings.len()),
         });
     }
-    Ok(Planned {
-        files,
-        findings,
-        plan,
-    })
+    Ok(Planned { files, findings, plan })
 }
 
 struct Planner<'a> {
@@ -239,11 +225,7 @@ impl Planner<'_> {
                 report.flavour = Some(flavour);
                 let tree = dispatcher::read(&archive, flavour, self.base, &self.options.limits)?;
                 report.kind = FileKind::Dispatcher;
-                self.remarks.extend(
-                    tree.remarks
-                        .iter()
-                        .map(|remark| (input.name.clone(), remark.clone())),
-                );
+                self.remarks.extend(tree.remarks.iter().map(|remark| (input.name.clone(), remark.clone())));
                 self.dispatchers.push((input.name.clone(), tree));
             }
             Kind::ContentPackage => {
@@ -251,28 +233,16 @@ impl Planner<'_> {
                 let metadata = package::metadata(&archive, &self.options.limits)?;
                 report.id = Some(metadata.id.to_string());
                 if metadata.properties.get("cloudManagerTarget").map(str::trim) == Some("none") {
-                    report.message = Some(
-                        "cloudManagerTarget=none: it is built, but not deployed by itself"
-                            .to_owned(),
-                    );
+                    report.message =
+                        Some("cloudManagerTarget=none: it is built, but not deployed by itself".to_owned());
                     return Ok(());
                 }
                 let id = metadata.id.clone();
                 let start = self.packages.len();
-                self.add(
-                    &archive,
-                    metadata,
-                    input.sha256,
-                    input.blob.len(),
-                    &ServiceTier::BOTH,
-                    None,
-                )?;
+                self.add(&archive, metadata, input.sha256, input.blob.len(), &ServiceTier::BOTH, None)?;
                 report.kind = FileKind::ContentPackage;
                 report.tiers = ServiceTier::BOTH.to_vec();
-                report.embedded = self.packages[start + 1..]
-                    .iter()
-                    .map(|package| package.id.to_string())
-                    .collect();
+                report.embedded = self.packages[start + 1..].iter().map(|package| package.id.to_string()).collect();
                 self.content.insert(id, input.blob.clone());
             }
         }
@@ -292,35 +262,16 @@ impl Planner<'_> {
             return Err(Refusal::new(
                 Reason::TooManyPackages,
                 archive.file(),
-                format!(
-                    "more than {} packages with the embedded ones",
-                    self.options.limits.packages
-                ),
+                format!("more than {} packages with the embedded ones", self.options.limits.packages),
                 "Deliver fewer packages",
             )
             .into());
         }
-        let Metadata {
-            id,
-            properties,
-            filter,
-            dependencies,
-            remarks,
-        } = metadata;
-        self.remarks.extend(
-            remarks
-                .into_iter()
-                .map(|remark| (archive.file().to_owned(), remark)),
-        );
+        let Metadata { id, properties, filter, dependencies, remarks } = metadata;
+        self.remarks.extend(remarks.into_iter().map(|remark| (archive.file().to_owned(), remark)));
         let package_type = properties.get("packageType").map(str::to_owned);
-        if package_type
-            .as_deref()
-            .is_some_and(|kind| kind.eq_ignore_ascii_case("mixed"))
-        {
-            self.remark(
-                archive,
-                "its type is mixed: cloud services refuse such packages",
-            );
+        if package_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("mixed")) {
+            self.remark(archive, "its type is mixed: cloud services refuse such packages");
         }
         self.packages.push(Package {
             id: id.clone(),
@@ -334,11 +285,7 @@ impl Planner<'_> {
             embedded_in: container.map(|container| container.id.clone()),
             skipped: false,
         });
-        let here = Container {
-            id: &id,
-            tiers,
-            depth: container.map_or(0, |container| container.depth) + 1,
-        };
+        let here = Container { id: &id, tiers, depth: container.map_or(0, |container| container.depth) + 1 };
         for entry in archive.entries() {
             if entry.kind != EntryKind::File {
                 continue;
@@ -383,10 +330,7 @@ impl Planner<'_> {
             return Err(Refusal::new(
                 Reason::NestingTooDeep,
                 archive.file(),
-                format!(
-                    "packages are nested more than {} deep",
-                    self.options.limits.nesting
-                ),
+                format!("packages are nested more than {} deep", self.options.limits.nesting),
                 "Flatten the containers",
             )
             .at(&entry.name)
@@ -399,10 +343,7 @@ impl Planner<'_> {
             Kind::Dispatcher(_) | Kind::Ignored(_) => {
                 self.remark(
                     archive,
-                    format!(
-                        "{} is not a content package; the runtime will not install it",
-                        entry.name
-                    ),
+                    format!("{} is not a content package; the runtime will not install it", entry.name),
                 );
                 return Ok(());
             }
@@ -410,8 +351,7 @@ impl Planner<'_> {
         package::check_entries(&inner)?;
         let metadata = package::metadata(&inner, &self.options.limits)?;
         if let Some(properties) = handled_by {
-            let option = match nested::handling(properties, metadata.id.group(), metadata.id.name())
-            {
+            let option = match nested::handling(properties, metadata.id.group(), metadata.id.name()) {
                 Handling::Install => None,
                 Handling::Extract => Some("extracts its content without registering it"),
                 Handling::Add => Some("adds it without installing it"),
@@ -420,38 +360,17 @@ impl Planner<'_> {
             if let Some(option) = option {
                 self.remark(
                     archive,
-                    format!(
-                        "subPackageHandling {option}: {}; its installation is not proved",
-                        metadata.id
-                    ),
+                    format!("subPackageHandling {option}: {}; its installation is not proved", metadata.id),
                 );
                 return Ok(());
             }
         }
-        let tiers: Vec<ServiceTier> = container
-            .tiers
-            .iter()
-            .filter(|tier| folder.contains(tier))
-            .copied()
-            .collect();
+        let tiers: Vec<ServiceTier> = container.tiers.iter().filter(|tier| folder.contains(tier)).copied().collect();
         if tiers.is_empty() {
-            self.remark(
-                archive,
-                format!(
-                    "{} is for a service on which its container is never installed",
-                    metadata.id
-                ),
-            );
+            self.remark(archive, format!("{} is for a service on which its container is never installed", metadata.id));
             return Ok(());
         }
-        self.add(
-            &inner,
-            metadata,
-            sha256,
-            blob.len(),
-            &tiers,
-            Some(container),
-        )
+        self.add(&inner, metadata, sha256, blob.len(), &tiers, Some(container))
     }
 
     /// Gives random access to a nested file: in place when it is stored, through the spool when it is compressed.
@@ -461,27 +380,25 @@ impl Planner<'_> {
             archive.copy(entry, &mut hasher)?;
             return Ok((blob, hasher.finish()));
         }
-        let mut tee = Tee {
-            file: self.spool.file()?,
-            hasher: Hasher::new(),
-        };
+        let mut tee = Tee { file: self.spool.file()?, hasher: Hasher::new() };
         archive.copy(entry, &mut tee)?;
         Ok((Blob::from_file(tee.file)?, tee.hasher.finish()))
     }
 
-    fn finish(
-        self,
-        files: &[FileReport],
-        remarks: &mut Vec<(String, String)>,
-    ) -> Result<BuildPlan, ImageError> {
+    fn finish(self, files: &[FileReport], remarks: &mut Vec<(String, String)>) -> Result<BuildPlan, ImageError> {
         if self.content.is_empty() && self.dispatchers.is_empty() {
             let rule = if files.is_empty() {
                 "the artifact has no files".to_owned()
             } else {
-                format!(
-                    "none of the {} files is a content package or a dispatcher configuration",
-                    files.len()
-                )
+                let mut why: Vec<String> = files
+                    .iter()
+                    .filter_map(|file| Some(format!("{} ({})", file.name, file.message.as_ref()?)))
+                    .take(3)
+                    .collect();
+                if files.len() > why.len() {
+                    why.push("…".to_owned());
+                }
+                format!("none of the {} files is deployed: {}", files.len(), why.join(", "))
             };
             let remedy = "Push the target folders of a project that builds content packages, or its dispatcher zip";
             return Err(Refusal::new(Reason::NoArtifacts, "artifact", rule, remedy).into());
@@ -499,21 +416,10 @@ impl Planner<'_> {
         }
         let packages = order::dedupe(self.packages, remarks)?;
         let packages = order::order(packages, &self.options.provided, remarks)?;
-        let kept: BTreeSet<&PackageId> = packages
-            .iter()
-            .filter(|package| package.embedded_in.is_none())
-            .map(|package| &package.id)
-            .collect();
-        let content = self
-            .content
-            .into_iter()
-            .filter(|(id, _)| kept.contains(id))
-            .collect();
-        Ok(BuildPlan {
-            packages,
-            content,
-            dispatcher: dispatcher.map(|(_, tree)| tree),
-        })
+        let kept: BTreeSet<&PackageId> =
+            packages.iter().filter(|package| package.embedded_in.is_none()).map(|package| &package.id).collect();
+        let content = self.content.into_iter().filter(|(id, _)| kept.contains(id)).collect();
+        Ok(BuildPlan { packages, content, dispatcher: dispatcher.map(|(_, tree)| tree) })
     }
 }
 
@@ -531,159 +437,6 @@ impl Write for Tee {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
-    }
-}
-
-/// A layer with what it holds.
-#[derive(Debug, Clone)]
-pub struct NamedLayer {
-    /// The layer.
-    pub layer: Layer,
-    /// For the image's history and for progress lines.
-    pub what: String,
-    /// Annotations of its descriptor.
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// The name of a package's file in the image: content in the name, so that changed bytes never have an old name.
-#[must_use]
-pub fn file_name(id: &PackageId, sha256: &Sha256Digest) -> String {
-    let clean = |text: &str| -> String {
-        text.chars()
-            .take(80)
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
-                    c
-                } else {
-                    '_'
-                }
-            })
-            .collect()
-    };
-    let name = clean(id.name());
-    let name = name
-        .strip_prefix('.')
-        .map_or(name.clone(), |rest| format!("_{rest}"));
-    let version = if id.version().is_empty() {
-        String::new()
-    } else {
-        format!("-{}", clean(id.version()))
-    };
-    format!("{name}{version}.{}.zip", sha256.short())
-}
-
-impl BuildPlan {
-    /// `packages.json`: what must be installed, in install order.
-    #[must_use]
-    pub fn packages_json(&self) -> Vec<u8> {
-        let packages: Vec<serde_json::Value> = self
-            .packages
-            .iter()
-            .map(|package| {
-                let mut value = json!({
-                    "id": package.id.to_string(),
-                    "group": package.id.group(),
-                    "name": package.id.name(),
-                    "version": package.id.version(),
-                    "sha256": package.sha256.hex(),
-                    "tiers": package.tiers,
-                    "dependencies": package.dependencies.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                });
-                match &package.embedded_in {
-                    Some(container) => value["embeddedIn"] = json!(container.to_string()),
-                    None => value["file"] = json!(file_name(&package.id, &package.sha256)),
-                }
-                value
-            })
-            .collect();
-        let mut out = canonical(&json!({"format": "launchway-packages/1", "packages": packages}));
-        out.push(b'\n');
-        out
-    }
-
-    /// Layers of the AEM image: one a package, sorted by id, and the index last. Behind `room` layers the smallest
-    /// packages share one.
-    ///
-    /// # Errors
-    /// When a path cannot be part of a layer.
-    pub fn aem_layers(
-        &self,
-        install_path: &str,
-        index_path: &str,
-        room: usize,
-    ) -> Result<Vec<NamedLayer>, String> {
-        let folder = install_path.trim_matches('/');
-        let mut top: Vec<(&Package, &Blob)> = self
-            .packages
-            .iter()
-            .filter_map(|package| Some((package, self.content.get(&package.id)?)))
-            .collect();
-        top.sort_by(|a, b| (b.0.size, &b.0.id).cmp(&(a.0.size, &a.0.id)));
-        let alone = if top.len() + 1 > room {
-            room.saturating_sub(2)
-        } else {
-            top.len()
-        };
-        let shared = top.split_off(alone);
-        top.sort_by(|a, b| a.0.id.cmp(&b.0.id));
-        let entry = |package: &Package, blob: &Blob| LayerEntry {
-            path: format!("{folder}/{}", file_name(&package.id, &package.sha256)),
-            content: Content::File(blob.clone(), 0o444),
-            mtime: content_time(&package.sha256),
-        };
-        let mut out = Vec::new();
-        for (package, blob) in top {
-            let annotations = [
-                ("dev.launchway.artifact-digest", package.sha256.to_string()),
-                ("dev.launchway.package", package.id.to_string()),
-            ];
-            out.push(NamedLayer {
-                layer: Layer::new(vec![entry(package, blob)])?,
-                what: format!("package {}", package.id),
-                annotations: annotations
-                    .into_iter()
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .collect(),
-            });
-        }
-        if !shared.is_empty() {
-            out.push(NamedLayer {
-                layer: Layer::new(
-                    shared
-                        .iter()
-                        .map(|(package, blob)| entry(package, blob))
-                        .collect(),
-                )?,
-                what: format!("{} small packages", shared.len()),
-                annotations: BTreeMap::new(),
-            });
-        }
-        let index = LayerEntry {
-            path: index_path.trim_matches('/').to_owned(),
-            content: Content::File(Blob::from_bytes(self.packages_json()), 0o644),
-            mtime: EPOCH,
-        };
-        out.push(NamedLayer {
-            layer: Layer::new(vec![index])?,
-            what: "packages.json".to_owned(),
-            annotations: BTreeMap::new(),
-        });
-        Ok(out)
-    }
-
-    /// Layer of the dispatcher image, when there is a configuration.
-    ///
-    /// # Errors
-    /// When a path cannot be part of a layer.
-    pub fn dispatcher_layer(&self, config_path: &str) -> Result<Option<NamedLayer>, String> {
-        let Some(tree) = &self.dispatcher else {
-            return Ok(None);
-        };
-        Ok(Some(NamedLayer {
-            layer: Layer::new(tree.layer_entries(config_path))?,
-            what: format!("dispatcher configuration of {} files", tree.nodes.len()),
-            annotations: BTreeMap::new(),
-        }))
     }
 }
 

@@ -46,25 +46,15 @@ pub(crate) fn file(name: &str, data: impl AsRef<[u8]>) -> Item {
 }
 
 pub(crate) fn deflated(name: &str, data: impl AsRef<[u8]>) -> Item {
-    Item {
-        deflate: true,
-        method: 8,
-        ..file(name, data)
-    }
+    Item { deflate: true, method: 8, ..file(name, data) }
 }
 
 pub(crate) fn link(name: &str, target: &str) -> Item {
-    Item {
-        mode: 0o120_777,
-        ..file(name, target)
-    }
+    Item { mode: 0o120_777, ..file(name, target) }
 }
 
 pub(crate) fn folder(name: &str) -> Item {
-    Item {
-        mode: 0o040_755,
-        ..file(&format!("{name}/"), "")
-    }
+    Item { mode: 0o040_755, ..file(&format!("{name}/"), "") }
 }
 
 /// Changes of the archive as a whole.
@@ -103,22 +93,13 @@ pub(crate) fn zip_with(items: &[Item], lies: &Lies) -> Vec<u8> {
     for item in items {
         out.extend_from_slice(&item.gap);
         let offset = u32::try_from(out.len()).unwrap();
-        let offset = if lies.same_offset {
-            *first.get_or_insert(offset)
-        } else {
-            offset
-        };
+        let offset = if lies.same_offset { *first.get_or_insert(offset) } else { offset };
         let (body, real_crc, real_size) = match &item.raw {
             Some((body, crc, size)) => (body.clone(), *crc, *size),
             None if item.deflate => {
-                let mut encoder =
-                    flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(6));
+                let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(6));
                 encoder.write_all(&item.data).unwrap();
-                (
-                    encoder.finish().unwrap(),
-                    crc(&item.data),
-                    item.data.len() as u32,
-                )
+                (encoder.finish().unwrap(), crc(&item.data), item.data.len() as u32)
             }
             None => (item.data.clone(), crc(&item.data), item.data.len() as u32),
         };
@@ -156,11 +137,7 @@ pub(crate) fn zip_with(items: &[Item], lies: &Lies) -> Vec<u8> {
         central.extend_from_slice(&packed.to_le_bytes());
         central.extend_from_slice(&central_size.to_le_bytes());
         central.extend_from_slice(&u16::try_from(item.name.len()).unwrap().to_le_bytes());
-        central.extend_from_slice(
-            &u16::try_from(item.central_extra.len())
-                .unwrap()
-                .to_le_bytes(),
-        );
+        central.extend_from_slice(&u16::try_from(item.central_extra.len()).unwrap().to_le_bytes());
         central.extend_from_slice(&[0; 6]);
         central.extend_from_slice(&(item.mode << 16).to_le_bytes());
         central.extend_from_slice(&offset.to_le_bytes());
@@ -213,11 +190,7 @@ pub(crate) fn properties(entries: &[(&str, &str)]) -> String {
 /// The entries of a minimal content package.
 pub(crate) fn package_items(id: &str, more: &[(&str, &str)], root: &str) -> Vec<Item> {
     let parts: Vec<&str> = id.split(':').collect();
-    let mut entries = vec![
-        ("group", parts[0]),
-        ("name", parts[1]),
-        ("version", *parts.get(2).unwrap_or(&"")),
-    ];
+    let mut entries = vec![("group", parts[0]), ("name", parts[1]), ("version", *parts.get(2).unwrap_or(&""))];
     entries.extend_from_slice(more);
     vec![
         deflated(

@@ -39,19 +39,9 @@ impl fmt::Debug for Credential {
 pub struct Credentials(BTreeMap<String, Credential>);
 
 fn host_of(key: &str) -> String {
-    let key = key
-        .trim_start_matches("https://")
-        .trim_start_matches("http://");
-    let host = key
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    if host == "index.docker.io" || host == "registry-1.docker.io" {
-        "docker.io".to_owned()
-    } else {
-        host
-    }
+    let key = key.trim_start_matches("https://").trim_start_matches("http://");
+    let host = key.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    if host == "index.docker.io" || host == "registry-1.docker.io" { "docker.io".to_owned() } else { host }
 }
 
 impl Credentials {
@@ -66,40 +56,24 @@ impl Credentials {
     /// # Errors
     /// What is wrong with it; never any of its content.
     pub fn from_docker_config(text: &str) -> Result<Self, String> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|_| "the credentials are not JSON".to_owned())?;
-        let auths = value
-            .get("auths")
-            .and_then(Value::as_object)
-            .ok_or("the credentials have no `auths`")?;
+        let value: Value = serde_json::from_str(text).map_err(|_| "the credentials are not JSON".to_owned())?;
+        let auths = value.get("auths").and_then(Value::as_object).ok_or("the credentials have no `auths`")?;
         let mut out = BTreeMap::new();
         for (key, entry) in auths {
-            let text = |name: &str| {
-                entry
-                    .get(name)
-                    .and_then(Value::as_str)
-                    .filter(|value| !value.is_empty())
-            };
+            let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(|value| !value.is_empty());
             let credential = if let Some(token) = text("registrytoken") {
                 Some(Credential::Token(token.to_owned()))
             } else if let (Some(user), Some(password)) = (text("username"), text("password")) {
-                Some(Credential::Password {
-                    user: user.to_owned(),
-                    password: password.to_owned(),
-                })
+                Some(Credential::Password { user: user.to_owned(), password: password.to_owned() })
             } else if let Some(encoded) = text("auth") {
-                let bytes = STANDARD
-                    .decode(encoded.trim())
-                    .map_err(|_| format!("`auth` of {} is not base64", host_of(key)))?;
-                let decoded = String::from_utf8(bytes)
-                    .map_err(|_| format!("`auth` of {} is not text", host_of(key)))?;
+                let bytes =
+                    STANDARD.decode(encoded.trim()).map_err(|_| format!("`auth` of {} is not base64", host_of(key)))?;
+                let decoded =
+                    String::from_utf8(bytes).map_err(|_| format!("`auth` of {} is not text", host_of(key)))?;
                 let (user, password) = decoded
                     .split_once(':')
                     .ok_or_else(|| format!("`auth` of {} is not user:password", host_of(key)))?;
-                Some(Credential::Password {
-                    user: user.to_owned(),
-                    password: password.to_owned(),
-                })
+                Some(Credential::Password { user: user.to_owned(), password: password.to_owned() })
             } else {
                 None
             };
@@ -119,16 +93,13 @@ impl Credentials {
         match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::none()),
             Ok(metadata) if metadata.len() > MAX_FILE => {
-                return Err(RegistryError::local(format!(
-                    "{shown} is larger than 1 MiB"
-                )));
+                return Err(RegistryError::local(format!("{shown} is larger than 1 MiB")));
             }
             _ => {}
         }
         let text = std::fs::read_to_string(path)
             .map_err(|error| RegistryError::local(format!("{shown} cannot be read: {error}")))?;
-        Self::from_docker_config(&text)
-            .map_err(|why| RegistryError::local(format!("{shown}: {why}")))
+        Self::from_docker_config(&text).map_err(|why| RegistryError::local(format!("{shown}: {why}")))
     }
 
     /// The credentials of the user who runs a command: `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
@@ -141,9 +112,8 @@ impl Credentials {
             .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
         match folder.map(|folder| folder.join("config.json")) {
             Some(path) if path.exists() => {
-                let text = std::fs::read_to_string(&path).map_err(|error| {
-                    RegistryError::local(format!("{}: {error}", path.display()))
-                })?;
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| RegistryError::local(format!("{}: {error}", path.display())))?;
                 // A user's file may only name helpers; then there is nothing to read here.
                 Ok(Self::from_docker_config(&text).unwrap_or_default())
             }
@@ -198,12 +168,7 @@ pub enum Challenge {
 /// When no scheme is known, or the realm is not acceptable for this registry.
 pub fn challenge(header: &str, registry: &str, plain: bool) -> Result<Challenge, RegistryError> {
     let refused = |what: String| {
-        RegistryError::new(
-            ErrorKind::Refused,
-            registry,
-            what,
-            "Check the registry's authentication settings",
-        )
+        RegistryError::new(ErrorKind::Refused, registry, what, "Check the registry's authentication settings")
     };
     if header.len() > 8 << 10 {
         return Err(refused("its authentication header is too long".to_owned()));
@@ -222,26 +187,20 @@ pub fn challenge(header: &str, registry: &str, plain: bool) -> Result<Challenge,
                     .find(|(name, _)| name.eq_ignore_ascii_case(key))
                     .map(|(_, value)| value.to_unescaped())
             };
-            let realm = find("realm")
-                .ok_or_else(|| refused("it asks for a token without saying where".to_owned()))?;
+            let realm = find("realm").ok_or_else(|| refused("it asks for a token without saying where".to_owned()))?;
             let realm = check_realm(&realm, registry, plain).map_err(|why| {
                 refused(format!(
                     "its token server `{}` is not used: {why}",
                     realm.chars().take(200).collect::<String>()
                 ))
             })?;
-            return Ok(Challenge::Bearer {
-                realm,
-                service: find("service"),
-            });
+            return Ok(Challenge::Bearer { realm, service: find("service") });
         }
     }
     if basic {
         Ok(Challenge::Basic)
     } else {
-        Err(refused(
-            "it asks for an authentication that is neither Basic nor Bearer".to_owned(),
-        ))
+        Err(refused("it asks for an authentication that is neither Basic nor Bearer".to_owned()))
     }
 }
 
@@ -284,14 +243,11 @@ pub fn is_internal(url: &Url) -> bool {
             ip.is_loopback()
                 || ip.is_unspecified()
                 || (ip.segments()[0] & 0xffc0) == 0xfe80
-                || ip
-                    .to_ipv4_mapped()
-                    .is_some_and(|ip| ip.is_loopback() || ip.is_link_local())
+                || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback() || ip.is_link_local())
         }
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.');
-            name.eq_ignore_ascii_case("localhost")
-                || name.to_ascii_lowercase().ends_with(".localhost")
+            name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
         }
         None => true,
     }
@@ -310,25 +266,13 @@ mod tests {
         .unwrap();
         assert_eq!(
             credentials.get("reg.example.org"),
-            Some(&Credential::Password {
-                user: "u".into(),
-                password: "p:x".into()
-            })
+            Some(&Credential::Password { user: "u".into(), password: "p:x".into() })
         );
-        assert_eq!(
-            credentials.get("10.0.0.1:5000").unwrap().header(),
-            "Basic YTpi"
-        );
+        assert_eq!(credentials.get("10.0.0.1:5000").unwrap().header(), "Basic YTpi");
         assert_eq!(credentials.get("t").unwrap().header(), "Bearer x");
         assert!(credentials.get("empty").is_none() && credentials.get("10.0.0.1").is_none());
         assert!(!format!("{credentials:?}").contains("p:x"));
-        for bad in [
-            "",
-            "[]",
-            "{}",
-            r#"{"auths":{"r":{"auth":"%"}}}"#,
-            r#"{"auths":{"r":{"auth":"eA=="}}}"#,
-        ] {
+        for bad in ["", "[]", "{}", r#"{"auths":{"r":{"auth":"%"}}}"#, r#"{"auths":{"r":{"auth":"eA=="}}}"#] {
             assert!(Credentials::from_docker_config(bad).is_err(), "{bad}");
         }
     }
@@ -337,54 +281,22 @@ mod tests {
     fn realms() {
         let bearer = |realm: &str| format!("Bearer realm=\"{realm}\",service=\"s\",scope=\"x\"");
         for (realm, registry, plain, accepted) in [
-            (
-                "https://auth.example.org/token",
-                "reg.example.org",
-                false,
-                true,
-            ),
-            (
-                "http://auth.example.org/token",
-                "reg.example.org",
-                false,
-                false,
-            ),
-            (
-                "http://reg.example.org/token",
-                "reg.example.org",
-                false,
-                false,
-            ),
+            ("https://auth.example.org/token", "reg.example.org", false, true),
+            ("http://auth.example.org/token", "reg.example.org", false, false),
+            ("http://reg.example.org/token", "reg.example.org", false, false),
             ("http://10.0.0.1:5000/token", "10.0.0.1:5000", true, true),
             ("http://10.0.0.1:5001/token", "10.0.0.1:5000", true, false),
             ("https://127.0.0.1/token", "reg.example.org", false, false),
-            (
-                "https://169.254.169.254/latest",
-                "reg.example.org",
-                false,
-                false,
-            ),
+            ("https://169.254.169.254/latest", "reg.example.org", false, false),
             ("https://[::1]/x", "reg.example.org", false, false),
             ("https://localhost/x", "reg.example.org", false, false),
-            (
-                "https://u@auth.example.org/token",
-                "reg.example.org",
-                false,
-                false,
-            ),
+            ("https://u@auth.example.org/token", "reg.example.org", false, false),
             ("file:///etc/passwd", "reg.example.org", false, false),
             ("token", "reg.example.org", false, false),
         ] {
-            assert_eq!(
-                challenge(&bearer(realm), registry, plain).is_ok(),
-                accepted,
-                "{realm}"
-            );
+            assert_eq!(challenge(&bearer(realm), registry, plain).is_ok(), accepted, "{realm}");
         }
-        assert_eq!(
-            challenge("Basic realm=\"x\"", "r.example.org", false).unwrap(),
-            Challenge::Basic
-        );
+        assert_eq!(challenge("Basic realm=\"x\"", "r.example.org", false).unwrap(), Challenge::Basic);
         assert!(challenge("Negotiate", "r.example.org", false).is_err());
     }
 }

@@ -36,12 +36,9 @@ impl Client {
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok())
             .and_then(|text| text.parse().ok());
-        length.map(Some).ok_or_else(|| {
-            RegistryError::invalid(
-                &repository.to_string(),
-                format!("blob {digest} has no length"),
-            )
-        })
+        length
+            .map(Some)
+            .ok_or_else(|| RegistryError::invalid(&repository.to_string(), format!("blob {digest} has no length")))
     }
 
     fn blob_missing(repository: &Repository, digest: &Sha256Digest) -> RegistryError {
@@ -99,9 +96,7 @@ impl Client {
         progress: (&dyn Progress, &str),
     ) -> Result<(), RegistryError> {
         let place = repository.to_string();
-        let local = |error: std::io::Error| {
-            RegistryError::local(format!("writing a downloaded file failed: {error}"))
-        };
+        let local = |error: std::io::Error| RegistryError::local(format!("writing a downloaded file failed: {error}"));
         let (progress, name) = progress;
         let mut hasher = Hasher::new();
         let mut at = 0_u64;
@@ -110,19 +105,16 @@ impl Client {
         'requests: loop {
             let mut ask = self.ask(Method::GET, repository, &format!("blobs/{digest}"))?;
             if at > 0 {
-                let value = format!("bytes={at}-").parse().map_err(|_| {
-                    RegistryError::invalid(&place, "a range that is no header value")
-                })?;
+                let value = format!("bytes={at}-")
+                    .parse()
+                    .map_err(|_| RegistryError::invalid(&place, "a range that is no header value"))?;
                 ask.headers.insert(RANGE, value);
             }
             let mut response = self.follow(&ask).await?;
             match response.status() {
                 StatusCode::PARTIAL_CONTENT if at > 0 => {
-                    let stated = response
-                        .headers()
-                        .get(CONTENT_RANGE)
-                        .and_then(|value| value.to_str().ok())
-                        .unwrap_or_default();
+                    let stated =
+                        response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
                     if !stated.starts_with(&format!("bytes {at}-")) {
                         return Err(RegistryError::invalid(
                             &place,
@@ -141,10 +133,7 @@ impl Client {
                 }
                 StatusCode::NOT_FOUND => return Err(Self::blob_missing(repository, digest)),
                 other => {
-                    return Err(RegistryError::invalid(
-                        &place,
-                        format!("blob {digest} with status {other}"),
-                    ));
+                    return Err(RegistryError::invalid(&place, format!("blob {digest} with status {other}")));
                 }
             }
             loop {
@@ -179,10 +168,7 @@ impl Client {
         }
         let found = hasher.finish();
         if found != *digest {
-            return Err(RegistryError::invalid(
-                &place,
-                format!("asked for blob {digest}, it sent {found}"),
-            ));
+            return Err(RegistryError::invalid(&place, format!("asked for blob {digest}, it sent {found}")));
         }
         file.flush().map_err(local)?;
         progress.finish(name, "downloaded");

@@ -6,18 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use launchway_crds::digest::Sha256Digest;
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER,
-    WWW_AUTHENTICATE,
-};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::auth::{Challenge, Credential, Credentials, challenge, is_internal, same_host};
 use super::error::{ErrorKind, RegistryError};
 use super::repository::Repository;
-use crate::image::blob::Hasher;
-use crate::image::manifest::{DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST};
 
 /// Largest manifest.
 pub const MANIFEST_CAP: usize = 4 << 20;
@@ -82,11 +77,7 @@ fn builder(plain: bool) -> reqwest::ClientBuilder {
         .tcp_keepalive(Duration::from_secs(30))
         .http1_only();
     // Plain HTTP is for registries inside the cluster, never behind a proxy, and needs no certificates of the machine.
-    if plain {
-        builder.no_proxy().tls_certs_only([])
-    } else {
-        builder
-    }
+    if plain { builder.no_proxy().tls_certs_only([]) } else { builder }
 }
 
 impl Client {
@@ -97,16 +88,10 @@ impl Client {
     pub fn new(options: ClientOptions) -> Result<Self, RegistryError> {
         // Another part of the process may have chosen the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let plain = builder(true).build().map_err(|error| {
-            RegistryError::local(format!("no HTTP client can be made: {error}"))
-        })?;
-        Ok(Self {
-            options,
-            plain,
-            secure: OnceLock::new(),
-            tokens: Mutex::default(),
-            basic: Mutex::default(),
-        })
+        let plain = builder(true)
+            .build()
+            .map_err(|error| RegistryError::local(format!("no HTTP client can be made: {error}")))?;
+        Ok(Self { options, plain, secure: OnceLock::new(), tokens: Mutex::default(), basic: Mutex::default() })
     }
 
     /// Whether a registry is spoken to in plain HTTP.
@@ -119,28 +104,19 @@ impl Client {
         if url.scheme() == "http" {
             return Ok(&self.plain);
         }
-        self.secure
-            .get_or_init(|| builder(false).build().map_err(|error| error.to_string()))
-            .as_ref()
-            .map_err(|error| {
+        self.secure.get_or_init(|| builder(false).build().map_err(|error| error.to_string())).as_ref().map_err(
+            |error| {
                 RegistryError::local(format!(
                     "no HTTPS client can be made: {error}; does this machine have CA certificates?"
                 ))
-            })
+            },
+        )
     }
 
     pub(super) fn url(&self, repository: &Repository, rest: &str) -> Result<Url, RegistryError> {
-        let scheme = if self.is_plain(repository.registry()) {
-            "http"
-        } else {
-            "https"
-        };
-        Url::parse(&format!(
-            "{scheme}://{}/v2/{}/{rest}",
-            repository.registry(),
-            repository.path()
-        ))
-        .map_err(|error| RegistryError::invalid(&repository.to_string(), error))
+        let scheme = if self.is_plain(repository.registry()) { "http" } else { "https" };
+        Url::parse(&format!("{scheme}://{}/v2/{}/{rest}", repository.registry(), repository.path()))
+            .map_err(|error| RegistryError::invalid(&repository.to_string(), error))
     }
 
     pub(super) fn ask<'a>(
@@ -188,11 +164,7 @@ impl Client {
         if found.is_some() {
             return found;
         }
-        let basic = self
-            .basic
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(registry);
+        let basic = self.basic.lock().unwrap_or_else(PoisonError::into_inner).contains(registry);
         match self.options.credentials.get(registry) {
             Some(credential @ Credential::Token(_)) => Some(credential.header()),
             Some(credential) if basic => Some(credential.header()),
@@ -201,42 +173,23 @@ impl Client {
     }
 
     /// Answers a 401: remembers how to authenticate. The next attempt uses it.
-    pub(super) async fn authenticate(
-        &self,
-        ask: &Ask<'_>,
-        headers: &HeaderMap,
-    ) -> Result<(), RegistryError> {
+    pub(super) async fn authenticate(&self, ask: &Ask<'_>, headers: &HeaderMap) -> Result<(), RegistryError> {
         let registry = ask.repository.registry();
         let plain = self.is_plain(registry);
-        let header: Vec<&str> = headers
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
+        let header: Vec<&str> =
+            headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).collect();
         let credential = self.options.credentials.get(registry);
         match challenge(&header.join(", "), registry, plain)? {
             Challenge::Basic => {
                 if credential.is_none() {
-                    return Err(self.refused(
-                        ask,
-                        StatusCode::UNAUTHORIZED,
-                        "it asks for a user and a password",
-                    ));
+                    return Err(self.refused(ask, StatusCode::UNAUTHORIZED, "it asks for a user and a password"));
                 }
-                self.basic
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(registry.to_owned());
+                self.basic.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.to_owned());
             }
             Challenge::Bearer { realm, service } => {
                 let scope = Self::scope(ask);
-                let token = self
-                    .token(ask, realm, service.as_deref(), &scope, credential)
-                    .await?;
-                self.tokens
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert((registry.to_owned(), scope), token);
+                let token = self.token(ask, realm, service.as_deref(), &scope, credential).await?;
+                self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert((registry.to_owned(), scope), token);
             }
         }
         Ok(())
@@ -259,21 +212,14 @@ impl Client {
                 query.append_pair("scope", scope);
             }
         }
-        let place = format!(
-            "{} (token server {})",
-            ask.repository,
-            realm.host_str().unwrap_or_default()
-        );
+        let place = format!("{} (token server {})", ask.repository, realm.host_str().unwrap_or_default());
         let mut request = self.http(&realm)?.get(realm.clone()).timeout(IDLE);
         if let Some(Credential::Password { .. }) = credential
             && let Some(credential) = credential
         {
             request = request.header(AUTHORIZATION, credential.header());
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| unreachable(&place, &error))?;
+        let response = request.send().await.map_err(|error| unreachable(&place, &error))?;
         let status = response.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(RegistryError::new(
@@ -292,8 +238,8 @@ impl Client {
             ));
         }
         let body = capped(response, TOKEN_CAP, &place).await?;
-        let value: serde_json::Value = serde_json::from_slice(&body)
-            .map_err(|_| RegistryError::invalid(&place, "the token is not JSON"))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&body).map_err(|_| RegistryError::invalid(&place, "the token is not JSON"))?;
         ["token", "access_token"]
             .iter()
             .find_map(|key| value.get(*key)?.as_str())
@@ -303,27 +249,15 @@ impl Client {
     }
 
     pub(super) fn refused(&self, ask: &Ask<'_>, status: StatusCode, detail: &str) -> RegistryError {
-        let remedy = match (
-            self.options
-                .credentials
-                .get(ask.repository.registry())
-                .is_some(),
-            ask.write,
-        ) {
-            (false, _) => {
-                "No credentials for this registry are configured: add a dockerconfigjson secret for it"
-            }
+        let remedy = match (self.options.credentials.get(ask.repository.registry()).is_some(), ask.write) {
+            (false, _) => "No credentials for this registry are configured: add a dockerconfigjson secret for it",
             (true, true) => "The configured credentials do not allow pushing to this repository",
             (true, false) => "The configured credentials do not allow pulling from this repository",
         };
         RegistryError::new(
             ErrorKind::Refused,
             &ask.repository.to_string(),
-            format!(
-                "{} {}: {detail}",
-                status.as_u16(),
-                status.canonical_reason().unwrap_or_default()
-            ),
+            format!("{} {}: {detail}", status.as_u16(), status.canonical_reason().unwrap_or_default()),
             remedy,
         )
     }
@@ -336,10 +270,8 @@ impl Client {
         let mut broken = 0;
         loop {
             attempt += 1;
-            let mut request = self
-                .http(&ask.url)?
-                .request(ask.method.clone(), ask.url.clone())
-                .headers(ask.headers.clone());
+            let mut request =
+                self.http(&ask.url)?.request(ask.method.clone(), ask.url.clone()).headers(ask.headers.clone());
             if let Some(body) = &ask.body {
                 request = request.body(body.clone());
             } else if ask.write {
@@ -391,18 +323,11 @@ impl Client {
 
     fn forget(&self, ask: &Ask<'_>) {
         let key = (ask.repository.registry().to_owned(), Self::scope(ask));
-        self.tokens
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key);
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 
     /// Turns a final answer that is no success into an error.
-    pub(super) async fn judge(
-        &self,
-        ask: &Ask<'_>,
-        response: Response,
-    ) -> Result<Response, RegistryError> {
+    pub(super) async fn judge(&self, ask: &Ask<'_>, response: Response) -> Result<Response, RegistryError> {
         let status = response.status();
         if status.is_success()
             || status.is_redirection()
@@ -412,20 +337,13 @@ impl Client {
             return Ok(response);
         }
         let place = ask.repository.to_string();
-        let body = capped(response, ERROR_CAP, &place)
-            .await
-            .unwrap_or_default();
+        let body = capped(response, ERROR_CAP, &place).await.unwrap_or_default();
         let detail = error_detail(&body);
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.refused(ask, status, &detail),
-            _ => RegistryError::invalid(
-                &place,
-                format!(
-                    "{} {} answered {status}: {detail}",
-                    ask.method,
-                    ask.url.path()
-                ),
-            ),
+            _ => {
+                RegistryError::invalid(&place, format!("{} {} answered {status}: {detail}", ask.method, ask.url.path()))
+            }
         })
     }
 
@@ -439,9 +357,8 @@ impl Client {
             if !response.status().is_redirection() {
                 return Ok(response);
             }
-            let target = location(&response, &ask.url).ok_or_else(|| {
-                RegistryError::invalid(&place, "a redirect without a usable address")
-            })?;
+            let target = location(&response, &ask.url)
+                .ok_or_else(|| RegistryError::invalid(&place, "a redirect without a usable address"))?;
             if same_host(&target, ask.repository.registry(), plain) {
                 ask.url = target;
                 response = self.send(&ask).await?;
@@ -454,183 +371,17 @@ impl Client {
                     format!("a redirect to {}://{host} is not followed", target.scheme()),
                 ));
             }
-            let request = self
-                .http(&target)?
-                .request(ask.method.clone(), target.clone())
-                .headers(ask.headers.clone());
+            let request = self.http(&target)?.request(ask.method.clone(), target.clone()).headers(ask.headers.clone());
             response = tokio::time::timeout(IDLE, request.send())
                 .await
                 .map_err(|_| {
-                    RegistryError::new(
-                        ErrorKind::Unreachable,
-                        &place,
-                        "no answer of its storage",
-                        "Try again later",
-                    )
+                    RegistryError::new(ErrorKind::Unreachable, &place, "no answer of its storage", "Try again later")
                 })?
                 .map_err(|error| unreachable(&place, &error))?;
             ask.url = target;
         }
         Err(RegistryError::invalid(&place, "too many redirects"))
     }
-
-    /// Digest and size of a manifest, without its content. `None` when it does not exist.
-    ///
-    /// # Errors
-    /// When the registry refuses, is not reachable, or answers nonsense.
-    pub async fn head_manifest(
-        &self,
-        repository: &Repository,
-        reference: &str,
-    ) -> Result<Option<Sha256Digest>, RegistryError> {
-        let mut ask = self.ask(Method::HEAD, repository, &format!("manifests/{reference}"))?;
-        ask.headers.insert(ACCEPT, accept());
-        let response = self.send(&ask).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        let stated = response
-            .headers()
-            .get("docker-content-digest")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse().ok());
-        match (stated, reference.parse::<Sha256Digest>().ok()) {
-            (Some(stated), Some(wanted)) if stated != wanted => Err(RegistryError::invalid(
-                &repository.to_string(),
-                format!("asked for {wanted}, it names {stated}"),
-            )),
-            (_, Some(wanted)) => Ok(Some(wanted)),
-            (Some(stated), None) => Ok(Some(stated)),
-            (None, None) => Ok(self
-                .get_manifest(repository, reference)
-                .await?
-                .map(|manifest| manifest.digest)),
-        }
-    }
-
-    /// A manifest by tag or digest; verified when by digest. `None` when it does not exist.
-    ///
-    /// # Errors
-    /// When the registry refuses, is not reachable, or sends other content.
-    pub async fn get_manifest(
-        &self,
-        repository: &Repository,
-        reference: &str,
-    ) -> Result<Option<FetchedManifest>, RegistryError> {
-        let place = repository.to_string();
-        let mut ask = self.ask(Method::GET, repository, &format!("manifests/{reference}"))?;
-        ask.headers.insert(ACCEPT, accept());
-        let response = self.follow(&ask).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        if response.status() != StatusCode::OK {
-            return Err(RegistryError::invalid(
-                &place,
-                format!("a manifest with status {}", response.status()),
-            ));
-        }
-        let media_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(|value| {
-                value
-                    .split(';')
-                    .next()
-                    .unwrap_or_default()
-                    .trim()
-                    .to_owned()
-            })
-            .unwrap_or_default();
-        let bytes = capped(response, MANIFEST_CAP, &place).await?;
-        let digest = Hasher::of(&bytes);
-        if let Ok(wanted) = reference.parse::<Sha256Digest>()
-            && wanted != digest
-        {
-            return Err(RegistryError::invalid(
-                &place,
-                format!("asked for manifest {wanted}, it sent {digest}"),
-            ));
-        }
-        Ok(Some(FetchedManifest {
-            bytes,
-            digest,
-            media_type,
-        }))
-    }
-
-    /// A manifest that must exist.
-    ///
-    /// # Errors
-    /// As [`Self::get_manifest`], and when it does not exist.
-    pub async fn need_manifest(
-        &self,
-        repository: &Repository,
-        reference: &str,
-    ) -> Result<FetchedManifest, RegistryError> {
-        self.get_manifest(repository, reference)
-            .await?
-            .ok_or_else(|| {
-                RegistryError::new(
-                    ErrorKind::NotFound,
-                    &repository.to_string(),
-                    format!("{reference} does not exist"),
-                    "Check the name, and whether the registry's garbage collection removed it",
-                )
-            })
-    }
-
-    /// Writes a manifest under its digest or under a tag.
-    ///
-    /// # Errors
-    /// When the registry refuses, is not reachable, or stores something else.
-    pub async fn put_manifest(
-        &self,
-        repository: &Repository,
-        reference: &str,
-        media_type: &str,
-        bytes: &[u8],
-    ) -> Result<(), RegistryError> {
-        let place = repository.to_string();
-        let digest = Hasher::of(bytes);
-        let mut ask = self.ask(Method::PUT, repository, &format!("manifests/{reference}"))?;
-        let value = media_type
-            .parse()
-            .map_err(|_| RegistryError::invalid(&place, "a media type that is no header value"))?;
-        ask.headers.insert(CONTENT_TYPE, value);
-        ask.body = Some(Bytes::copy_from_slice(bytes));
-        let response = self.send(&ask).await?;
-        if response.status() != StatusCode::CREATED
-            && response.status() != StatusCode::OK
-            && response.status() != StatusCode::ACCEPTED
-        {
-            return Err(RegistryError::invalid(
-                &place,
-                format!("manifest {digest} was not taken: {}", response.status()),
-            ));
-        }
-        let stated = response
-            .headers()
-            .get("docker-content-digest")
-            .and_then(|value| value.to_str().ok());
-        if stated.is_some_and(|stated| stated != digest.to_string()) {
-            return Err(RegistryError::invalid(
-                &place,
-                format!(
-                    "sent manifest {digest}, it stored {}",
-                    stated.unwrap_or_default()
-                ),
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn accept() -> reqwest::header::HeaderValue {
-    let text = [MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX].join(", ");
-    reqwest::header::HeaderValue::from_str(&text)
-        .unwrap_or(reqwest::header::HeaderValue::from_static("*/*"))
 }
 
 fn retryable(status: StatusCode) -> bool {
@@ -644,9 +395,7 @@ fn pause(attempt: u32, headers: &HeaderMap) -> Duration {
         .and_then(|text| text.trim().parse().ok())
         .map(Duration::from_secs);
     let own = Duration::from_millis(250) * 2_u32.pow(attempt.min(6));
-    asked
-        .unwrap_or(own)
-        .clamp(Duration::from_millis(100), MAX_RETRY_AFTER)
+    asked.unwrap_or(own).clamp(Duration::from_millis(100), MAX_RETRY_AFTER)
 }
 
 /// The `Location` of an answer, resolved.
@@ -666,54 +415,28 @@ pub(super) fn unreachable(place: &str, error: &reqwest::Error) -> RegistryError 
     } else {
         "Check that the registry runs and can be reached from here"
     };
-    RegistryError::new(
-        ErrorKind::Unreachable,
-        place,
-        format!("not reachable ({cause})"),
-        remedy,
-    )
+    RegistryError::new(ErrorKind::Unreachable, place, format!("not reachable ({cause})"), remedy)
 }
 
 fn error_detail(body: &[u8]) -> String {
-    let parsed: Option<String> = serde_json::from_slice::<serde_json::Value>(body)
-        .ok()
-        .and_then(|value| {
-            let first = value.get("errors")?.get(0)?;
-            let text = |key: &str| {
-                first
-                    .get(key)
-                    .and_then(serde_json::Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned()
-            };
-            Some(format!("{} {}", text("code"), text("message")))
-        });
+    let parsed: Option<String> = serde_json::from_slice::<serde_json::Value>(body).ok().and_then(|value| {
+        let first = value.get("errors")?.get(0)?;
+        let text = |key: &str| first.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        Some(format!("{} {}", text("code"), text("message")))
+    });
     parsed.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned())
 }
 
 /// Reads a body up to a limit, each read within the idle time.
-pub(super) async fn capped(
-    mut response: Response,
-    cap: usize,
-    place: &str,
-) -> Result<Vec<u8>, RegistryError> {
-    if response
-        .content_length()
-        .is_some_and(|length| length > cap as u64)
-    {
-        return Err(RegistryError::invalid(
-            place,
-            format!("an answer of more than {cap} bytes"),
-        ));
+pub(super) async fn capped(mut response: Response, cap: usize, place: &str) -> Result<Vec<u8>, RegistryError> {
+    if response.content_length().is_some_and(|length| length > cap as u64) {
+        return Err(RegistryError::invalid(place, format!("an answer of more than {cap} bytes")));
     }
     let mut out = Vec::new();
     let whole = async {
         while let Some(chunk) = next(&mut response, place).await? {
             if out.len() + chunk.len() > cap {
-                return Err(RegistryError::invalid(
-                    place,
-                    format!("an answer of more than {cap} bytes"),
-                ));
+                return Err(RegistryError::invalid(place, format!("an answer of more than {cap} bytes")));
             }
             out.extend_from_slice(&chunk);
         }
@@ -721,20 +444,12 @@ pub(super) async fn capped(
     };
     // A slow drip keeps every single read alive, so the whole has an end too.
     tokio::time::timeout(IDLE * 4, whole).await.map_err(|_| {
-        RegistryError::new(
-            ErrorKind::Unreachable,
-            place,
-            "its answer drips too slowly",
-            "Try again later",
-        )
+        RegistryError::new(ErrorKind::Unreachable, place, "its answer drips too slowly", "Try again later")
     })??;
     Ok(out)
 }
 
-pub(super) async fn next(
-    response: &mut Response,
-    place: &str,
-) -> Result<Option<Bytes>, RegistryError> {
+pub(super) async fn next(response: &mut Response, place: &str) -> Result<Option<Bytes>, RegistryError> {
     tokio::time::timeout(IDLE, response.chunk())
         .await
         .map_err(|_| {

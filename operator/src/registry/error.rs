@@ -28,32 +28,16 @@ pub struct RegistryError {
 
 impl RegistryError {
     pub(crate) fn new(kind: ErrorKind, place: &str, what: impl fmt::Display, remedy: &str) -> Self {
-        let what: String = what
-            .to_string()
-            .chars()
-            .take(500)
-            .flat_map(char::escape_debug)
-            .collect();
-        Self {
-            kind,
-            message: format!("registry {place}: {what}. {remedy}"),
-        }
+        let what: String = what.to_string().chars().take(500).flat_map(char::escape_debug).collect();
+        Self { kind, message: format!("registry {place}: {what}. {remedy}") }
     }
 
     pub(crate) fn invalid(place: &str, what: impl fmt::Display) -> Self {
-        Self::new(
-            ErrorKind::Invalid,
-            place,
-            what,
-            "Check the registry and anything between it and this machine",
-        )
+        Self::new(ErrorKind::Invalid, place, what, "Check the registry and anything between it and this machine")
     }
 
     pub(crate) fn local(what: impl fmt::Display) -> Self {
-        Self {
-            kind: ErrorKind::Local,
-            message: what.to_string(),
-        }
+        Self { kind: ErrorKind::Local, message: what.to_string() }
     }
 
     /// A code for status and outcome.

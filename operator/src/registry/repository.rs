@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use launchway_crds::digest::{ImageRef, Sha256Digest};
+use launchway_crds::digest::{DigestError, ImageRef, Sha256Digest};
 use oci_distribution::Reference;
 
 use super::error::{ErrorKind, RegistryError};
@@ -22,12 +22,17 @@ impl Repository {
     pub fn parse(text: &str) -> Result<Self, RegistryError> {
         // A placeholder digest lets one parser hold all rules about names.
         let image = ImageRef::new(text, Sha256Digest::from_bytes([0; 32])).map_err(|error| {
-            RegistryError::new(
-                ErrorKind::Invalid,
-                text,
-                error,
-                "Write it as REGISTRY/REPOSITORY, with the registry's host",
-            )
+            let why = match error {
+                DigestError::Image { why, .. } => why,
+                DigestError::Digest(_) => "it is not a repository",
+            };
+            RegistryError {
+                kind: ErrorKind::Invalid,
+                message: format!(
+                    "`{}` is not a repository: {why}. Write it as REGISTRY/REPOSITORY, with the registry's host",
+                    text.chars().take(200).collect::<String>().escape_debug()
+                ),
+            }
         })?;
         Ok(Self::of(&image))
     }
@@ -35,10 +40,7 @@ impl Repository {
     /// The repository of an image.
     #[must_use]
     pub fn of(image: &ImageRef) -> Self {
-        Self {
-            registry: image.registry().to_owned(),
-            path: image.path().to_owned(),
-        }
+        Self { registry: image.registry().to_owned(), path: image.path().to_owned() }
     }
 
     /// `HOST[:PORT]`.
@@ -91,14 +93,10 @@ impl Location {
                 "Write it as REGISTRY/REPOSITORY, with :TAG or @sha256:… behind it if wanted",
             )
         };
-        let parsed: Reference = text
-            .parse()
-            .map_err(|error| bad(format!("it is not a reference ({error})")))?;
+        let parsed: Reference = text.parse().map_err(|error| bad(format!("it is not a reference ({error})")))?;
         let tag = parsed.tag().map(str::to_owned);
-        let digest = parsed
-            .digest()
-            .map(|digest| digest.parse().map_err(|error| bad(format!("{error}"))))
-            .transpose()?;
+        let digest =
+            parsed.digest().map(|digest| digest.parse().map_err(|error| bad(format!("{error}")))).transpose()?;
         let mut name = text;
         if let Some((before, _)) = name.split_once('@') {
             name = before;
@@ -108,11 +106,7 @@ impl Location {
         }
         // The parser invents `latest`; only what was written counts.
         let tag = tag.filter(|tag| text.contains(&format!(":{tag}")));
-        Ok(Self {
-            repository: Repository::parse(name)?,
-            tag,
-            digest,
-        })
+        Ok(Self { repository: Repository::parse(name)?, tag, digest })
     }
 }
 
@@ -127,25 +121,10 @@ mod tests {
     fn locations() {
         for (text, repository, tag, digest) in [
             ("10.0.0.1:5000/a/b", "10.0.0.1:5000/a/b", None, false),
-            (
-                "10.0.0.1:5000/a/b:v1",
-                "10.0.0.1:5000/a/b",
-                Some("v1"),
-                false,
-            ),
-            (
-                "reg.example.org/a:v1",
-                "reg.example.org/a",
-                Some("v1"),
-                false,
-            ),
+            ("10.0.0.1:5000/a/b:v1", "10.0.0.1:5000/a/b", Some("v1"), false),
+            ("reg.example.org/a:v1", "reg.example.org/a", Some("v1"), false),
             (&format!("localhost/a@{DIGEST}"), "localhost/a", None, true),
-            (
-                &format!("reg.example.org/a:t@{DIGEST}"),
-                "reg.example.org/a",
-                Some("t"),
-                true,
-            ),
+            (&format!("reg.example.org/a:t@{DIGEST}"), "reg.example.org/a", Some("t"), true),
         ] {
             let location = Location::parse(text).unwrap();
             assert_eq!(location.repository.to_string(), repository, "{text}");

@@ -119,10 +119,7 @@ impl Client {
                 Session::Mounted => return Ok(Pushed::Mounted),
                 Session::Upload(url) => url,
             };
-            match self
-                .put(repository, session, digest, &source, progress)
-                .await
-            {
+            match self.put(repository, session, digest, &source, progress).await {
                 Ok(()) => return Ok(Pushed::Uploaded),
                 Err(error) if error.kind == ErrorKind::Unreachable && attempt < TRIES => {
                     progress.0.rewind(progress.1, 0);
@@ -147,14 +144,7 @@ impl Client {
         digest: &Sha256Digest,
         bytes: &[u8],
     ) -> Result<Pushed, RegistryError> {
-        self.push_blob(
-            repository,
-            digest,
-            Arc::new(Bytes::copy_from_slice(bytes)),
-            None,
-            (&Silent, ""),
-        )
-        .await
+        self.push_blob(repository, digest, Arc::new(Bytes::copy_from_slice(bytes)), None, (&Silent, "")).await
     }
 
     /// Asks the registry to take a blob from another of its repositories. `false` when it would not.
@@ -174,11 +164,7 @@ impl Client {
             Session::Mounted => Ok(true),
             Session::Upload(url) => {
                 // An upload that nobody continues only costs the registry a clean-up; tell it, and ignore the answer.
-                let cancel = Ask {
-                    method: Method::DELETE,
-                    url,
-                    ..self.ask(Method::DELETE, repository, "")?
-                };
+                let cancel = Ask { method: Method::DELETE, url, ..self.ask(Method::DELETE, repository, "")? };
                 let _ = self.send(&cancel).await;
                 Ok(false)
             }
@@ -193,34 +179,24 @@ impl Client {
     ) -> Result<Session, RegistryError> {
         let place = repository.to_string();
         let mut ask = self.ask(Method::POST, repository, "blobs/uploads/")?;
-        let from =
-            from.filter(|from| from.registry() == repository.registry() && *from != repository);
+        let from = from.filter(|from| from.registry() == repository.registry() && *from != repository);
         if let Some(from) = from {
-            ask.url
-                .query_pairs_mut()
-                .append_pair("mount", &digest.to_string())
-                .append_pair("from", from.path());
+            ask.url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from.path());
             ask.reads = Some(from);
         }
         let response = match self.send(&ask).await {
             // The other repository may not be ours to read: then the bytes are sent.
             Err(error) if error.kind == ErrorKind::Refused && from.is_some() => {
-                self.send(&self.ask(Method::POST, repository, "blobs/uploads/")?)
-                    .await?
+                self.send(&self.ask(Method::POST, repository, "blobs/uploads/")?).await?
             }
             other => other?,
         };
         match response.status() {
             StatusCode::CREATED if from.is_some() => Ok(Session::Mounted),
             StatusCode::ACCEPTED => {
-                let url = location(&response, &ask.url).ok_or_else(|| {
-                    RegistryError::invalid(&place, "an upload without an address")
-                })?;
-                if !same_host(
-                    &url,
-                    repository.registry(),
-                    self.is_plain(repository.registry()),
-                ) {
+                let url = location(&response, &ask.url)
+                    .ok_or_else(|| RegistryError::invalid(&place, "an upload without an address"))?;
+                if !same_host(&url, repository.registry(), self.is_plain(repository.registry())) {
                     let host = url.host_str().unwrap_or_default().to_owned();
                     return Err(RegistryError::invalid(
                         &place,
@@ -229,10 +205,7 @@ impl Client {
                 }
                 Ok(Session::Upload(url))
             }
-            other => Err(RegistryError::invalid(
-                &place,
-                format!("an upload starts with status {other}"),
-            )),
+            other => Err(RegistryError::invalid(&place, format!("an upload starts with status {other}"))),
         }
     }
 
@@ -245,13 +218,8 @@ impl Client {
         progress: (&dyn Progress, &str),
     ) -> Result<(), RegistryError> {
         let place = repository.to_string();
-        session
-            .query_pairs_mut()
-            .append_pair("digest", &digest.to_string());
-        let ask = Ask {
-            url: session,
-            ..self.ask(Method::PUT, repository, "")?
-        };
+        session.query_pairs_mut().append_pair("digest", &digest.to_string());
+        let ask = Ask { url: session, ..self.ask(Method::PUT, repository, "")? };
         let size = source.size();
         let (sender, receiver) = mpsc::channel::<std::io::Result<Bytes>>(2);
         let reader_source = Arc::clone(source);
@@ -278,14 +246,10 @@ impl Client {
             request = request.header(AUTHORIZATION, value);
         }
         let response = watch(request.send(), &sent, progress, &place).await;
-        let fed = reader.await.map_err(|error| {
-            RegistryError::local(format!("reading the content failed: {error}"))
-        })?;
+        let fed = reader.await.map_err(|error| RegistryError::local(format!("reading the content failed: {error}")))?;
         let response = match (response, fed) {
             (_, Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                return Err(RegistryError::local(format!(
-                    "reading the content failed: {error}"
-                )));
+                return Err(RegistryError::local(format!("reading the content failed: {error}")));
             }
             (Err(error), _) => return Err(error),
             (Ok(response), _) => response,
@@ -300,10 +264,7 @@ impl Client {
                 "Try again",
             ));
         }
-        if matches!(
-            response.status().as_u16(),
-            408 | 429 | 500 | 502 | 503 | 504
-        ) {
+        if matches!(response.status().as_u16(), 408 | 429 | 500 | 502 | 503 | 504) {
             return Err(RegistryError::new(
                 ErrorKind::Unreachable,
                 &place,
@@ -323,33 +284,21 @@ impl Client {
                 ));
             }
             other => {
-                return Err(RegistryError::invalid(
-                    &place,
-                    format!("an upload ended with status {other}"),
-                ));
+                return Err(RegistryError::invalid(&place, format!("an upload ended with status {other}")));
             }
         }
-        let stated = response
-            .headers()
-            .get("docker-content-digest")
-            .and_then(|value| value.to_str().ok());
+        let stated = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
         if stated.is_some_and(|stated| stated != digest.to_string()) {
             return Err(RegistryError::invalid(
                 &place,
-                format!(
-                    "sent blob {digest}, it stored {}",
-                    stated.unwrap_or_default()
-                ),
+                format!("sent blob {digest}, it stored {}", stated.unwrap_or_default()),
             ));
         }
         Ok(())
     }
 }
 
-fn feed(
-    source: &dyn BlobSource,
-    sender: &mpsc::Sender<std::io::Result<Bytes>>,
-) -> std::io::Result<()> {
+fn feed(source: &dyn BlobSource, sender: &mpsc::Sender<std::io::Result<Bytes>>) -> std::io::Result<()> {
     let mut reader = source.open()?;
     let mut left = source.size();
     while left > 0 {
@@ -361,10 +310,7 @@ fn feed(
         }
         left -= wanted as u64;
         if sender.blocking_send(Ok(Bytes::from(piece))).is_err() {
-            return Err(std::io::Error::new(
-                std::io::ErrorKind::BrokenPipe,
-                "the registry stopped reading",
-            ));
+            return Err(std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the registry stopped reading"));
         }
     }
     Ok(())

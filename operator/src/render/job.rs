@@ -191,7 +191,8 @@ fn functional_test(work: &Work) -> (Container, Vec<Volume>, Span) {
     let further = test.variables.iter().map(|(name, value)| pod::env(name, value.clone()));
     let container = Container {
         image: Some(test.image.to_string()),
-        env: Some(own.into_iter().chain(further).collect()),
+        // The last of two entries of one name wins.
+        env: Some(further.chain(own).collect()),
         resources: limits("1Gi"),
         volume_mounts: Some(mounts),
         ..Container::default()

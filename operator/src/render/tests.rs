@@ -75,7 +75,8 @@ fn assert_restricted(pod: &Value) {
     assert_eq!(pod["automountServiceAccountToken"], false);
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
-    let containers = ["containers", "initContainers"].iter().flat_map(|kind| pod[*kind].as_array().cloned().unwrap_or_default());
+    let containers =
+        ["containers", "initContainers"].iter().flat_map(|kind| pod[*kind].as_array().cloned().unwrap_or_default());
     for container in containers {
         let context = &container["securityContext"];
         assert_eq!(context["allowPrivilegeEscalation"], false);
@@ -112,7 +113,8 @@ fn a_dispatcher_reaches_its_own_publish_on_its_own_revision() {
     assert_eq!(pod["securityContext"]["sysctls"][0]["name"], "net.ipv4.ip_unprivileged_port_start");
     assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() > 7);
 
-    let pair = serde_json::to_value(service::service(&environment(), &ServiceName::Pair { ordinal: 1 }, revision)).unwrap();
+    let pair =
+        serde_json::to_value(service::service(&environment(), &ServiceName::Pair { ordinal: 1 }, revision)).unwrap();
     assert_eq!(pair["metadata"]["name"], format!("prod-pair-1-{revision}"));
     assert_eq!(pair["spec"]["selector"]["apps.kubernetes.io/pod-index"], "1");
     assert_eq!(pair["spec"]["selector"]["launchway.dev/revision"], revision);
@@ -124,7 +126,10 @@ fn variables_and_volumes_go_to_the_services_that_they_are_for() {
     assert_eq!((variable(&author, "API_URL"), variable(&publish, "API_URL")), ("", "https://api"));
     assert_eq!(variable(&author, "LAUNCHWAY_RUN_MODES"), "author,prod");
     assert_eq!(author["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"], "10Gi");
-    assert!(publish["spec"].get("volumeClaimTemplates").is_none(), "publish keeps its repository only as long as its pod");
+    assert!(
+        publish["spec"].get("volumeClaimTemplates").is_none(),
+        "publish keeps its repository only as long as its pod"
+    );
 }
 
 #[test]
@@ -134,7 +139,13 @@ fn a_revision_follows_what_reaches_a_pod_and_nothing_else() {
     let revision = |edit: &dyn Fn(&mut Environment), execution: &str| {
         let mut environment = environment();
         edit(&mut environment);
-        let release = Release { environment: &environment, reference: &image('e'), images: &images, contracts: &contracts, execution };
+        let release = Release {
+            environment: &environment,
+            reference: &image('e'),
+            images: &images,
+            contracts: &contracts,
+            execution,
+        };
         release.revision()
     };
     let same = revision(&|_| (), "wknd-1 a");
@@ -152,7 +163,8 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         "spec": { "pipelineRef": { "name": "wknd" } },
     }))
     .unwrap();
-    let installation = job::Installation { image: "registry.example.com/launchway@sha256:1".into(), build_memory: "256Mi".into() };
+    let installation =
+        job::Installation { image: "registry.example.com/launchway@sha256:1".into(), build_memory: "256Mi".into() };
     let build = Work::BuildImage {
         artifact: image('f'),
         target: "registry.example.com/wknd/images".into(),
@@ -165,13 +177,15 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         timeout: launchway_crds::common::Span::from_secs(1800),
     };
     let test = Work::FunctionalTest {
-        test: serde_json::from_value(json!({ "image": image('7'), "variables": { "LAUNCHWAY_TEST_PATH": "/" } })).unwrap(),
+        test: serde_json::from_value(json!({ "image": image('7'), "variables": { "LAUNCHWAY_TEST_PATH": "/" } }))
+            .unwrap(),
         url: "http://stage".into(),
         author: "http://author".into(),
         release: image('e'),
     };
     let smoke = Work::SmokeTest { url: "http://stage".into(), checks: vec![] };
-    for (step, work) in [(StepName::BuildImage, build), (StepName::FunctionalTest, test), (StepName::SmokeTest, smoke)] {
+    for (step, work) in [(StepName::BuildImage, build), (StepName::FunctionalTest, test), (StepName::SmokeTest, smoke)]
+    {
         let rendered = serde_json::to_value(job::job(&execution, step, &work, &installation)).unwrap();
         assert_eq!(rendered["spec"]["backoffLimit"], 0);
         assert!(rendered["spec"]["activeDeadlineSeconds"].as_i64().unwrap() > 0);
@@ -180,7 +194,8 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         if step == StepName::BuildImage {
             let pod = &rendered["spec"]["template"]["spec"];
             assert_eq!(pod["volumes"][1]["secret"]["secretName"], "pull");
-            let request: Value = serde_json::from_str(pod["containers"][0]["env"][0]["value"].as_str().unwrap()).unwrap();
+            let request: Value =
+                serde_json::from_str(pod["containers"][0]["env"][0]["value"].as_str().unwrap()).unwrap();
             assert_eq!(request["provided"], json!(["day/cq60/product"]));
             assert!(serde_json::from_value::<crate::worker::build::BuildRequest>(request).is_ok());
         }

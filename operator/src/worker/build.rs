@@ -10,14 +10,13 @@ use std::process::ExitCode;
 use launchway_crds::digest::{ImageRef, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
-use super::images::{
-    BuildError, LoadedBase, describe, human, load_base, push_bare, push_image, verify,
-};
+use super::images::{BuildError, LoadedBase, describe, human, load_base, push_bare, push_image, verify};
 use super::outcome::{Built, Outcome, Problem};
 use super::report::{MEDIA_TYPE, Report};
 use crate::artifact::{self, ReadError};
 use crate::image::Limits;
 use crate::image::blob::{Hasher, Spool};
+use crate::image::classify::Flavour;
 use crate::image::contract::ImageTier;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::failure::{Reason, Refusal};
@@ -74,6 +73,10 @@ pub struct BuildRequest {
 struct Lines;
 
 impl Progress for Lines {
+    fn start(&self, name: &str, total: u64) {
+        println!("file {name}: downloading {}", human(total));
+    }
+
     fn finish(&self, name: &str, how: &str) {
         println!("file {name}: {how}");
     }
@@ -99,44 +102,24 @@ pub async fn build(
     let target = Repository::parse(&request.target)?;
     let source = Repository::of(&request.artifact);
     let platform = request.platform.as_deref().unwrap_or("linux/amd64");
-    let platform = platform.split_once('/').ok_or_else(|| {
-        BuildError::Platform(format!("platform `{platform}` is not os/architecture"))
-    })?;
+    let platform = platform
+        .split_once('/')
+        .ok_or_else(|| BuildError::Platform(format!("platform `{platform}` is not os/architecture")))?;
 
-    let files = artifact::list(client, &request.artifact)
-        .await
-        .map_err(|error| match error {
-            ReadError::Refused(refusal) => BuildError::Refused(refusal),
-            ReadError::Registry(error) => BuildError::Registry(error),
-        })?;
+    let files = artifact::list(client, &request.artifact).await.map_err(|error| match error {
+        ReadError::Refused(refusal) => BuildError::Refused(refusal),
+        ReadError::Registry(error) => BuildError::Registry(error),
+    })?;
     let total: u64 = files.iter().map(|file| file.size).sum();
-    println!(
-        "artifact {}: {} files, {}",
-        request.artifact,
-        files.len(),
-        human(total)
-    );
+    println!("artifact {}: {} files, {}", request.artifact, files.len(), human(total));
     let aem = load_base(client, &request.base.aem, ImageTier::Aem, platform).await?;
-    let dispatcher = load_base(
-        client,
-        &request.base.dispatcher,
-        ImageTier::Dispatcher,
-        platform,
-    )
-    .await?;
-    println!(
-        "bases: aem {}, dispatcher {}",
-        aem.base.digest, dispatcher.base.digest
-    );
+    let dispatcher = load_base(client, &request.base.dispatcher, ImageTier::Dispatcher, platform).await?;
+    println!("bases: aem {}, dispatcher {}", aem.base.digest, dispatcher.base.digest);
 
     let mut inputs = Vec::with_capacity(files.len());
     for file in &files {
         let blob = artifact::download(client, &source, file, spool, &Lines).await?;
-        inputs.push(Input {
-            name: file.name.clone(),
-            blob,
-            sha256: file.digest,
-        });
+        inputs.push(Input { name: file.name.clone(), blob, sha256: file.digest });
     }
     let planned = plan_off_thread(inputs, &dispatcher, &request.provided, spool).await?;
     say_plan(&planned);
@@ -153,23 +136,12 @@ pub async fn build(
     let aem_image = build_aem(client, &plan, &aem, &target, spool).await?;
     let dispatcher_image = build_dispatcher(client, &plan, &dispatcher, &target, spool).await?;
     let release = manifest::release(&aem_image, &dispatcher_image);
-    put(
-        client,
-        &target,
-        &release,
-        &format!("release-{}", release.digest.short()),
-    )
-    .await?;
+    put(client, &target, &release, &format!("release-{}", release.digest.short())).await?;
     println!("release {}", target.at(release.digest));
     report.release = Some(release.digest);
     let report = push_report(client, &target, &report).await?;
     trail.report = Some(report);
-    Ok(Built {
-        release: release.digest,
-        aem: aem_image.digest,
-        dispatcher: dispatcher_image.digest,
-        report,
-    })
+    Ok(Built { release: release.digest, aem: aem_image.digest, dispatcher: dispatcher_image.digest, report })
 }
 
 async fn plan_off_thread(
@@ -180,20 +152,10 @@ async fn plan_off_thread(
 ) -> Result<Planned, BuildError> {
     let base = BaseFiles {
         config_path: dispatcher.contract.config_path.clone().unwrap_or_default(),
-        immutable: dispatcher
-            .contract
-            .immutable_files
-            .iter()
-            .cloned()
-            .collect(),
+        immutable: dispatcher.contract.immutable_files.iter().cloned().collect(),
     };
-    let mut options = PlanOptions {
-        limits: Limits::default(),
-        provided: DEFAULT_PROVIDED.map(str::to_owned).to_vec(),
-    };
-    options
-        .provided
-        .extend(provided.iter().filter(|prefix| !prefix.is_empty()).cloned());
+    let mut options = PlanOptions { limits: Limits::default(), provided: DEFAULT_PROVIDED.map(str::to_owned).to_vec() };
+    options.provided.extend(provided.iter().filter(|prefix| !prefix.is_empty()).cloned());
     let spool = Spool::new(spool);
     tokio::task::spawn_blocking(move || plan(inputs, &base, &options, &spool))
         .await
@@ -209,39 +171,21 @@ fn say_plan(planned: &Planned) {
             FileKind::Ignored => "ignored",
             FileKind::Rejected => "rejected",
         };
-        let detail = file
-            .message
-            .as_deref()
-            .or(file.id.as_deref())
-            .unwrap_or_default();
+        let detail =
+            file.message.as_deref().or(file.id.as_deref()).or(file.flavour.map(Flavour::as_str)).unwrap_or_default();
         println!("{} ({kind}) {} {detail}", file.name, human(file.size));
     }
     for finding in &planned.findings {
         println!("note: {}: {}", finding.file, finding.message);
     }
     if let Ok(plan) = &planned.plan {
-        let order: Vec<String> = plan
-            .packages
-            .iter()
-            .map(|package| package.id.to_string())
-            .collect();
-        println!(
-            "install order: {}",
-            if order.is_empty() {
-                "no packages".to_owned()
-            } else {
-                order.join(", ")
-            }
-        );
+        let order: Vec<String> = plan.packages.iter().map(|package| package.id.to_string()).collect();
+        println!("install order: {}", if order.is_empty() { "no packages".to_owned() } else { order.join(", ") });
     }
 }
 
 fn image_refusal(base: &LoadedBase, rule: String) -> BuildError {
-    let reason = if rule.contains("layers (") {
-        Reason::TooManyLayers
-    } else {
-        Reason::BaseImage
-    };
+    let reason = if rule.contains("layers (") { Reason::TooManyLayers } else { Reason::BaseImage };
     BuildError::Refused(Box::new(Refusal::new(
         reason,
         &format!("base image {}", base.repository.at(base.base.digest)),
@@ -261,16 +205,12 @@ async fn build_aem(
     let limit = Limits::default().layers;
     let room = limit.saturating_sub(base.base.manifest.layers.len());
     let layers = plan
-        .aem_layers(
-            &path(&base.contract.install_path),
-            &path(&base.contract.index_path),
-            room,
-        )
+        .aem_layers(&path(&base.contract.install_path), &path(&base.contract.index_path), room)
         .map_err(|rule| image_refusal(base, rule))?;
     let layers = describe(layers).await?;
     let added: Vec<_> = layers.iter().map(|(_, added)| added.clone()).collect();
-    let image = manifest::build(&base.base, &added, &BTreeMap::new(), limit)
-        .map_err(|rule| image_refusal(base, rule))?;
+    let image =
+        manifest::build(&base.base, &added, &BTreeMap::new(), limit).map_err(|rule| image_refusal(base, rule))?;
     push_image(client, base, target, &image, &layers, spool).await
 }
 
@@ -282,70 +222,34 @@ async fn build_dispatcher(
     spool: &Path,
 ) -> Result<Descriptor, BuildError> {
     let config_path = base.contract.config_path.clone().unwrap_or_default();
-    let Some(layer) = plan
-        .dispatcher_layer(&config_path)
-        .map_err(|rule| image_refusal(base, rule))?
-    else {
+    let Some(layer) = plan.dispatcher_layer(&config_path).map_err(|rule| image_refusal(base, rule))? else {
         return push_bare(client, base, target, spool).await;
     };
     let layers = describe(vec![layer]).await?;
     let added: Vec<_> = layers.iter().map(|(_, added)| added.clone()).collect();
-    let image = manifest::build(
-        &base.base,
-        &added,
-        &BTreeMap::new(),
-        Limits::default().layers,
-    )
-    .map_err(|rule| image_refusal(base, rule))?;
+    let image = manifest::build(&base.base, &added, &BTreeMap::new(), Limits::default().layers)
+        .map_err(|rule| image_refusal(base, rule))?;
     push_image(client, base, target, &image, &layers, spool).await
 }
 
 /// Writes by digest, reads back, and gives a tag that follows from the digest, so that clean-ups of untagged content
 /// leave it alone.
-async fn put(
-    client: &Client,
-    target: &Repository,
-    document: &manifest::Encoded,
-    tag: &str,
-) -> Result<(), BuildError> {
-    client
-        .put_manifest(
-            target,
-            &document.digest.to_string(),
-            document.media_type,
-            &document.bytes,
-        )
-        .await?;
+async fn put(client: &Client, target: &Repository, document: &manifest::Encoded, tag: &str) -> Result<(), BuildError> {
+    client.put_manifest(target, &document.digest.to_string(), document.media_type, &document.bytes).await?;
     verify(client, target, document).await?;
-    client
-        .put_manifest(target, tag, document.media_type, &document.bytes)
-        .await?;
+    client.put_manifest(target, tag, document.media_type, &document.bytes).await?;
     Ok(())
 }
 
-async fn push_report(
-    client: &Client,
-    target: &Repository,
-    report: &Report,
-) -> Result<Sha256Digest, BuildError> {
+async fn push_report(client: &Client, target: &Repository, report: &Report) -> Result<Sha256Digest, BuildError> {
     let bytes = report.to_json();
     let digest = Hasher::of(&bytes);
     client.push_bytes(target, &digest, &bytes).await?;
-    client
-        .push_bytes(target, &Hasher::of(EMPTY_JSON), EMPTY_JSON)
-        .await?;
+    client.push_bytes(target, &Hasher::of(EMPTY_JSON), EMPTY_JSON).await?;
     let mut layer = Descriptor::new(MEDIA_TYPE, digest, bytes.len() as u64);
-    layer
-        .annotations
-        .insert(TITLE.to_owned(), "report.json".to_owned());
+    layer.annotations.insert(TITLE.to_owned(), "report.json".to_owned());
     let document = manifest::artifact(REPORT, &[layer], &BTreeMap::new());
-    put(
-        client,
-        target,
-        &document,
-        &format!("report-{}", document.digest.short()),
-    )
-    .await?;
+    put(client, target, &document, &format!("report-{}", document.digest.short())).await?;
     println!("report {}", target.at(document.digest));
     Ok(document.digest)
 }
@@ -364,17 +268,29 @@ pub async fn run(request: &BuildRequest, spool: &Path, credentials: &Path) -> Ou
         build(&client, request, spool, &mut trail).await
     }
     .await;
-    let problem = |reason: &str, message: &str| Problem {
-        report: trail.report,
-        ..Problem::new(reason, message)
-    };
+    let problem = |reason: &str, message: &str| Problem { report: trail.report, ..Problem::new(reason, message) };
     match result {
         Ok(built) => Outcome::Ok(built),
-        Err(BuildError::Refused(refusal)) => {
-            Outcome::Failed(problem(refusal.reason.as_str(), &refusal.message()))
-        }
+        Err(BuildError::Refused(refusal)) => Outcome::Failed(problem(refusal.reason.as_str(), &refusal.message())),
         Err(BuildError::Registry(error)) => Outcome::Error(problem(error.code(), &error.message)),
         Err(BuildError::Platform(message)) => Outcome::Error(problem("Platform", &message)),
+    }
+}
+
+/// The first process of a container gets no default handling of signals: without this a Job that is deleted would keep
+/// its pod for the whole grace period.
+async fn until_stopped(work: impl Future<Output = Outcome>) -> Outcome {
+    let stopped = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        () = stopped => Outcome::Error(Problem::new("Stopped", "the build was asked to stop; nothing of a release exists until its index is pushed")),
     }
 }
 
@@ -389,15 +305,11 @@ pub async fn main() -> ExitCode {
         Ok(request) => {
             println!(
                 "build images for {}",
-                if request.execution.is_empty() {
-                    "no execution"
-                } else {
-                    &request.execution
-                }
+                if request.execution.is_empty() { "no execution" } else { &request.execution }
             );
             let spool = from_env(SPOOL, "/spool");
             let credentials = from_env(CREDENTIALS, CREDENTIALS_FOLDER);
-            run(&request, &spool, &credentials).await
+            until_stopped(run(&request, &spool, &credentials)).await
         }
         Err(message) => Outcome::Error(Problem::new("InvalidRequest", &message)),
     };
@@ -408,17 +320,13 @@ pub async fn main() -> ExitCode {
     }
     let log = from_env(TERMINATION_LOG, "/dev/termination-log");
     if let Err(error) = std::fs::write(&log, outcome.to_json()) {
-        println!(
-            "error: the outcome cannot be written to {}: {error}",
-            log.display()
-        );
+        println!("error: the outcome cannot be written to {}: {error}", log.display());
         return ExitCode::from(2);
     }
     ExitCode::from(outcome.exit_code())
 }
 
 fn request_from_env() -> Result<BuildRequest, String> {
-    let text = std::env::var(REQUEST)
-        .map_err(|_| format!("the environment variable {REQUEST} is missing"))?;
+    let text = std::env::var(REQUEST).map_err(|_| format!("the environment variable {REQUEST} is missing"))?;
     serde_json::from_str(&text).map_err(|error| format!("{REQUEST} cannot be read: {error}"))
 }

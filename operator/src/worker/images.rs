@@ -8,9 +8,7 @@ use launchway_crds::digest::ImageRef;
 
 use crate::image::contract::{ImageTier, RuntimeContract};
 use crate::image::failure::{Reason, Refusal};
-use crate::image::manifest::{
-    self, AddedLayer, Base, BuiltImage, DOCKER_MANIFEST, Descriptor, Document, MANIFEST,
-};
+use crate::image::manifest::{self, AddedLayer, Base, BuiltImage, DOCKER_MANIFEST, Descriptor, Document, MANIFEST};
 use crate::image::plan::NamedLayer;
 use crate::image::{Blob, ImageError};
 use crate::registry::{Client, ErrorKind, Pushed, RegistryError, Repository, Silent};
@@ -34,9 +32,7 @@ impl From<ImageError> for BuildError {
     fn from(error: ImageError) -> Self {
         match error {
             ImageError::Refused(refusal) => Self::Refused(refusal),
-            ImageError::Io(error) => {
-                Self::Platform(format!("reading or writing the spool failed: {error}"))
-            }
+            ImageError::Io(error) => Self::Platform(format!("reading or writing the spool failed: {error}")),
         }
     }
 }
@@ -63,12 +59,7 @@ pub struct LoadedBase {
 }
 
 fn refused(reason: Reason, image: &ImageRef, rule: impl Into<String>, remedy: &str) -> BuildError {
-    BuildError::Refused(Box::new(Refusal::new(
-        reason,
-        &format!("base image {image}"),
-        rule,
-        remedy,
-    )))
+    BuildError::Refused(Box::new(Refusal::new(reason, &format!("base image {image}"), rule, remedy)))
 }
 
 /// Reads a base image; of an index, the image for this platform.
@@ -81,74 +72,38 @@ pub async fn load_base(
     tier: ImageTier,
     platform: (&str, &str),
 ) -> Result<LoadedBase, BuildError> {
-    const REMEDY: &str =
-        "Use a base image that Launchway's documentation describes, named by its digest";
+    const REMEDY: &str = "Use a base image that Launchway's documentation describes, named by its digest";
     let unusable = |rule: String| refused(Reason::BaseImage, image, rule, REMEDY);
     let repository = Repository::of(image);
-    let mut fetched = client
-        .need_manifest(&repository, &image.digest().to_string())
-        .await?;
+    let mut fetched = client.need_manifest(&repository, &image.digest().to_string()).await?;
     let mut document = Document::parse(&fetched.bytes).map_err(unusable)?;
     if let Document::Index { manifests, .. } = &document {
         let wanted = (platform.0.to_owned(), platform.1.to_owned());
-        let found: Vec<&Descriptor> = manifests
-            .iter()
-            .filter(|entry| entry.platform.as_ref() == Some(&wanted))
-            .collect();
+        let found: Vec<&Descriptor> =
+            manifests.iter().filter(|entry| entry.platform.as_ref() == Some(&wanted)).collect();
         let [entry] = found.as_slice() else {
-            return Err(unusable(format!(
-                "its index has {} images for {}/{}",
-                found.len(),
-                wanted.0,
-                wanted.1
-            )));
+            return Err(unusable(format!("its index has {} images for {}/{}", found.len(), wanted.0, wanted.1)));
         };
-        fetched = client
-            .need_manifest(&repository, &entry.digest.to_string())
-            .await?;
+        fetched = client.need_manifest(&repository, &entry.digest.to_string()).await?;
         document = Document::parse(&fetched.bytes).map_err(unusable)?;
     }
     let Document::Manifest(manifest) = document else {
         return Err(unusable("its index names another index".to_owned()));
     };
-    let bytes = client
-        .get_blob(&repository, &manifest.config.digest, CONFIG_CAP)
-        .await?;
-    let config = serde_json::from_slice(&bytes)
-        .map_err(|error| unusable(format!("its configuration is not JSON ({error})")))?;
+    let bytes = client.get_blob(&repository, &manifest.config.digest, CONFIG_CAP).await?;
+    let config =
+        serde_json::from_slice(&bytes).map_err(|error| unusable(format!("its configuration is not JSON ({error})")))?;
     let contract = RuntimeContract::from_config(&config).map_err(|error| {
-        refused(
-            Reason::BaseContract,
-            image,
-            error.to_string(),
-            "Add the dev.launchway.* labels to the base image",
-        )
+        refused(Reason::BaseContract, image, error.to_string(), "Add the dev.launchway.* labels to the base image")
     })?;
     if contract.tier != tier {
-        let rule = format!(
-            "it is a {} image, and it is used as the {} base",
-            contract.tier.as_str(),
-            tier.as_str()
-        );
-        return Err(refused(
-            Reason::BaseContract,
-            image,
-            rule,
-            "Swap the base images",
-        ));
+        let rule = format!("it is a {} image, and it is used as the {} base", contract.tier.as_str(), tier.as_str());
+        return Err(refused(Reason::BaseContract, image, rule, "Swap the base images"));
     }
-    let media_type = if fetched.media_type == DOCKER_MANIFEST {
-        DOCKER_MANIFEST
-    } else {
-        MANIFEST
-    };
+    let media_type = if fetched.media_type == DOCKER_MANIFEST { DOCKER_MANIFEST } else { MANIFEST };
     Ok(LoadedBase {
         repository,
-        base: Base {
-            digest: fetched.digest,
-            manifest,
-            config,
-        },
+        base: Base { digest: fetched.digest, manifest, config },
         raw: fetched.bytes,
         media_type,
         contract,
@@ -171,19 +126,13 @@ pub fn human(bytes: u64) -> String {
 ///
 /// # Errors
 /// When content cannot be read.
-pub async fn describe(
-    layers: Vec<NamedLayer>,
-) -> Result<Vec<(NamedLayer, AddedLayer)>, BuildError> {
+pub async fn describe(layers: Vec<NamedLayer>) -> Result<Vec<(NamedLayer, AddedLayer)>, BuildError> {
     tokio::task::spawn_blocking(move || {
         layers
             .into_iter()
             .map(|named| {
                 let described = named.layer.describe()?;
-                let added = AddedLayer {
-                    described,
-                    what: named.what.clone(),
-                    annotations: named.annotations.clone(),
-                };
+                let added = AddedLayer { described, what: named.what.clone(), annotations: named.annotations.clone() };
                 Ok((named, added))
             })
             .collect::<std::io::Result<Vec<_>>>()
@@ -207,25 +156,10 @@ async fn copy_blob(
         return Ok(Pushed::Mounted);
     }
     let path = spool.join(format!("{}.blob", blob.digest.hex()));
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&path)?;
-    client
-        .download(from, &blob.digest, blob.size, &mut file, (&Silent, ""))
-        .await?;
+    let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    client.download(from, &blob.digest, blob.size, &mut file, (&Silent, "")).await?;
     std::fs::remove_file(&path)?;
-    Ok(client
-        .push_blob(
-            to,
-            &blob.digest,
-            Arc::new(Blob::from_file(file)?),
-            None,
-            (&Silent, ""),
-        )
-        .await?)
+    Ok(client.push_blob(to, &blob.digest, Arc::new(Blob::from_file(file)?), None, (&Silent, "")).await?)
 }
 
 fn say_copied(tier: ImageTier, counts: (usize, usize, usize), bytes: u64) {
@@ -275,39 +209,14 @@ pub async fn push_image(
     push_base_layers(client, base, target, tier, spool).await?;
     for (named, added) in layers {
         let how = client
-            .push_blob(
-                target,
-                &added.described.digest,
-                Arc::new(named.layer.clone()),
-                None,
-                (&Silent, ""),
-            )
+            .push_blob(target, &added.described.digest, Arc::new(named.layer.clone()), None, (&Silent, ""))
             .await?;
-        println!(
-            "{} layer: {} ({}): {}",
-            tier.as_str(),
-            named.what,
-            human(added.described.size),
-            how.as_str()
-        );
+        println!("{} layer: {} ({}): {}", tier.as_str(), named.what, human(added.described.size), how.as_str());
     }
-    client
-        .push_bytes(target, &image.config.digest, &image.config.bytes)
-        .await?;
+    client.push_bytes(target, &image.config.digest, &image.config.bytes).await?;
     let digest = image.manifest.digest;
-    if client
-        .head_manifest(target, &digest.to_string())
-        .await?
-        .is_none()
-    {
-        client
-            .put_manifest(
-                target,
-                &digest.to_string(),
-                image.manifest.media_type,
-                &image.manifest.bytes,
-            )
-            .await?;
+    if client.head_manifest(target, &digest.to_string()).await?.is_none() {
+        client.put_manifest(target, &digest.to_string(), image.manifest.media_type, &image.manifest.bytes).await?;
     }
     verify(client, target, &image.manifest).await?;
     for layer in &image.layers[image.base_layers..] {
@@ -333,34 +242,15 @@ pub async fn push_bare(
 ) -> Result<Descriptor, BuildError> {
     let tier = base.contract.tier;
     push_base_layers(client, base, target, tier, spool).await?;
-    copy_blob(
-        client,
-        &base.repository,
-        target,
-        &base.base.manifest.config,
-        spool,
-    )
-    .await?;
+    copy_blob(client, &base.repository, target, &base.base.manifest.config, spool).await?;
     let digest = base.base.digest;
-    if client
-        .head_manifest(target, &digest.to_string())
-        .await?
-        .is_none()
-    {
-        client
-            .put_manifest(target, &digest.to_string(), base.media_type, &base.raw)
-            .await?;
+    if client.head_manifest(target, &digest.to_string()).await?.is_none() {
+        client.put_manifest(target, &digest.to_string(), base.media_type, &base.raw).await?;
     }
     client.need_manifest(target, &digest.to_string()).await?;
     println!("{} image: {digest} (the base as it is)", tier.as_str());
     let mut descriptor = Descriptor::new(base.media_type, digest, base.raw.len() as u64);
-    let text = |key: &str| {
-        base.base
-            .config
-            .get(key)
-            .and_then(serde_json::Value::as_str)
-            .map(str::to_owned)
-    };
+    let text = |key: &str| base.base.config.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
     descriptor.platform = text("os").zip(text("architecture"));
     Ok(descriptor)
 }
@@ -378,14 +268,8 @@ fn lost(target: &Repository, what: &str) -> RegistryError {
 ///
 /// # Errors
 /// When it is not there or differs.
-pub async fn verify(
-    client: &Client,
-    target: &Repository,
-    document: &manifest::Encoded,
-) -> Result<(), BuildError> {
-    let found = client
-        .get_manifest(target, &document.digest.to_string())
-        .await?;
+pub async fn verify(client: &Client, target: &Repository, document: &manifest::Encoded) -> Result<(), BuildError> {
+    let found = client.get_manifest(target, &document.digest.to_string()).await?;
     if found.is_none_or(|found| found.bytes != document.bytes) {
         return Err(lost(target, &document.digest.to_string()).into());
     }

@@ -70,21 +70,9 @@ impl Problem {
     /// Shortens and cleans reason and message.
     #[must_use]
     pub fn new(reason: &str, message: &str) -> Self {
-        let reason: String = reason
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .take(MAX_REASON)
-            .collect();
-        let reason = if reason.is_empty() {
-            "Unknown".to_owned()
-        } else {
-            reason
-        };
-        Self {
-            reason,
-            message: bounded(message, MAX_MESSAGE),
-            report: None,
-        }
+        let reason: String = reason.chars().filter(char::is_ascii_alphanumeric).take(MAX_REASON).collect();
+        let reason = if reason.is_empty() { "Unknown".to_owned() } else { reason };
+        Self { reason, message: bounded(message, MAX_MESSAGE), report: None }
     }
 }
 
@@ -114,17 +102,12 @@ impl Outcome {
     /// When it is not an outcome.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_BYTES {
-            return Err(format!(
-                "the outcome has {} bytes, {MAX_BYTES} allowed",
-                text.len()
-            ));
+            return Err(format!("the outcome has {} bytes, {MAX_BYTES} allowed", text.len()));
         }
-        let outcome: Self = serde_json::from_str(text.trim())
-            .map_err(|error| format!("the outcome cannot be read: {error}"))?;
-        let again = |problem: Problem| Problem {
-            report: problem.report,
-            ..Problem::new(&problem.reason, &problem.message)
-        };
+        let outcome: Self =
+            serde_json::from_str(text.trim()).map_err(|error| format!("the outcome cannot be read: {error}"))?;
+        let again =
+            |problem: Problem| Problem { report: problem.report, ..Problem::new(&problem.reason, &problem.message) };
         Ok(match outcome {
             Self::Ok(built) => Self::Ok(built),
             Self::Failed(problem) => Self::Failed(again(problem)),
@@ -151,46 +134,21 @@ mod tests {
     #[test]
     fn wire_form() {
         let digest = Sha256Digest::from_bytes([1; 32]);
-        let built = Outcome::Ok(Built {
-            release: digest,
-            aem: digest,
-            dispatcher: digest,
-            report: digest,
-        });
+        let built = Outcome::Ok(Built { release: digest, aem: digest, dispatcher: digest, report: digest });
         let json = built.to_json();
-        assert!(
-            json.starts_with("{\"ok\":{\"release\":\"sha256:0101"),
-            "{json}"
-        );
+        assert!(json.starts_with("{\"ok\":{\"release\":\"sha256:0101"), "{json}");
         assert_eq!(Outcome::parse(&json).unwrap(), built);
         let failed = Outcome::Failed(Problem::new("NoArtifacts", "nothing"));
+        assert_eq!(failed.to_json(), "{\"failed\":{\"reason\":\"NoArtifacts\",\"message\":\"nothing\"}}");
         assert_eq!(
-            failed.to_json(),
-            "{\"failed\":{\"reason\":\"NoArtifacts\",\"message\":\"nothing\"}}"
-        );
-        assert_eq!(
-            (
-                built.exit_code(),
-                failed.exit_code(),
-                Outcome::Error(Problem::new("x", "")).exit_code()
-            ),
+            (built.exit_code(), failed.exit_code(), Outcome::Error(Problem::new("x", "")).exit_code()),
             (0, 1, 2)
         );
     }
 
     #[test]
     fn bounds() {
-        for filler in [
-            "x",
-            "\"",
-            "\\",
-            "\n",
-            "ü",
-            "…",
-            "\u{1F600}",
-            "\u{7f}",
-            "\u{0}",
-        ] {
+        for filler in ["x", "\"", "\\", "\n", "ü", "…", "\u{1F600}", "\u{7f}", "\u{0}"] {
             let problem = Problem::new(&filler.repeat(500), &filler.repeat(5000));
             assert!(problem.message.len() <= MAX_MESSAGE && problem.reason.len() <= MAX_REASON);
             let mut problem = problem;
@@ -206,16 +164,8 @@ mod tests {
         assert!(Outcome::parse(&"x".repeat(5000)).is_err());
         assert!(Outcome::parse("{\"ok\":{\"release\":\"latest\"}}").is_err());
         assert!(Outcome::parse("").is_err());
-        let forged = format!(
-            "{{\"failed\":{{\"reason\":\"a b\\n\",\"message\":\"{}\"}}}}",
-            "m".repeat(2000)
-        );
-        let Outcome::Failed(problem) = Outcome::parse(&forged).unwrap() else {
-            panic!()
-        };
-        assert_eq!(
-            (problem.reason.as_str(), problem.message.len()),
-            ("ab", MAX_MESSAGE)
-        );
+        let forged = format!("{{\"failed\":{{\"reason\":\"a b\\n\",\"message\":\"{}\"}}}}", "m".repeat(2000));
+        let Outcome::Failed(problem) = Outcome::parse(&forged).unwrap() else { panic!() };
+        assert_eq!((problem.reason.as_str(), problem.message.len()), ("ab", MAX_MESSAGE));
     }
 }

@@ -40,13 +40,7 @@ impl Report {
     #[must_use]
     pub fn new(artifact: Sha256Digest, planned: &Planned) -> Self {
         let (order, failure) = match &planned.plan {
-            Ok(plan) => (
-                plan.packages
-                    .iter()
-                    .map(|package| package.id.to_string())
-                    .collect(),
-                None,
-            ),
+            Ok(plan) => (plan.packages.iter().map(|package| package.id.to_string()).collect(), None),
             Err(refusal) => (Vec::new(), Some(refusal.to_string())),
         };
         Self {

@@ -27,11 +27,7 @@ impl Registry {
     /// Starts Debian's docker-registry on a free loopback port. `auth` adds Basic authentication for user:password.
     pub fn start(auth: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let host = format!("127.0.0.1:{port}");
         let mut config = format!(
             "version: 0.1\nlog:\n  level: warn\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
@@ -67,12 +63,7 @@ impl Registry {
             );
             std::thread::sleep(Duration::from_millis(30));
         }
-        Self {
-            host,
-            log,
-            child,
-            folder,
-        }
+        Self { host, log, child, folder }
     }
 
     pub fn data(&self) -> std::path::PathBuf {
@@ -97,11 +88,7 @@ impl Drop for Registry {
 
 pub fn client(plain: &[&str], credentials: Credentials) -> Client {
     let plain_http: BTreeSet<String> = plain.iter().map(|host| (*host).to_owned()).collect();
-    Client::new(ClientOptions {
-        plain_http,
-        credentials,
-    })
-    .unwrap()
+    Client::new(ClientOptions { plain_http, credentials }).unwrap()
 }
 
 pub fn base_config(tier: &str, diff_id: &str) -> Value {
@@ -137,32 +124,17 @@ pub async fn push_base(client: &Client, repository: &Repository, tier: &str) -> 
     };
     let layer = Layer::new(vec![entry]).unwrap();
     let described = layer.describe().unwrap();
-    client
-        .push_blob(
-            repository,
-            &described.digest,
-            Arc::new(layer),
-            None,
-            (&Silent, ""),
-        )
-        .await
-        .unwrap();
+    client.push_blob(repository, &described.digest, Arc::new(layer), None, (&Silent, "")).await.unwrap();
     let config = canonical(&base_config(tier, &described.diff_id.to_string()));
     let config_digest = Hasher::of(&config);
-    client
-        .push_bytes(repository, &config_digest, &config)
-        .await
-        .unwrap();
+    client.push_bytes(repository, &config_digest, &config).await.unwrap();
     let manifest = canonical(&json!({
         "schemaVersion": 2, "mediaType": MANIFEST,
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config_digest.to_string(), "size": config.len()},
         "layers": [{"mediaType": LAYER_GZIP, "digest": described.digest.to_string(), "size": described.size}],
     }));
     let digest = Hasher::of(&manifest);
-    client
-        .put_manifest(repository, &digest.to_string(), MANIFEST, &manifest)
-        .await
-        .unwrap();
+    client.put_manifest(repository, &digest.to_string(), MANIFEST, &manifest).await.unwrap();
     ImageRef::new(&repository.to_string(), digest).unwrap()
 }
 

@@ -2,11 +2,7 @@
 use super::*;
 
 fn base() -> Base {
-    let layer = Descriptor::new(
-        "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        Hasher::of(b"base"),
-        10,
-    );
+    let layer = Descriptor::new("application/vnd.docker.image.rootfs.diff.tar.gzip", Hasher::of(b"base"), 10);
     Base {
         digest: Hasher::of(b"manifest"),
         manifest: Manifest {
@@ -24,11 +20,7 @@ fn base() -> Base {
 }
 
 fn added(name: &str) -> AddedLayer {
-    let described = Described {
-        diff_id: Hasher::of(name.as_bytes()),
-        digest: Hasher::of(b"gz"),
-        size: 5,
-    };
+    let described = Described { diff_id: Hasher::of(name.as_bytes()), digest: Hasher::of(b"gz"), size: 5 };
     AddedLayer {
         described,
         what: format!("package {name}"),
@@ -48,35 +40,21 @@ fn golden() {
         "sha256:fcbc758c9ab4c45a30440d206f4c337c5b2c0bca81b3618846269f08d1529658"
     );
     let release = release(&image.manifest.descriptor(), &image.config.descriptor());
-    assert_eq!(
-        release.digest.to_string(),
-        "sha256:2e5d26a00cfc8df224862e20a001ffd91438085040cfb685772d0d4a03289582"
-    );
+    assert_eq!(release.digest.to_string(), "sha256:2e5d26a00cfc8df224862e20a001ffd91438085040cfb685772d0d4a03289582");
 }
 
 #[test]
 fn unknown_fields_and_history_survive() {
-    let image = build(
-        &base(),
-        &[added("g:a:1")],
-        &BTreeMap::from([("x".to_owned(), "y".to_owned())]),
-        100,
-    )
-    .unwrap();
+    let image = build(&base(), &[added("g:a:1")], &BTreeMap::from([("x".to_owned(), "y".to_owned())]), 100).unwrap();
     let config: Value = serde_json::from_slice(&image.config.bytes).unwrap();
     assert_eq!(config["zzz"], 1);
     assert_eq!(config["config"]["User"], "7");
-    assert_eq!(
-        config["config"]["Labels"],
-        json!({"a": "b", "x": "y", FORMAT_KEY: IMAGE_FORMAT})
-    );
+    assert_eq!(config["config"]["Labels"], json!({"a": "b", "x": "y", FORMAT_KEY: IMAGE_FORMAT}));
     assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 2);
     assert_eq!(config["history"].as_array().unwrap().len(), 3);
     assert!(config.get("created").is_none());
     assert_eq!(image.layers[0].media_type, LAYER_GZIP);
-    let Document::Manifest(parsed) = Document::parse(&image.manifest.bytes).unwrap() else {
-        panic!()
-    };
+    let Document::Manifest(parsed) = Document::parse(&image.manifest.bytes).unwrap() else { panic!() };
     assert_eq!(parsed.layers, image.layers);
 }
 
@@ -91,21 +69,13 @@ fn bases_that_cannot_be_built_upon() {
     let mut broken = base();
     broken.manifest.layers[0].media_type = "application/x".to_owned();
     assert!(build(&broken, &[], &BTreeMap::new(), 100).is_err());
-    assert!(
-        build(&base(), &[added("a"), added("b")], &BTreeMap::new(), 2)
-            .unwrap_err()
-            .contains("3 layers")
-    );
+    assert!(build(&base(), &[added("a"), added("b")], &BTreeMap::new(), 2).unwrap_err().contains("3 layers"));
 }
 
 #[test]
 fn canonical_json_is_sorted_and_tight() {
-    let value: Value =
-        serde_json::from_str(r#"{ "b": [1, {"z": "\u0041\n", "a": null}], "a": true }"#).unwrap();
-    assert_eq!(
-        canonical(&value),
-        br#"{"a":true,"b":[1,{"a":null,"z":"A\n"}]}"#
-    );
+    let value: Value = serde_json::from_str(r#"{ "b": [1, {"z": "\u0041\n", "a": null}], "a": true }"#).unwrap();
+    assert_eq!(canonical(&value), br#"{"a":true,"b":[1,{"a":null,"z":"A\n"}]}"#);
 }
 
 #[test]

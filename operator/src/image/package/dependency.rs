@@ -24,10 +24,7 @@ impl VersionRange {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let mut out = Self {
-            text: text.to_owned(),
-            ..Self::default()
-        };
+        let mut out = Self { text: text.to_owned(), ..Self::default() };
         let Some(first) = text.chars().next().filter(|c| matches!(c, '[' | '(')) else {
             if text.contains([',', '[', ']', '(', ')']) {
                 return bad("has a bracket or comma without an opening bracket");
@@ -65,14 +62,9 @@ impl VersionRange {
     /// Whether a version lies in the range.
     #[must_use]
     pub fn contains(&self, version: &Version) -> bool {
-        let above = self
-            .low
-            .as_ref()
-            .is_none_or(|(low, inclusive)| version > low || (*inclusive && version == low));
-        let below = self
-            .high
-            .as_ref()
-            .is_none_or(|(high, inclusive)| version < high || (*inclusive && version == high));
+        let above = self.low.as_ref().is_none_or(|(low, inclusive)| version > low || (*inclusive && version == low));
+        let below =
+            self.high.as_ref().is_none_or(|(high, inclusive)| version < high || (*inclusive && version == high));
         above && below
     }
 }
@@ -97,10 +89,7 @@ impl Dependency {
         let text = text.trim();
         let segments: Vec<&str> = text.split(':').collect();
         let path = |path: &str| -> (String, String) {
-            let path = path
-                .strip_prefix("/etc/packages/")
-                .or_else(|| path.strip_prefix('/'))
-                .unwrap_or(path);
+            let path = path.strip_prefix("/etc/packages/").or_else(|| path.strip_prefix('/')).unwrap_or(path);
             match path.rsplit_once('/') {
                 Some((group, name)) => (group.to_owned(), name.to_owned()),
                 None => (String::new(), path.to_owned()),
@@ -109,40 +98,25 @@ impl Dependency {
         let ((group, name), range) = match segments.as_slice() {
             [one] => (path(one), ""),
             [first, second] => {
-                let version =
-                    second.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '[' | '('));
-                if version {
-                    (path(first), *second)
-                } else {
-                    (((*first).to_owned(), (*second).to_owned()), "")
-                }
+                let version = second.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '[' | '('));
+                if version { (path(first), *second) } else { (((*first).to_owned(), (*second).to_owned()), "") }
             }
             [group, name, range] => (((*group).to_owned(), (*name).to_owned()), *range),
             _ => {
-                return Err(format!(
-                    "the dependency `{text}` has more than three parts between colons"
-                ));
+                return Err(format!("the dependency `{text}` has more than three parts between colons"));
             }
         };
         if name.is_empty() {
             return Err(format!("the dependency `{text}` has no package name"));
         }
-        let group = group
-            .strip_prefix("/etc/packages/")
-            .map_or(group.clone(), str::to_owned);
-        Ok(Self {
-            group,
-            name,
-            range: VersionRange::parse(range)?,
-        })
+        let group = group.strip_prefix("/etc/packages/").map_or(group.clone(), str::to_owned);
+        Ok(Self { group, name, range: VersionRange::parse(range)? })
     }
 
     /// Whether a package satisfies it.
     #[must_use]
     pub fn matches(&self, id: &PackageId) -> bool {
-        self.group == id.group()
-            && self.name == id.name()
-            && self.range.contains(&Version::new(id.version()))
+        self.group == id.group() && self.name == id.name() && self.range.contains(&Version::new(id.version()))
     }
 
     /// `group:name`.
@@ -155,11 +129,7 @@ impl Dependency {
 impl fmt::Display for Dependency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.group, self.name)?;
-        if self.range.text.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ":{}", self.range.text)
-        }
+        if self.range.text.is_empty() { Ok(()) } else { write!(f, ":{}", self.range.text) }
     }
 }
 
@@ -224,9 +194,7 @@ mod tests {
             ("[1.0,2.0)", "2.0-SNAPSHOT", true),
         ] {
             assert_eq!(
-                VersionRange::parse(range)
-                    .unwrap()
-                    .contains(&Version::new(version)),
+                VersionRange::parse(range).unwrap().contains(&Version::new(version)),
                 inside,
                 "{range} {version}"
             );
@@ -238,17 +206,8 @@ mod tests {
 
     #[test]
     fn lists() {
-        let shown = |text: &str| {
-            parse_list(text)
-                .unwrap()
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            shown("a:b:[1,2),c:d , ,e:f:1.0"),
-            ["a:b:[1,2)", "c:d", "e:f:1.0"]
-        );
+        let shown = |text: &str| parse_list(text).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown("a:b:[1,2),c:d , ,e:f:1.0"), ["a:b:[1,2)", "c:d", "e:f:1.0"]);
         assert_eq!(shown("foo,,bar"), [":foo", ":bar"]);
         assert_eq!(shown("grp/sub/name"), ["grp/sub:name"]);
         assert_eq!(shown("grp/name:1.0"), ["grp:name:1.0"]);

@@ -31,13 +31,7 @@ pub struct WorkspaceFilter {
     pub filters: Vec<Filter>,
 }
 
-const MODES: [&str; 5] = [
-    "replace",
-    "merge",
-    "merge_properties",
-    "update",
-    "update_properties",
-];
+const MODES: [&str; 5] = ["replace", "merge", "merge_properties", "update", "update_properties"];
 
 /// Parses `filter.xml`.
 ///
@@ -50,12 +44,8 @@ pub fn parse(bytes: &[u8]) -> Result<WorkspaceFilter, String> {
         match node {
             Node::Start(name, attributes) => {
                 depth += 1;
-                let attribute = |key: &str| {
-                    attributes
-                        .iter()
-                        .find(|(name, _)| name == key)
-                        .map(|(_, value)| value.as_str())
-                };
+                let attribute =
+                    |key: &str| attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
                 match (depth, name.as_str()) {
                     (1, "workspaceFilter") => {
                         if let Some(version) = attribute("version")
@@ -65,24 +55,15 @@ pub fn parse(bytes: &[u8]) -> Result<WorkspaceFilter, String> {
                         }
                     }
                     (2, "filter") => {
-                        let root = attribute("root")
-                            .filter(|root| !root.is_empty())
-                            .ok_or("a <filter> has no root")?;
+                        let root = attribute("root").filter(|root| !root.is_empty()).ok_or("a <filter> has no root")?;
                         if !root.starts_with('/') {
                             return Err(format!("the filter root `{root}` is not absolute"));
                         }
                         let mode = attribute("mode").unwrap_or("replace").to_ascii_lowercase();
                         if !MODES.contains(&mode.as_str()) {
-                            return Err(format!(
-                                "the filter mode `{mode}` is none of {}",
-                                MODES.join(", ")
-                            ));
+                            return Err(format!("the filter mode `{mode}` is none of {}", MODES.join(", ")));
                         }
-                        let root = if root == "/" {
-                            root
-                        } else {
-                            root.trim_end_matches('/')
-                        };
+                        let root = if root == "/" { root } else { root.trim_end_matches('/') };
                         out.filters.push(Filter {
                             root: root.to_owned(),
                             mode,
@@ -91,19 +72,13 @@ pub fn parse(bytes: &[u8]) -> Result<WorkspaceFilter, String> {
                         });
                     }
                     (3, "include" | "exclude") => {
-                        let pattern = attribute("pattern")
-                            .ok_or_else(|| format!("an <{name}> has no pattern"))?;
+                        let pattern = attribute("pattern").ok_or_else(|| format!("an <{name}> has no pattern"))?;
                         if let Some(filter) = out.filters.last_mut() {
-                            filter.rules.push(Rule {
-                                include: name == "include",
-                                pattern: pattern.to_owned(),
-                            });
+                            filter.rules.push(Rule { include: name == "include", pattern: pattern.to_owned() });
                         }
                     }
                     (1, other) => {
-                        return Err(format!(
-                            "the root element is <{other}>, not <workspaceFilter>"
-                        ));
+                        return Err(format!("the root element is <{other}>, not <workspaceFilter>"));
                     }
                     (_, other) => return Err(format!("<{other}> is not expected there")),
                 }

@@ -1,14 +1,14 @@
 //! Package identity.
 
-use std::cmp::Ordering;
 use std::fmt;
 
 use super::properties::Properties;
-use super::version::Version;
 use crate::image::failure::Reason;
 
-/// `group:name[:version]`. Equality is that of the strings: `1.0` and `1.0.0` are different packages of equal rank.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// `group:name[:version]`. Equality and order are those of the strings: `1.0` and `1.0.0` are different packages.
+/// Which of two versions is newer is a question for [`super::Version`], whose order is Maven's and not total in all
+/// corners; nothing is ever sorted by it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackageId {
     group: String,
     name: String,
@@ -20,9 +20,7 @@ fn legal_segment(segment: &str) -> bool {
         && segment.trim() == segment
         && segment != "."
         && segment != ".."
-        && !segment
-            .chars()
-            .any(|c| c.is_control() || matches!(c, '/' | ':' | '[' | ']' | '|' | '*' | '\\'))
+        && !segment.chars().any(|c| c.is_control() || matches!(c, '/' | ':' | '[' | ']' | '|' | '*' | '\\'))
 }
 
 impl PackageId {
@@ -31,10 +29,7 @@ impl PackageId {
     /// # Errors
     /// The code and rule that the parts break.
     pub fn new(group: &str, name: &str, version: &str) -> Result<Self, (Reason, String)> {
-        let group = group
-            .strip_prefix("/etc/packages/")
-            .or_else(|| group.strip_prefix('/'))
-            .unwrap_or(group);
+        let group = group.strip_prefix("/etc/packages/").or_else(|| group.strip_prefix('/')).unwrap_or(group);
         if name.is_empty() {
             return Err((Reason::PackageIdMissing, "the name is missing".to_owned()));
         }
@@ -62,11 +57,7 @@ impl PackageId {
         if !version.is_empty() && !legal_segment(version) {
             return Err(illegal("version", version));
         }
-        Ok(Self {
-            group: group.to_owned(),
-            name: name.to_owned(),
-            version: version.to_owned(),
-        })
+        Ok(Self { group: group.to_owned(), name: name.to_owned(), version: version.to_owned() })
     }
 
     /// The identity that `properties.xml` states.
@@ -75,16 +66,10 @@ impl PackageId {
     /// As [`Self::new`], and when group or name is missing.
     pub fn from_properties(properties: &Properties) -> Result<Self, (Reason, String)> {
         let missing = |key: &str| {
-            (
-                Reason::PackageIdMissing,
-                format!("the property `{key}` is missing, so the package has no id"),
-            )
+            (Reason::PackageIdMissing, format!("the property `{key}` is missing, so the package has no id"))
         };
         let group = properties.get("group").ok_or_else(|| missing("group"))?;
-        let name = properties
-            .get("name")
-            .filter(|name| !name.is_empty())
-            .ok_or_else(|| missing("name"))?;
+        let name = properties.get("name").filter(|name| !name.is_empty()).ok_or_else(|| missing("name"))?;
         Self::new(group, name, properties.get("version").unwrap_or_default())
     }
 
@@ -116,26 +101,7 @@ impl PackageId {
 impl fmt::Display for PackageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.group, self.name)?;
-        if self.version.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ":{}", self.version)
-        }
-    }
-}
-
-impl PartialOrd for PackageId {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for PackageId {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (&self.group, &self.name)
-            .cmp(&(&other.group, &other.name))
-            .then_with(|| Version::new(&self.version).cmp(&Version::new(&other.version)))
-            .then_with(|| self.version.cmp(&other.version))
+        if self.version.is_empty() { Ok(()) } else { write!(f, ":{}", self.version) }
     }
 }
 
@@ -149,17 +115,7 @@ mod tests {
         let id = PackageId::new("/etc/packages/my/group", "site", "1.0").unwrap();
         assert_eq!(id.to_string(), "my/group:site:1.0");
         assert_eq!(PackageId::new("g", "n", "").unwrap().to_string(), "g:n");
-        let mut ids =
-            ["10.0", "9.0", "1.0-SNAPSHOT", "1.0"].map(|v| PackageId::new("g", "n", v).unwrap());
-        ids.sort();
-        assert_eq!(
-            ids.map(|id| id.version().to_owned()),
-            ["1.0-SNAPSHOT", "1.0", "9.0", "10.0"]
-        );
-        assert_ne!(
-            PackageId::new("g", "n", "1.0").unwrap(),
-            PackageId::new("g", "n", "1.0.0").unwrap()
-        );
+        assert_ne!(PackageId::new("g", "n", "1.0").unwrap(), PackageId::new("g", "n", "1.0.0").unwrap());
     }
 
     #[test]
@@ -173,10 +129,7 @@ mod tests {
             ("../x", "n", ""),
             ("g", "a\\b", ""),
         ] {
-            assert!(
-                PackageId::new(group, name, version).is_err(),
-                "{group}:{name}:{version}"
-            );
+            assert!(PackageId::new(group, name, version).is_err(), "{group}:{name}:{version}");
         }
     }
 }

@@ -100,13 +100,8 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
         )
     })?;
     let bad_filter = |rule: String| {
-        Refusal::new(
-            Reason::FilterInvalid,
-            file,
-            rule,
-            "Correct the filter in the project",
-        )
-        .at("META-INF/vault/filter.xml")
+        Refusal::new(Reason::FilterInvalid, file, rule, "Correct the filter in the project")
+            .at("META-INF/vault/filter.xml")
     };
     let filter = filter::parse(&archive.read(entry, limits.filter_bytes)?).map_err(bad_filter)?;
     let entry = archive.find("META-INF/vault/properties.xml").ok_or_else(|| {
@@ -118,33 +113,24 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
         )
     })?;
     let bad_properties = |reason, rule: String| {
-        Refusal::new(
-            reason,
-            file,
-            rule,
-            "Correct the package's properties in the project",
-        )
-        .at("META-INF/vault/properties.xml")
+        Refusal::new(reason, file, rule, "Correct the package's properties in the project")
+            .at("META-INF/vault/properties.xml")
     };
     let properties = properties::parse(&archive.read(entry, limits.properties_bytes)?)
         .map_err(|rule| bad_properties(Reason::PropertiesInvalid, rule))?;
-    let id = PackageId::from_properties(&properties)
-        .map_err(|(reason, rule)| bad_properties(reason, rule))?;
+    let id = PackageId::from_properties(&properties).map_err(|(reason, rule)| bad_properties(reason, rule))?;
     let mut remarks = Vec::new();
     if let Some(format) = properties.get("packageFormatVersion")
         && format.trim().parse::<u32>().is_ok_and(|number| number > 2)
     {
-        return Err(bad_properties(
-            Reason::PackageFormat,
-            format!("packageFormatVersion {format} is above 2"),
-        )
-        .into());
+        return Err(bad_properties(Reason::PackageFormat, format!("packageFormatVersion {format} is above 2")).into());
     }
     let dependencies = dependency::parse_list(properties.get("dependencies").unwrap_or_default())
         .map_err(|rule| bad_properties(Reason::DependencyInvalid, rule))?;
-    if properties.get("dependencies").is_some_and(|text| {
-        !text.trim().is_empty() && text.split(',').any(|part| part.trim().is_empty())
-    }) {
+    if properties
+        .get("dependencies")
+        .is_some_and(|text| !text.trim().is_empty() && text.split(',').any(|part| part.trim().is_empty()))
+    {
         remarks.push("a blank entry in its dependencies is ignored".to_owned());
     }
     if id.group().is_empty() {
@@ -156,33 +142,21 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
     if filter.filters.is_empty() {
         remarks.push("its filter has no root, so installing it changes nothing".to_owned());
     }
-    if let Some(root) = filter
-        .filters
-        .iter()
-        .find(|filter| filter.root == "/libs" || filter.root.starts_with("/libs/"))
+    if let Some(root) = filter.filters.iter().find(|filter| filter.root == "/libs" || filter.root.starts_with("/libs/"))
     {
-        remarks.push(format!(
-            "its filter covers {}: /libs belongs to the product",
-            root.root
-        ));
+        remarks.push(format!("its filter covers {}: /libs belongs to the product", root.root));
     }
-    if archive.entries().iter().any(|entry| {
-        entry.name.starts_with("META-INF/vault/hooks/") && entry.name.ends_with(".jar")
-    }) {
-        remarks.push(
-            "it has install hooks, which run with all rights when it is installed".to_owned(),
-        );
+    if archive
+        .entries()
+        .iter()
+        .any(|entry| entry.name.starts_with("META-INF/vault/hooks/") && entry.name.ends_with(".jar"))
+    {
+        remarks.push("it has install hooks, which run with all rights when it is installed".to_owned());
     }
     if properties.get("requiresRestart") == Some("true") {
         remarks.push("it asks for a restart after its installation".to_owned());
     }
-    Ok(Metadata {
-        id,
-        properties,
-        filter,
-        dependencies,
-        remarks,
-    })
+    Ok(Metadata { id, properties, filter, dependencies, remarks })
 }
 
 /// Rules about entries that hold for content packages alone.

@@ -22,16 +22,10 @@ pub fn place(name: &str) -> Option<Place> {
     if path.starts_with("etc/packages/") {
         return archive.then_some(Place::SubPackage);
     }
-    if !(path.starts_with("apps/") || path.starts_with("libs/"))
-        || !(archive || path.ends_with(".jar"))
-    {
+    if !(path.starts_with("apps/") || path.starts_with("libs/")) || !(archive || path.ends_with(".jar")) {
         return None;
     }
-    let folder = path
-        .split('/')
-        .rev()
-        .skip(1)
-        .find(|part| *part == "install" || part.starts_with("install."))?;
+    let folder = path.split('/').rev().skip(1).find(|part| *part == "install" || part.starts_with("install."))?;
     let tiers = match folder {
         "install" => ServiceTier::BOTH.to_vec(),
         "install.author" => vec![ServiceTier::Author],
@@ -58,25 +52,14 @@ pub enum Handling {
 #[must_use]
 pub fn handling(properties: &Properties, group: &str, name: &str) -> Handling {
     let mut out = Handling::Install;
-    for instruction in properties
-        .get("subPackageHandling")
-        .unwrap_or_default()
-        .split(',')
-    {
+    for instruction in properties.get("subPackageHandling").unwrap_or_default().split(',') {
         let instruction = instruction.trim();
         if instruction.is_empty() {
             continue;
         }
-        let (target, option) = instruction
-            .split_once(';')
-            .unwrap_or((instruction, "install"));
-        let (wanted_group, wanted_name) = target
-            .trim()
-            .rsplit_once(':')
-            .unwrap_or(("*", target.trim()));
-        if (wanted_group == "*" || wanted_group == group)
-            && (wanted_name == "*" || wanted_name == name)
-        {
+        let (target, option) = instruction.split_once(';').unwrap_or((instruction, "install"));
+        let (wanted_group, wanted_name) = target.trim().rsplit_once(':').unwrap_or(("*", target.trim()));
+        if (wanted_group == "*" || wanted_group == group) && (wanted_name == "*" || wanted_name == name) {
             out = match option.trim().to_ascii_lowercase().as_str() {
                 "extract" | "force_extract" => Handling::Extract,
                 "add" => Handling::Add,
@@ -102,22 +85,10 @@ mod tests {
             ("jcr_root/apps/x-packages/application/install/a.zip", both()),
             ("jcr_root/apps/acs-commons/install/a.zip", both()),
             ("jcr_root/apps/x/install/20/a.zip", both()),
-            (
-                "jcr_root/apps/x/install.author/a.zip",
-                Some(Place::Embedded(vec![ServiceTier::Author])),
-            ),
-            (
-                "jcr_root/apps/x/install.publish/a.zip",
-                Some(Place::Embedded(vec![ServiceTier::Publish])),
-            ),
-            (
-                "jcr_root/apps/x/install.dev/a.zip",
-                Some(Place::WrongRunMode("install.dev".into())),
-            ),
-            (
-                "jcr_root/apps/x/install.author.prod/b.jar",
-                Some(Place::WrongRunMode("install.author.prod".into())),
-            ),
+            ("jcr_root/apps/x/install.author/a.zip", Some(Place::Embedded(vec![ServiceTier::Author]))),
+            ("jcr_root/apps/x/install.publish/a.zip", Some(Place::Embedded(vec![ServiceTier::Publish]))),
+            ("jcr_root/apps/x/install.dev/a.zip", Some(Place::WrongRunMode("install.dev".into()))),
+            ("jcr_root/apps/x/install.author.prod/b.jar", Some(Place::WrongRunMode("install.author.prod".into()))),
             ("jcr_root/apps/x/install/b.jar", None),
             ("jcr_root/content/dam/install/a.zip", None),
             ("jcr_root/apps/x/clientlibs/a.zip", None),
@@ -131,26 +102,14 @@ mod tests {
     fn last_instruction_wins() {
         let properties = |value: &str| {
             properties::parse(
-                format!(
-                    "<properties><entry key=\"subPackageHandling\">{value}</entry></properties>"
-                )
-                .as_bytes(),
+                format!("<properties><entry key=\"subPackageHandling\">{value}</entry></properties>").as_bytes(),
             )
             .unwrap()
         };
         assert_eq!(handling(&properties(""), "g", "n"), Handling::Install);
-        assert_eq!(
-            handling(&properties("*;ignore"), "g", "n"),
-            Handling::Ignore
-        );
-        assert_eq!(
-            handling(&properties("*;ignore,g:n;install"), "g", "n"),
-            Handling::Install
-        );
-        assert_eq!(
-            handling(&properties("n;extract,g:*;add"), "g", "n"),
-            Handling::Add
-        );
+        assert_eq!(handling(&properties("*;ignore"), "g", "n"), Handling::Ignore);
+        assert_eq!(handling(&properties("*;ignore,g:n;install"), "g", "n"), Handling::Install);
+        assert_eq!(handling(&properties("n;extract,g:*;add"), "g", "n"), Handling::Add);
         assert_eq!(handling(&properties("*;what"), "g", "n"), Handling::Install);
     }
 }

@@ -75,11 +75,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        for bad in [
-            "<p/>",
-            "<properties><entry>x</entry></properties>",
-            "<properties><x/></properties>",
-        ] {
+        for bad in ["<p/>", "<properties><entry>x</entry></properties>", "<properties><x/></properties>"] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -23,10 +23,7 @@ const RELEASE: usize = 5;
 
 /// Rank of a qualifier: known ones by their place, others behind all known ones in text order.
 fn rank(word: &str) -> (usize, &str) {
-    QUALIFIERS
-        .iter()
-        .position(|known| *known == word)
-        .map_or((QUALIFIERS.len(), word), |place| (place, ""))
+    QUALIFIERS.iter().position(|known| *known == word).map_or((QUALIFIERS.len(), word), |place| (place, ""))
 }
 
 impl Item {
@@ -47,11 +44,7 @@ impl Item {
     }
 
     fn parse(digits: bool, text: &str) -> Self {
-        if digits {
-            Self::number(text)
-        } else {
-            Self::word(text, false)
-        }
+        if digits { Self::number(text) } else { Self::word(text, false) }
     }
 
     fn is_null(&self) -> bool {
@@ -72,11 +65,9 @@ impl Item {
                 }
             }
             Self::Word(word) => rank(word).cmp(&(RELEASE, "")),
-            Self::List(items) => items
-                .iter()
-                .map(Self::cmp_nothing)
-                .find(|order| *order != Ordering::Equal)
-                .unwrap_or(Ordering::Equal),
+            Self::List(items) => {
+                items.iter().map(Self::cmp_nothing).find(|order| *order != Ordering::Equal).unwrap_or(Ordering::Equal)
+            }
         }
     }
 
@@ -135,11 +126,7 @@ fn parse(text: &str) -> Vec<Item> {
     for (at, c) in text.char_indices() {
         match c {
             '.' | '-' => {
-                let item = if at == start {
-                    Item::number("")
-                } else {
-                    Item::parse(digits, &text[start..at])
-                };
+                let item = if at == start { Item::number("") } else { Item::parse(digits, &text[start..at]) };
                 push(&mut open, item);
                 start = at + 1;
                 if c == '-' {
@@ -184,10 +171,7 @@ impl Version {
     pub fn new(text: &str) -> Self {
         let exploded: Vec<&str> = text.split('.').filter(|part| !part.is_empty()).collect();
         let bounded: String = exploded.join(".").chars().take(200).collect();
-        Self {
-            text: text.to_owned(),
-            items: parse(&bounded),
-        }
+        Self { text: text.to_owned(), items: parse(&bounded) }
     }
 
     /// As written.
@@ -251,35 +235,17 @@ mod tests {
                 "1-1",
                 "1.1",
             ],
-            &[
-                "1-alpha2snapshot",
-                "1-alpha2",
-                "1-alpha-123",
-                "1-beta-2",
-                "1-beta123",
-                "1-m2",
-                "1-m11",
-                "1-rc",
-                "1-cr2",
-            ],
+            &["1-alpha2snapshot", "1-alpha2", "1-alpha-123", "1-beta-2", "1-beta123", "1-m2", "1-m11", "1-rc", "1-cr2"],
             &["1", "1-0.1"],
             &["1-foo2", "1-foo10"],
             &["2.0.7", "2.0.7.1"],
             &["1.0.0-SNAPSHOT", "1.0.0", "1.0.1-SNAPSHOT"],
-            &[
-                "2021.1216.1101633.0000884042",
-                "2021.1216.1101633.0000884043",
-            ],
+            &["2021.1216.1101633.0000884042", "2021.1216.1101633.0000884043"],
             &["6.1.0.20260101", "6.1.0.20260102"],
             &["99999999999999999999", "100000000000000000000"],
         ] {
             for pair in chain.windows(2) {
-                assert!(
-                    Version::new(pair[0]) < Version::new(pair[1]),
-                    "{} < {}",
-                    pair[0],
-                    pair[1]
-                );
+                assert!(Version::new(pair[0]) < Version::new(pair[1]), "{} < {}", pair[0], pair[1]);
             }
         }
     }

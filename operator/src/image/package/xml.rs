@@ -33,10 +33,7 @@ pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
         if out.len() > MAX_NODES {
             return Err("it has too many elements".to_owned());
         }
-        match reader
-            .read_event()
-            .map_err(|error| format!("it is not well-formed XML ({error})"))?
-        {
+        match reader.read_event().map_err(|error| format!("it is not well-formed XML ({error})"))? {
             Event::Start(start) => {
                 roots += usize::from(depth == 0);
                 depth += 1;
@@ -55,9 +52,7 @@ pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
                 }
             }
             Event::End(end) => {
-                depth = depth
-                    .checked_sub(1)
-                    .ok_or("an element is closed that was never opened")?;
+                depth = depth.checked_sub(1).ok_or("an element is closed that was never opened")?;
                 out.push(Node::End(end.name().into_inner().to_owned()));
             }
             Event::Text(text) => push_text(&mut out, &text.xml10_content(), depth)?,
@@ -73,8 +68,7 @@ pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
             Event::DocType(declaration) => check_doctype(&declaration.into_inner(), doctype)?,
             Event::Decl(declaration) => {
                 if let Some(Ok(encoding)) = declaration.encoding()
-                    && !["utf-8", "utf8", "us-ascii", "ascii"]
-                        .contains(&encoding.to_ascii_lowercase().as_str())
+                    && !["utf-8", "utf8", "us-ascii", "ascii"].contains(&encoding.to_ascii_lowercase().as_str())
                 {
                     return Err(format!("its encoding is {encoding}; only UTF-8 is read"));
                 }
@@ -126,8 +120,7 @@ fn element(start: &BytesStart<'_>) -> Result<Node, String> {
     let name = start.name().into_inner().to_owned();
     let mut attributes = Vec::new();
     for attribute in start.attributes() {
-        let attribute =
-            attribute.map_err(|error| format!("an attribute of <{name}> is wrong ({error})"))?;
+        let attribute = attribute.map_err(|error| format!("an attribute of <{name}> is wrong ({error})"))?;
         let value = attribute
             .normalized_value(quick_xml::XmlVersion::Implicit1_0)
             .map_err(|error| format!("an attribute of <{name}> is wrong ({error})"))?;
@@ -137,18 +130,13 @@ fn element(start: &BytesStart<'_>) -> Result<Node, String> {
 }
 
 fn check_doctype(declaration: &str, accepted: Option<&str>) -> Result<(), String> {
-    let refused =
-        || "it has a DOCTYPE that is not the one of Java properties; DTDs are not read".to_owned();
+    let refused = || "it has a DOCTYPE that is not the one of Java properties; DTDs are not read".to_owned();
     let accepted = accepted.ok_or_else(refused)?;
     let words: Vec<&str> = declaration.split_ascii_whitespace().collect();
     let [_, "SYSTEM", id] = words.as_slice() else {
         return Err(refused());
     };
-    if id.trim_matches(['"', '\'']) == accepted {
-        Ok(())
-    } else {
-        Err(refused())
-    }
+    if id.trim_matches(['"', '\'']) == accepted { Ok(()) } else { Err(refused()) }
 }
 
 #[cfg(test)]

@@ -5,29 +5,16 @@ use super::super::testzip::{deflated, file, link, package, package_items, zip};
 use super::*;
 
 fn input(name: &str, bytes: Vec<u8>) -> Input {
-    Input {
-        name: name.to_owned(),
-        sha256: Hasher::of(&bytes),
-        blob: Blob::from_bytes(bytes),
-    }
+    Input { name: name.to_owned(), sha256: Hasher::of(&bytes), blob: Blob::from_bytes(bytes) }
 }
 
 fn base() -> BaseFiles {
-    BaseFiles {
-        config_path: "/etc/httpd".to_owned(),
-        immutable: BTreeSet::new(),
-    }
+    BaseFiles { config_path: "/etc/httpd".to_owned(), immutable: BTreeSet::new() }
 }
 
 fn planned(inputs: Vec<Input>) -> Planned {
     let folder = tempfile::tempdir().unwrap();
-    let out = plan(
-        inputs,
-        &base(),
-        &PlanOptions::default(),
-        &Spool::new(folder.path()),
-    )
-    .unwrap();
+    let out = plan(inputs, &base(), &PlanOptions::default(), &Spool::new(folder.path())).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     out
 }
@@ -38,13 +25,11 @@ fn reason(inputs: Vec<Input>) -> Reason {
 
 fn container(id: &str, entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut items = package_items(id, &[], "/apps/x");
-    items.extend(entries.iter().enumerate().map(|(at, (name, bytes))| {
-        if at % 2 == 0 {
-            deflated(name, bytes)
-        } else {
-            file(name, bytes)
-        }
-    }));
+    items.extend(entries.iter().enumerate().map(
+        |(at, (name, bytes))| {
+            if at % 2 == 0 { deflated(name, bytes) } else { file(name, bytes) }
+        },
+    ));
     zip(&items)
 }
 
@@ -57,31 +42,19 @@ fn site() -> Vec<Input> {
                 &[
                     (
                         "jcr_root/apps/x/install.author/a.zip",
-                        container(
-                            "site:mid:1",
-                            &[("jcr_root/apps/y/install/b.zip", package("site:deep:1", &[]))],
-                        ),
+                        container("site:mid:1", &[("jcr_root/apps/y/install/b.zip", package("site:deep:1", &[]))]),
                     ),
-                    (
-                        "jcr_root/etc/packages/site/sub.zip",
-                        package("site:sub:1", &[("dependencies", "site:core")]),
-                    ),
+                    ("jcr_root/etc/packages/site/sub.zip", package("site:sub:1", &[("dependencies", "site:core")])),
                 ],
             ),
         ),
         input("core.zip", package("site:core:1", &[])),
-        input(
-            "skipped.zip",
-            package("site:skipped:1", &[("cloudManagerTarget", "none")]),
-        ),
+        input("skipped.zip", package("site:skipped:1", &[("cloudManagerTarget", "none")])),
         input(
             "dispatcher.zip",
             zip(&[
                 file("conf.d/available_vhosts/a.vhost", "v"),
-                link(
-                    "conf.d/enabled_vhosts/a.vhost",
-                    "../available_vhosts/a.vhost",
-                ),
+                link("conf.d/enabled_vhosts/a.vhost", "../available_vhosts/a.vhost"),
                 file("conf.dispatcher.d/enabled_farms/a.farm", "f"),
                 file("opt-in/USE_SOURCES_DIRECTLY", ""),
             ]),
@@ -93,66 +66,26 @@ fn site() -> Vec<Input> {
 fn tiers_are_inherited_and_order_holds() {
     let planned = planned(site());
     let plan = planned.plan.unwrap();
-    let ids: Vec<String> = plan
-        .packages
-        .iter()
-        .map(|package| package.id.to_string())
-        .collect();
-    assert_eq!(
-        ids,
-        [
-            "site:all:1",
-            "site:core:1",
-            "site:mid:1",
-            "site:deep:1",
-            "site:sub:1"
-        ]
-    );
-    let tiers = |id: &str| {
-        plan.packages
-            .iter()
-            .find(|package| package.id.to_string() == id)
-            .unwrap()
-            .tiers
-            .clone()
-    };
+    let ids: Vec<String> = plan.packages.iter().map(|package| package.id.to_string()).collect();
+    assert_eq!(ids, ["site:all:1", "site:core:1", "site:mid:1", "site:deep:1", "site:sub:1"]);
+    let tiers = |id: &str| plan.packages.iter().find(|package| package.id.to_string() == id).unwrap().tiers.clone();
     assert_eq!(tiers("site:all:1"), ServiceTier::BOTH);
     assert_eq!(tiers("site:deep:1"), [ServiceTier::Author]);
     assert_eq!(tiers("site:sub:1"), ServiceTier::BOTH);
-    let skipped = planned
-        .files
-        .iter()
-        .find(|file| file.name == "skipped.zip")
-        .unwrap();
+    let skipped = planned.files.iter().find(|file| file.name == "skipped.zip").unwrap();
     assert_eq!(skipped.kind, FileKind::Ignored);
-    assert!(
-        skipped
-            .message
-            .as_deref()
-            .unwrap()
-            .contains("cloudManagerTarget")
-    );
+    assert!(skipped.message.as_deref().unwrap().contains("cloudManagerTarget"));
     let index: serde_json::Value = serde_json::from_slice(&plan.packages_json()).unwrap();
     assert_eq!(index["packages"][3]["embeddedIn"], "site:mid:1");
     assert!(index["packages"][3].get("file").is_none());
-    assert!(
-        index["packages"][1]["file"]
-            .as_str()
-            .unwrap()
-            .starts_with("core-1.")
-    );
+    assert!(index["packages"][1]["file"].as_str().unwrap().starts_with("core-1."));
 }
 
 fn digests(inputs: Vec<Input>) -> Vec<String> {
     let plan = planned(inputs).plan.unwrap();
-    let mut layers = plan
-        .aem_layers("/opt/launchway/install", "/opt/launchway/packages.json", 90)
-        .unwrap();
+    let mut layers = plan.aem_layers("/opt/launchway/install", "/opt/launchway/packages.json", 90).unwrap();
     layers.extend(plan.dispatcher_layer("/etc/httpd").unwrap());
-    layers
-        .iter()
-        .map(|layer| layer.layer.describe().unwrap().digest.to_string())
-        .collect()
+    layers.iter().map(|layer| layer.layer.describe().unwrap().digest.to_string()).collect()
 }
 
 #[test]
@@ -174,11 +107,7 @@ fn golden_packages_json() {
         "a.zip",
         zip(&package_items("g:a:1.0", &[], "/apps/a")
             .into_iter()
-            .map(|item| super::super::testzip::Item {
-                deflate: false,
-                method: 0,
-                ..item
-            })
+            .map(|item| super::super::testzip::Item { deflate: false, method: 0, ..item })
             .collect::<Vec<_>>()),
     )])
     .plan
@@ -197,12 +126,7 @@ fn golden_packages_json() {
 #[test]
 fn layers_share_when_there_is_no_room() {
     let inputs: Vec<Input> = (0..10)
-        .map(|n| {
-            input(
-                &format!("{n}.zip"),
-                package(&format!("g:p{n}:1"), &[("description", &"d".repeat(n * 7))]),
-            )
-        })
+        .map(|n| input(&format!("{n}.zip"), package(&format!("g:p{n}:1"), &[("description", &"d".repeat(n * 7))])))
         .collect();
     let plan = planned(inputs).plan.unwrap();
     assert_eq!(plan.aem_layers("/i", "/p.json", 11).unwrap().len(), 11);
@@ -215,64 +139,25 @@ fn layers_share_when_there_is_no_room() {
 fn refusals() {
     let with = |entries: &[(&str, Vec<u8>)]| vec![input("c.zip", container("g:c:1", entries))];
     assert_eq!(reason(Vec::new()), Reason::NoArtifacts);
-    assert_eq!(
-        reason(vec![input("x.zip", zip(&[file("a", "b")]))]),
-        Reason::NoArtifacts
-    );
-    assert_eq!(
-        reason(with(&[(
-            "jcr_root/apps/x/install.prod/a.zip",
-            package("g:a:1", &[])
-        )])),
-        Reason::EmbeddedRunMode
-    );
-    assert_eq!(
-        reason(with(&[(
-            "jcr_root/apps/x/install.dev/a.jar",
-            b"jar".to_vec()
-        )])),
-        Reason::EmbeddedRunMode
-    );
-    assert_eq!(
-        reason(with(&[(
-            "jcr_root/apps/x/install/a.zip",
-            package("g:c:1", &[])
-        )])),
-        Reason::ConflictingPackages
-    );
-    assert_eq!(
-        reason(with(&[(
-            "jcr_root/apps/x/install/a.zip",
-            b"no zip".to_vec()
-        )])),
-        Reason::NotAZip
-    );
+    assert_eq!(reason(vec![input("x.zip", zip(&[file("a", "b")]))]), Reason::NoArtifacts);
+    assert_eq!(reason(with(&[("jcr_root/apps/x/install.prod/a.zip", package("g:a:1", &[]))])), Reason::EmbeddedRunMode);
+    assert_eq!(reason(with(&[("jcr_root/apps/x/install.dev/a.jar", b"jar".to_vec())])), Reason::EmbeddedRunMode);
+    assert_eq!(reason(with(&[("jcr_root/apps/x/install/a.zip", package("g:c:1", &[]))])), Reason::ConflictingPackages);
+    assert_eq!(reason(with(&[("jcr_root/apps/x/install/a.zip", b"no zip".to_vec())])), Reason::NotAZip);
     let mut nested = package("g:p0:1", &[]);
     for level in 1..10 {
-        nested = container(
-            &format!("g:p{level}:1"),
-            &[("jcr_root/apps/x/install/a.zip", nested)],
-        );
+        nested = container(&format!("g:p{level}:1"), &[("jcr_root/apps/x/install/a.zip", nested)]);
     }
-    assert_eq!(
-        reason(vec![input("deep.zip", nested)]),
-        Reason::NestingTooDeep
-    );
+    assert_eq!(reason(vec![input("deep.zip", nested)]), Reason::NestingTooDeep);
     let items = |more| {
         let mut items = package_items("g:a:1", &[], "/apps/a");
         items.push(more);
         vec![input("a.zip", zip(&items))]
     };
-    assert_eq!(
-        reason(items(link("jcr_root/x", "/etc/passwd"))),
-        Reason::LinkInPackage
-    );
+    assert_eq!(reason(items(link("jcr_root/x", "/etc/passwd"))), Reason::LinkInPackage);
     assert_eq!(reason(items(file("jcr_root\\x", ""))), Reason::UnsafePath);
     assert_eq!(
-        reason(items(super::super::testzip::Item {
-            crc: Some(1),
-            ..file("jcr_root/x", "y")
-        })),
+        reason(items(super::super::testzip::Item { crc: Some(1), ..file("jcr_root/x", "y") })),
         Reason::CorruptEntry
     );
     let without = |part: &str| {
@@ -284,26 +169,11 @@ fn refusals() {
     };
     assert_eq!(reason(without("filter.xml")), Reason::FilterMissing);
     assert_eq!(reason(without("properties.xml")), Reason::PropertiesMissing);
+    assert_eq!(reason(vec![input("a.zip", package("g::1", &[]))]), Reason::PackageIdMissing);
+    assert_eq!(reason(vec![input("a.zip", package("g:tmp :1", &[]))]), Reason::PackageIdIllegal);
+    assert_eq!(reason(vec![input("a.zip", package("g:a:1", &[("packageFormatVersion", "3")]))]), Reason::PackageFormat);
     assert_eq!(
-        reason(vec![input("a.zip", package("g::1", &[]))]),
-        Reason::PackageIdMissing
-    );
-    assert_eq!(
-        reason(vec![input("a.zip", package("g:tmp :1", &[]))]),
-        Reason::PackageIdIllegal
-    );
-    assert_eq!(
-        reason(vec![input(
-            "a.zip",
-            package("g:a:1", &[("packageFormatVersion", "3")])
-        )]),
-        Reason::PackageFormat
-    );
-    assert_eq!(
-        reason(vec![input(
-            "a.zip",
-            package("g:a:1", &[("dependencies", "g:b:[2,1]")])
-        )]),
+        reason(vec![input("a.zip", package("g:a:1", &[("dependencies", "g:b:[2,1]")]))]),
         Reason::DependencyInvalid
     );
     let mut twice = site();
@@ -321,45 +191,24 @@ fn one_refusal_does_not_hide_other_files() {
     inputs.push(input("bad.zip", b"x".to_vec()));
     let planned = planned(inputs);
     assert_eq!(planned.files.len(), 5);
-    assert_eq!(
-        planned
-            .files
-            .iter()
-            .filter(|file| file.kind == FileKind::Rejected)
-            .count(),
-        1
-    );
+    assert_eq!(planned.files.iter().filter(|file| file.kind == FileKind::Rejected).count(), 1);
     assert_eq!(planned.plan.unwrap_err().file, "bad.zip");
 }
 
 #[test]
 fn sub_packages_follow_their_containers_instruction() {
-    let mut items = package_items(
-        "g:c:1",
-        &[("subPackageHandling", "*;ignore")],
-        "/etc/packages",
-    );
+    let mut items = package_items("g:c:1", &[("subPackageHandling", "*;ignore")], "/etc/packages");
     items.push(file("jcr_root/etc/packages/g/a.zip", package("g:a:1", &[])));
     let planned = planned(vec![input("c.zip", zip(&items))]);
     assert_eq!(planned.plan.unwrap().packages.len(), 1);
-    assert!(
-        planned
-            .findings
-            .iter()
-            .any(|finding| finding.message.contains("ignores"))
-    );
+    assert!(planned.findings.iter().any(|finding| finding.message.contains("ignores")));
 }
 
 #[test]
 fn file_names_hold_content_and_nothing_dangerous() {
     let digest = Hasher::of(b"x");
-    let name = |name: &str, version: &str| {
-        file_name(&PackageId::new("g", name, version).unwrap(), &digest)
-    };
-    assert_eq!(
-        name("site.all", "1.0-SNAPSHOT"),
-        format!("site.all-1.0-SNAPSHOT.{}.zip", digest.short())
-    );
+    let name = |name: &str, version: &str| file_name(&PackageId::new("g", name, version).unwrap(), &digest);
+    assert_eq!(name("site.all", "1.0-SNAPSHOT"), format!("site.all-1.0-SNAPSHOT.{}.zip", digest.short()));
     assert_eq!(name("a b", ""), format!("a_b.{}.zip", digest.short()));
     assert!(name(".wh.x", "1").starts_with("_wh.x-1."));
 }
@@ -376,11 +225,7 @@ fn fixtures() -> Option<PathBuf> {
 fn fixture(folder: &Path, name: &str) -> Input {
     let path = folder.join(name);
     let blob = Blob::from_file(std::fs::File::open(&path).unwrap()).unwrap();
-    Input {
-        name: path.file_name().unwrap().to_string_lossy().into_owned(),
-        sha256: blob.digest().unwrap(),
-        blob,
-    }
+    Input { name: path.file_name().unwrap().to_string_lossy().into_owned(), sha256: blob.digest().unwrap(), blob }
 }
 
 #[test]
@@ -393,10 +238,7 @@ fn real_packages() {
         ("tmp_illegal.zip", Reason::PackageIdIllegal),
         ("properties-with-0mtime.zip", Reason::FilterMissing),
         ("unfiltered_package.zip", Reason::FilterMissing),
-        (
-            "test-content-package-unacceptable.zip",
-            Reason::EmbeddedRunMode,
-        ),
+        ("test-content-package-unacceptable.zip", Reason::EmbeddedRunMode),
         // Alone, these lack what they depend on.
         ("null-dependency-test.zip", Reason::UnresolvedDependency),
         ("test_a-2.0.zip", Reason::UnresolvedDependency),
@@ -410,15 +252,10 @@ fn real_packages() {
     let mut seen = 0;
     let mut surprises = Vec::new();
     for group in ["filevault", "cpconverter"] {
-        let mut names: Vec<PathBuf> = std::fs::read_dir(folder.join(group))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut names: Vec<PathBuf> =
+            std::fs::read_dir(folder.join(group)).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.sort();
-        for path in names
-            .iter()
-            .filter(|path| path.extension().is_some_and(|extension| extension == "zip"))
-        {
+        for path in names.iter().filter(|path| path.extension().is_some_and(|extension| extension == "zip")) {
             seen += 1;
             let name = path.file_name().unwrap().to_str().unwrap();
             let planned = planned(vec![fixture(&folder.join(group), name)]);
@@ -442,18 +279,9 @@ fn real_packages() {
 fn real_dependencies() {
     let Some(folder) = fixtures() else { return };
     let folder = folder.join("cpconverter");
-    let set = [
-        "test_dep_b-1.0.zip",
-        "test_dep_a-1.0.zip",
-        "test_dep_c-1.0.zip",
-    ]
-    .map(|name| fixture(&folder, name));
+    let set = ["test_dep_b-1.0.zip", "test_dep_a-1.0.zip", "test_dep_c-1.0.zip"].map(|name| fixture(&folder, name));
     let plan = planned(set.to_vec()).plan.unwrap();
-    let names: Vec<&str> = plan
-        .packages
-        .iter()
-        .map(|package| package.id.name())
-        .collect();
+    let names: Vec<&str> = plan.packages.iter().map(|package| package.id.name()).collect();
     assert_eq!(names, ["test_c", "test_a", "test_b"]);
 }
 
@@ -467,12 +295,6 @@ fn real_dispatcher_configurations() {
         let planned = planned(vec![fixture(&folder.join("dispatcher"), name)]);
         assert_eq!(planned.files[0].flavour, Some(flavour));
         let tree = planned.plan.unwrap().dispatcher.unwrap();
-        assert_eq!(
-            tree.nodes
-                .values()
-                .filter(|node| matches!(node, dispatcher::Node::Link(_)))
-                .count(),
-            links
-        );
+        assert_eq!(tree.nodes.values().filter(|node| matches!(node, dispatcher::Node::Link(_))).count(), links);
     }
 }

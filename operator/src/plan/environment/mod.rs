@@ -106,6 +106,8 @@ fn pair_prefix(environment: &str) -> String {
 
 /// The phase in which only numbers of pods change.
 const SETTLE: &str = "Settle";
+/// The phase in which the first release starts.
+const START: &str = "Start";
 
 /// What a strategy has come to.
 #[derive(Debug)]
@@ -175,7 +177,7 @@ pub fn next(world: &World) -> Plan {
         return Plan { changes: vec![], status, wake: None };
     }
     let taken = match strategy(&world.environment.spec) {
-        _ if rolls_nothing(world, desired) => steady(world, desired),
+        _ if status.target.is_none() && rolls_nothing(world, desired) => steady(world, desired),
         Strategy::Rolling => rolling::next(world, desired),
         Strategy::AllAtOnce => all_at_once::next(world, desired),
     };
@@ -224,12 +226,15 @@ fn steady(world: &World, desired: &DesiredRelease) -> Move {
     if !changes.is_empty() {
         return Move::change(SETTLE, changes);
     }
+    let status = world.environment.status.as_ref();
+    let first = status.is_some_and(|status| status.target.is_some() && status.deployed.is_none());
+    let quiet = if first { START } else { SETTLE };
     if !world.is_ready(Tier::Author, 0, &desired.revision) {
-        return Move::wait(SETTLE, waits_for(world, desired, Tier::Author, 0..1));
+        return Move::wait(quiet, waits_for(world, desired, Tier::Author, 0..1));
     }
     if let Some(ordinal) = (0..pairs).rev().find(|ordinal| !world.pair_is_ready(*ordinal, &desired.revision)) {
         // A rollout's last pair is reached when nothing but numbers is left to change.
-        let phase = if dispatcher > pairs { rolling::phase(pairs, ordinal) } else { SETTLE.into() };
+        let phase = if dispatcher > pairs { rolling::phase(pairs, ordinal) } else { quiet.into() };
         return Move::wait(phase, waits_for(world, desired, Tier::Publish, 0..pairs));
     }
     if dispatcher > pairs {
@@ -328,8 +333,11 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     };
     let deadline = since.0.saturating_add(spec.rollout.ready_timeout.signed()).unwrap_or(since.0);
     let waiting = taken.changes.is_empty();
+    // Nobody asked for a release: pods died and come back, or pairs are added. That may take as long as it takes.
+    let resting = status.target.is_none() && rolls_nothing(world, desired);
     let hopeless = world.pods.iter().find(|pod| pod.hopeless && pod.revision == desired.revision && !pod.terminating);
     let failure = match hopeless {
+        _ if resting => None,
         Some(pod) if waiting => Some(format!(
             "{}-{}: {}",
             pod.tier.as_str(),
@@ -353,15 +361,13 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         total: pairs,
         message: truncate(&message, 1024),
     });
-    let deployed = status.deployed.is_some() && status.target.is_none();
     let reason = match state {
         RolloutState::Failed => reasons::ROLLOUT_FAILED,
-        // Nobody asked for a release: pods died and come back, or pairs are added.
-        _ if deployed && rolls_nothing(world, desired) => reasons::DEGRADED,
-        _ => reasons::ROLLING_OUT,
+        RolloutState::Progressing | RolloutState::Complete if resting => reasons::DEGRADED,
+        RolloutState::Progressing | RolloutState::Complete => reasons::ROLLING_OUT,
     };
     status::ready(world, &mut status, false, reason, &format!("{}: {message}", taken.phase));
-    let wake = (state == RolloutState::Progressing).then_some(deadline);
+    let wake = (state == RolloutState::Progressing && !resting).then_some(deadline);
     Plan { changes: taken.changes, status, wake }
 }
 

@@ -3,7 +3,7 @@
 use launchway_crds::environment::Tier;
 
 use super::{
-    Change, Move, missing_services, steady, waits_for,
+    Change, Move, START, missing_services, steady, waits_for,
     world::{DesiredRelease, World},
 };
 
@@ -22,6 +22,10 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
         // Nothing serves yet: there is nothing to spare.
         _ => return first(world, desired),
     };
+    let reached = |workload: &super::world::Workload| &workload.revision == revision && workload.partition == 0;
+    if reached(publish) && reached(dispatcher) && world.author.as_ref().is_some_and(reached) {
+        return steady(world, desired);
+    }
     let most = publish.replicas.max(dispatcher.replicas).max(pairs.saturating_add(surge));
     let mut changes = missing_services(world, desired, most);
 
@@ -69,13 +73,9 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
     if (partition..replicas).any(|ordinal| !world.pair_is_ready(ordinal, revision)) {
         return Move::wait(phase(pairs, partition), waits_for(world, desired, Tier::Publish, partition..replicas));
     }
-    match partition.checked_sub(1) {
-        Some(ordinal) if partition > 0 => Move::change(
-            phase(pairs, ordinal),
-            vec![Change::Workload { tier: Tier::Dispatcher, replicas: dispatcher.replicas, partition: ordinal }],
-        ),
-        _ => steady(world, desired),
-    }
+    let ordinal = partition.saturating_sub(1);
+    let change = Change::Workload { tier: Tier::Dispatcher, replicas: dispatcher.replicas, partition: ordinal };
+    Move::change(phase(pairs, ordinal), vec![change])
 }
 
 /// The name of the phase in which a pair is reached: pairs are counted from 1, as people do.
@@ -92,5 +92,5 @@ fn first(world: &World, desired: &DesiredRelease) -> Move {
             changes.push(Change::Workload { tier, replicas, partition: 0 });
         }
     }
-    Move::change("Start", changes)
+    Move::change(START, changes)
 }

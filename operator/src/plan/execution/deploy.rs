@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment,
-    conditions::reasons,
-    environment::{RolloutState, Target},
+    conditions::{self, reasons, types},
+    environment::{EnvironmentStatus, RolloutState, Target},
     execution::PipelineExecutionStatus,
     step::StepName,
 };
@@ -92,6 +92,20 @@ fn deploy(world: &World, status: &PipelineExecutionStatus, environment: Option<&
             format!("{} stopped at {}: {}", name_of(environment), rollout.phase, rollout.message),
         ),
         Some(rollout) => Verdict::running(format!("{}, {} of {} pairs", rollout.phase, rollout.updated, rollout.total)),
-        None => Verdict::running("begins"),
+        None => not_begun(world, environment, &known),
     }
+}
+
+/// A rollout that does not begin: the Environment cannot read what the images promise, and says why.
+fn not_begun(world: &World, environment: &Environment, known: &EnvironmentStatus) -> Verdict {
+    let doubt = conditions::get(&known.conditions, types::READY)
+        .filter(|condition| condition.reason == reasons::REGISTRY_UNREACHABLE)
+        .map(|condition| condition.message.clone());
+    let Some(why) = doubt else { return Verdict::running("begins") };
+    let since = known.target.as_ref().map_or(world.now, |target| target.since.0);
+    let until = since.saturating_add(environment.spec.rollout.ready_timeout.signed()).unwrap_or(since);
+    if world.now < until {
+        return Verdict::retrying(why, until);
+    }
+    Verdict::error(reasons::REGISTRY_UNREACHABLE, why)
 }
