@@ -84,6 +84,11 @@ httpd_serving() {
   expect "a change is not seen before the flush" 'Welcome to WKND' "$(web "$SITE/us/en.html")"
 }
 
+one_sweeper() {
+  # shellcheck disable=SC2016
+  [ "$(run_in dispatcher /bin/sh -c 'grep -lz bin/flush /proc/[0-9]*/cmdline 2>/dev/null | grep -cv "/$$/"')" -le 1 ]
+}
+
 httpd_flush() {
   say "httpd: invalidation (2 s)"
   fill /us/en.html /us/en/about.html /us/de.html /content/other/page.html
@@ -100,7 +105,8 @@ httpd_flush() {
   expect "the handle is fetched anew" '^MISS$' "$(cache_state "$SITE/us/en.html")"
   expect "so is what its stat-file level covers" '^MISS$' "$(cache_state "$SITE/us/de.html")"
   for _ in {1..20}; do flush /content/wknd/us/en >/dev/null; done
-  expect "many flushes leave one sweeper" '^[01]$' "$(run_in dispatcher /bin/sh -c 'grep -lz bin/flush /proc/[0-9]*/cmdline 2>/dev/null | wc -l')"
+  within 10 one_sweeper || fail "20 flushes leave more than one sweeper"
+  pass "20 flushes leave one sweeper"
   expect "another site stays" '^HIT$' "$(cache_state "$SITE/content/other/page.html")"
 }
 
