@@ -32,8 +32,8 @@ const COPIES: &[&str] = &[
     "uid",
 ];
 
-/// Texts that are to get a bound.
-const OPEN: &[&str] = &["Pipeline.spec.images.providedPackages[]", "Pipeline.spec.stage.tests.functional.variables{}"];
+/// Texts that are to get a bound: this list may only become shorter.
+const OPEN: &[&str] = &["Pipeline.spec.stage.tests.functional.variables{}"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")

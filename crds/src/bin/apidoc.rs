@@ -27,7 +27,7 @@ characters. Types beyond those of JSON:
 | --- | --- |
 | digest | `sha256:` and 64 lower-case hexadecimal digits |
 | image | an image or artifact by content: `REGISTRY/REPOSITORY@DIGEST`; a tag is refused |
-| span | hours, minutes and seconds in this order: `90s`, `15m`, `1h30m`; at most 366 days |
+| span | hours, minutes and seconds in this order: `90s`, `15m`, `1h30m`; at most 9999 hours |
 | time | RFC 3339, UTC, whole seconds: `2026-11-21T10:34:05Z` |
 | quantity | an amount as in Kubernetes: `500m`, `2Gi` |
 | condition | `meta/v1`: type, status, reason, message, lastTransitionTime, observedGeneration |
