@@ -1,9 +1,6 @@
 //! What is pushed: releases of the demo site, real packages, and things that are no packages at all.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use launchway_crds::digest::ImageRef;
 use launchway_operator::{
@@ -24,12 +21,20 @@ const SITE: Duration = Duration::from_secs(1000);
 /// When Maven fails.
 pub async fn site(release: u32, variant: Option<&str>) -> Outcome<tempfile::TempDir> {
     let folder = folder()?;
-    let mut build = Process::script("e2e/site/build.sh").args([release.to_string()]).args([folder.path()]);
+    build_site(release, variant, folder.path()).await?;
+    Ok(folder)
+}
+
+/// Builds a release of the demo site into a folder.
+///
+/// # Errors
+/// When Maven fails.
+pub async fn build_site(release: u32, variant: Option<&str>, folder: &Path) -> Outcome {
+    let mut build = Process::script("e2e/site/build.sh").args([release.to_string()]).args([folder]);
     if let Some(variant) = variant {
         build = build.args(["--variant", variant]);
     }
-    build.limit(SITE).remedy("Maven says above what it misses; it must reach Maven Central").run().await?;
-    Ok(folder)
+    build.limit(SITE).remedy("Maven says above what it misses; it must reach Maven Central").run().await.map(drop)
 }
 
 /// Fetches packages that nobody here wrote.
@@ -50,12 +55,29 @@ pub fn folder() -> Outcome<tempfile::TempDir> {
     tempfile::tempdir().map_err(|error| Failure::new(format!("no folder for zips can be made: {error}")))
 }
 
-/// Every zip in a folder.
+/// Writes a zip with one stored entry: a sound archive that is no package.
 ///
 /// # Errors
-/// When the folder cannot be read.
-pub fn zips(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    artifact::find_zips(&[folder.to_path_buf()]).map_err(|error| Failure::new(error.to_string()))
+/// When it cannot be written.
+pub fn zip(file: &Path, name: &str, content: &[u8]) -> Outcome {
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+    let short = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX).to_le_bytes();
+    // Version, flags, method, time, date, checksum, sizes, lengths of name and extra field.
+    let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
+    common.extend(crc32fast::hash(content).to_le_bytes());
+    common.extend(size(content.len()));
+    common.extend(size(content.len()));
+    common.extend(short(name.len()));
+    common.extend([0, 0]);
+    let mut bytes = [b"PK\x03\x04".as_slice(), &common, name.as_bytes(), content].concat();
+    let directory = bytes.len();
+    bytes.extend([b"PK\x01\x02\x14\0".as_slice(), &common, &[0; 14], name.as_bytes()].concat());
+    let length = bytes.len() - directory;
+    bytes.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
+    bytes.extend(size(length));
+    bytes.extend(size(directory));
+    bytes.extend([0, 0]);
+    std::fs::write(file, bytes).map_err(|error| Failure::new(format!("{}: {error}", file.display())))
 }
 
 impl Program {
@@ -93,5 +115,27 @@ impl Program {
         let document = artifact::encode(&[]);
         client.put_manifest(&repository, "empty", document.media_type, &document.bytes).await.map_err(failed)?;
         ImageRef::new(&repository.to_string(), document.digest).map_err(|error| Failure::new(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use launchway_operator::image::{Blob, archive::Archive, limits::Limits};
+
+    use super::*;
+
+    #[test]
+    fn the_zip_can_be_read() -> Outcome {
+        let folder = folder()?;
+        let file = folder.path().join("a.zip");
+        zip(&file, "photos/beach.txt", b"sand")?;
+        let file = std::fs::File::open(&file).map_err(|error| error.to_string())?;
+        let blob = Blob::from_file(file).map_err(|error| error.to_string())?;
+        let read = Archive::open(&blob, "a.zip", &Limits::default()).map_err(|error| format!("{error:?}"))?;
+        let names: Vec<&str> = read.entries().iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["photos/beach.txt"]);
+        let content = read.read(&read.entries()[0], 100).map_err(|error| format!("{error:?}"))?;
+        assert_eq!(content, b"sand");
+        Ok(())
     }
 }

@@ -10,59 +10,85 @@ use kube::{ResourceExt, api::ListParams};
 use launchway_crds::{Environment, PipelineExecution, execution::PipelineExecutionStatus};
 use launchway_operator::cli::{screen::Screen, transitions::Told, tree};
 
-use crate::{Failure, Outcome, cluster::call, executions::told, program::Program};
+use crate::{Failure, Outcome, cluster::call, executions::told, install, program::Program};
 
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Shows the execution until its status satisfies the test.
-///
-/// # Errors
-/// After `limit`, or when the execution ended in another way.
-pub async fn show(
-    program: &Program,
-    name: &str,
-    limit: Duration,
-    until: impl Fn(&PipelineExecutionStatus) -> bool,
-) -> Outcome<PipelineExecution> {
-    let began = Instant::now();
-    let mut screen = Screen::open();
-    let mut lines = Told::default();
-    loop {
-        let looked = look(program, name).await;
-        if let Ok((execution, environments)) = &looked {
-            let status = execution.status.clone().unwrap_or_default();
-            let (over, now) = (status.completion_time.is_some(), Timestamp::now());
-            let there = until(&status);
-            match &mut screen {
-                Some(screen) => {
-                    let drawing = tree::draw(execution, environments, now, screen.width());
-                    let drawn = if there || over { screen.finish(&drawing) } else { screen.redraw(&drawing) };
-                    drawn.map_err(|error| Failure::new(format!("the terminal is gone: {error}")))?;
-                }
-                None => lines.news(execution, environments, now).iter().for_each(|line| println!("    {line}")),
-            }
-            if there {
-                return Ok(execution.clone());
-            }
-            if over {
-                return Err(Failure::new(format!("execution {name} did not go as awaited")).seen(&told(&status)));
-            }
-        }
-        if began.elapsed() > limit {
-            let seen = match looked {
-                Ok((execution, _)) => told(&execution.status.unwrap_or_default()),
-                Err(failure) => failure.to_string(),
-            };
-            return Err(Failure::new(format!("execution {name} is not there after {} s", limit.as_secs())).seen(&seen));
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+/// A view of one execution, which goes on where it stopped.
+pub struct Live<'a> {
+    program: &'a Program,
+    name: String,
+    lines: Told,
 }
 
-async fn look(program: &Program, name: &str) -> Outcome<(PipelineExecution, BTreeMap<String, Environment>)> {
-    let execution = program.execution(name).await?;
-    let environments = call(program.environments().list(&ListParams::default())).await?;
-    let environments =
-        environments.items.into_iter().map(|environment| (environment.name_any(), environment)).collect();
-    Ok((execution, environments))
+impl<'a> Live<'a> {
+    /// A view of an execution.
+    #[must_use]
+    pub fn of(program: &'a Program, name: &str) -> Self {
+        Self { program, name: name.into(), lines: Told::default() }
+    }
+
+    /// Shows the execution until its status satisfies the test.
+    ///
+    /// # Errors
+    /// After `limit`, or when the execution ended in another way.
+    pub async fn show(
+        &mut self,
+        limit: Duration,
+        until: impl Fn(&PipelineExecutionStatus) -> bool,
+    ) -> Outcome<PipelineExecution> {
+        let began = Instant::now();
+        let mut screen = Screen::open();
+        loop {
+            let looked = self.look().await;
+            if let Ok((execution, environments)) = &looked {
+                let status = execution.status.clone().unwrap_or_default();
+                let (over, now) = (status.completion_time.is_some(), Timestamp::now());
+                let there = until(&status);
+                match &mut screen {
+                    Some(screen) => {
+                        let drawing = tree::draw(execution, environments, now, screen.width());
+                        let drawn = if there || over { screen.finish(&drawing) } else { screen.redraw(&drawing) };
+                        drawn.map_err(|error| Failure::new(format!("the terminal is gone: {error}")))?;
+                    }
+                    None => {
+                        self.lines.news(execution, environments, now).iter().for_each(|line| println!("    {line}"))
+                    }
+                }
+                if there {
+                    return Ok(execution.clone());
+                }
+                if over {
+                    return Err(self.failure("did not go as awaited", &told(&status)).await);
+                }
+            }
+            if began.elapsed() > limit {
+                let seen = match looked {
+                    Ok((execution, _)) => told(&execution.status.unwrap_or_default()),
+                    Err(failure) => failure.to_string(),
+                };
+                return Err(self.failure(&format!("is not there after {} s", limit.as_secs()), &seen).await);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn failure(&self, what: &str, seen: &str) -> Failure {
+        let (name, namespace) = (&self.name, &self.program.namespace);
+        Failure::new(format!("execution {name} {what}"))
+            .seen(&format!("{seen}\npods:\n{}", self.program.pods_told().await))
+            .remedy(format!(
+                "KUBECONFIG={} kubectl -n {namespace} describe pe/{name}; the operator's log: kubectl -n {} logs deployment/{}",
+                self.program.cluster.kubeconfig.display(),
+                install::NAMESPACE,
+                install::RELEASE,
+            ))
+    }
+
+    async fn look(&self) -> Outcome<(PipelineExecution, BTreeMap<String, Environment>)> {
+        let execution = self.program.execution(&self.name).await?;
+        let environments = call(self.program.environments().list(&ListParams::default())).await?;
+        let environments = environments.items.into_iter().map(|environment| (environment.name_any(), environment));
+        Ok((execution, environments.collect()))
+    }
 }

@@ -4,7 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
     process::Stdio,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
@@ -20,6 +20,7 @@ pub struct Program {
     command: Command,
     limit: Duration,
     shown: bool,
+    drawn: bool,
     remedy: String,
 }
 
@@ -48,7 +49,7 @@ impl Program {
         let name = program.as_ref().to_string_lossy().into_owned();
         let mut command = Command::new(program.as_ref());
         command.current_dir(paths::root()).stdin(Stdio::null()).kill_on_drop(true);
-        Self { name, command, limit: Duration::from_secs(60), shown: false, remedy: String::new() }
+        Self { name, command, limit: Duration::from_secs(60), shown: false, drawn: false, remedy: String::new() }
     }
 
     /// A script of the repository.
@@ -87,6 +88,13 @@ impl Program {
         self
     }
 
+    /// The same, with the terminal as its standard error: for progress bars.
+    #[must_use]
+    pub fn drawn(mut self) -> Self {
+        self.drawn = true;
+        self
+    }
+
     /// The same, saying what to do when it fails.
     #[must_use]
     pub fn remedy(mut self, text: impl Into<String>) -> Self {
@@ -99,8 +107,7 @@ impl Program {
     /// # Errors
     /// When it cannot be started or takes too long.
     pub async fn answer(mut self) -> Outcome<Left> {
-        let began = Instant::now();
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.stdout(Stdio::piped()).stderr(if self.drawn { Stdio::inherit() } else { Stdio::piped() });
         let mut child = self.command.spawn().map_err(|error| {
             Failure::new(format!("{} cannot be started: {error}", self.name)).remedy(self.remedy.clone())
         })?;
@@ -114,7 +121,6 @@ impl Program {
                 .remedy(self.remedy.clone()));
         };
         let code = ended.map_err(|error| Failure::new(format!("{}: {error}", self.name)))?.code();
-        let _ = began;
         Ok(Left { stdout, stderr, code })
     }
 

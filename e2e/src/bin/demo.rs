@@ -13,10 +13,12 @@ use launchway_e2e::{
     cluster::Cluster,
     executions::{self, succeeded},
     failure::ensure,
-    images, install, live, page, paths, people,
+    images, install,
+    live::Live,
+    page, paths, people,
     process::{self, Program as Process},
     program::{APPROVER, DEVELOPER, Options, PAGE, PIPELINE, PRODUCTION, Program},
-    steps::{Phases, short},
+    steps::Phases,
 };
 
 const NAMESPACE: &str = "demo";
@@ -40,7 +42,6 @@ struct Demo {
     program: Program,
     /// Folder with `kubectl-launchway`, kubectl and helm.
     path: String,
-    launchway: PathBuf,
 }
 
 async fn demo() -> Outcome {
@@ -77,7 +78,7 @@ async fn demo() -> Outcome {
             Program::set_up(&cluster, &images, NAMESPACE, &options).await
         })
         .await?;
-    let demo = Demo { path: plugin_path(&cluster, &launchway)?, program, launchway };
+    let demo = Demo { path: plugin_path(&cluster, &launchway)?, program };
     let artifact = phases
         .phase(
             "packages",
@@ -85,15 +86,16 @@ async fn demo() -> Outcome {
             demo.push(1),
         )
         .await?;
-    let name = phases
+    let (name, mut live) = phases
         .phase("stage", "images built, deployed, tested: about 90 s", async {
             let name = demo.start(artifact.digest()).await?;
             let waits = |status: &PipelineExecutionStatus| {
                 status.waiting_for.as_ref().is_some_and(|waiting| waiting.step == StepName::ApprovalProduction)
                     || succeeded(status)
             };
-            live::show(&demo.program, &name, ROLL, waits).await?;
-            Ok(name)
+            let mut live = Live::of(&demo.program, &name);
+            live.show(ROLL, waits).await?;
+            Ok((name, live))
         })
         .await?;
     phases
@@ -105,7 +107,7 @@ async fn demo() -> Outcome {
         .await?;
     phases
         .phase("production", "author, then both pairs: about 90 s", async {
-            let execution = live::show(&demo.program, &name, ROLL, succeeded).await?;
+            let execution = live.show(ROLL, succeeded).await?;
             demo.check(&execution).await
         })
         .await?;
@@ -115,13 +117,20 @@ async fn demo() -> Outcome {
 
 impl Demo {
     async fn push(&self, release: u32) -> Outcome<ImageRef> {
-        let folder = artifacts::site(release, None).await?;
-        for zip in artifacts::zips(folder.path())? {
-            println!("    {}", zip.file_name().unwrap_or_default().to_string_lossy());
-        }
-        let image = self.program.push(folder.path()).await?;
-        println!("    pushed as {image}");
-        Ok(image)
+        let folder = paths::cache_folder(&format!("demo/release-{release}"))?;
+        artifacts::build_site(release, None, &folder).await?;
+        let line = format!(
+            "kubectl launchway push {} --to {}:main --plain-http {}",
+            folder.display(),
+            self.program.artifacts(),
+            self.program.cluster.registry
+        );
+        println!("    {DEVELOPER}$ {line}");
+        let developer = people::kubeconfig(&self.program.cluster, DEVELOPER).await?;
+        let said = self.shell(&line, &developer).await?;
+        said.lines().for_each(|line| println!("    {line}"));
+        let pushed = said.trim_end().rsplit(' ').next().unwrap_or_default();
+        pushed.parse().map_err(|error| Failure::new(format!("push did not say what it pushed: {error}")).seen(&said))
     }
 
     /// The execution to follow: the newest that is under way or succeeded with these packages, or a new one.
@@ -207,6 +216,8 @@ impl Demo {
             .args(["-c", line])
             .env("PATH", &self.path)
             .env("KUBECONFIG", kubeconfig)
+            .drawn()
+            .limit(Duration::from_secs(300))
             .remedy(format!("run it yourself: KUBECONFIG={} {line}", kubeconfig.display()))
             .run()
             .await?;
@@ -237,10 +248,13 @@ Take it down      kubectl delete namespace {NAMESPACE}   (the site)
                   make cluster-down        (the cluster; make cluster-up brings it back, make clean removes everything)
 ",
             folder = self.path.split(':').take(2).collect::<Vec<_>>().join(":"),
-            push = format!("kubectl launchway push /tmp/release-2 --to {}:main --plain-http", self.program.artifacts()),
+            push = format!(
+                "kubectl launchway push /tmp/release-2 --to {}:main --plain-http {}",
+                self.program.artifacts(),
+                self.program.cluster.registry
+            ),
             approver = approver.display(),
         );
-        let _ = (&self.launchway, short(Duration::ZERO));
         Ok(())
     }
 }

@@ -1,0 +1,109 @@
+//! Packages that nobody here wrote: classified, ordered, built into images; what plain Sling can install is proved
+//! installed, what it cannot is reported by name with the runtime's reason (`e2e/packages/README.md`).
+
+use std::{path::Path, time::Duration};
+
+use launchway_crds::{
+    conditions::reasons,
+    execution::{ArtifactFile, PipelineExecutionStatus},
+    step::{StepName, StepState},
+};
+use launchway_e2e::{
+    Failure, Outcome, artifacts,
+    executions::{seconds, step, succeeded, told},
+    failure::ensure,
+    program::{Options, Program},
+    scenario::{self, Scenario, measured},
+};
+
+const LONG: Duration = Duration::from_secs(720);
+const WKND: &str = "aem-guides-wknd.all-1.0.0.zip";
+const CONFIG: &str = "aem-guides-wknd.ui.config-3.2.0.zip";
+const CORE: &str = "core.wcm.components.all-2.30.2.zip";
+const ACTOOL: &str = "accesscontroltool-package-4.2.2.zip";
+const DISPATCHER: &str = "wknd.dispatcher.cloud-4.0.4.zip";
+
+#[test]
+fn real_packages_are_built_and_reported_by_name() -> Outcome {
+    scenario::run("real-packages", |scenario| async move {
+        let options = Options { pairs: 1, ready_timeout: "5m", ..Options::default() };
+        let program = scenario.program("", &options).await?;
+
+        let all = artifacts::real_packages(&[]).await?;
+        let status = run(&scenario, &program, "everything", all.path()).await?;
+        built(&status, &[WKND, CONFIG, CORE, ACTOOL, DISPATCHER])?;
+        never_a_success(&status, &["aem-guides-wknd", "core.wcm.components", "accesscontroltool"])?;
+
+        for (name, file, culprit) in [
+            ("wknd", WKND, "aem-guides-wknd.ui.apps"),
+            ("core", CORE, "core.wcm.components"),
+            ("actool", ACTOOL, "accesscontroltool"),
+        ] {
+            let folder = artifacts::real_packages(&[file]).await?;
+            let status = run(&scenario, &program, name, folder.path()).await?;
+            built(&status, &[file])?;
+            never_a_success(&status, &[culprit])?;
+        }
+
+        // The one that installs, beside a site whose pages can be asked for.
+        let folder = artifacts::real_packages(&[CONFIG]).await?;
+        artifacts::build_site(1, None, folder.path()).await?;
+        let artifact = program.push(folder.path()).await?;
+        program.run("good", Some(artifact.digest())).await?;
+        let execution = scenario.on_failure(&program, "good", program.awaits_approval("good", LONG)).await?;
+        let status = execution.status.unwrap_or_default();
+        built(&status, &[CONFIG])?;
+        ensure(step(&status, StepName::DeployStage)?.state == StepState::Finished, || told(&status))?;
+        println!("  {CONFIG} is proved installed on stage: every pod is ready");
+        Ok(())
+    })
+}
+
+async fn run(scenario: &Scenario, program: &Program, name: &str, folder: &Path) -> Outcome<PipelineExecutionStatus> {
+    let artifact = program.push(folder).await?;
+    program.run(name, Some(artifact.digest())).await?;
+    scenario.on_failure(program, name, program.ended(name, LONG)).await
+}
+
+/// Every file was recognised, and the images were made.
+fn built(status: &PipelineExecutionStatus, files: &[&str]) -> Outcome {
+    let known = status.artifact.as_ref().map(|artifact| artifact.files.as_slice()).unwrap_or_default();
+    for wanted in files {
+        let Some(file) = known.iter().find(|file| file.name == *wanted) else {
+            if *wanted == DISPATCHER {
+                println!("  {DISPATCHER} was left out: ../shared/fixtures is not on this machine");
+                continue;
+            }
+            return Err(Failure::new(format!("{wanted} is not in status.artifact.files: {known:?}")));
+        };
+        check(file)?;
+    }
+    let build = step(status, StepName::BuildImage)?;
+    ensure(build.state == StepState::Finished && status.release.is_some(), || {
+        format!("no images were made:\n{}", told(status))
+    })?;
+    measured("build of the images", format!("{} s", seconds(build).unwrap_or_default()));
+    Ok(())
+}
+
+fn check(file: &ArtifactFile) -> Outcome {
+    let kind = file.kind.clone().unwrap_or_default();
+    let dispatcher = file.name == DISPATCHER;
+    let right = kind == if dispatcher { "dispatcher" } else { "content-package" };
+    ensure(right && (dispatcher || file.id.is_some()), || format!("{} was not recognised: {file:?}", file.name))?;
+    println!("  {}: {kind} {}", file.name, file.id.as_deref().unwrap_or_default());
+    Ok(())
+}
+
+/// Stage failed, and the status says which package and what the runtime said.
+fn never_a_success(status: &PipelineExecutionStatus, culprits: &[&str]) -> Outcome {
+    ensure(!succeeded(status), || format!("reported as success:\n{}", told(status)))?;
+    let deploy = step(status, StepName::DeployStage)?;
+    let message = deploy.message.clone().unwrap_or_default();
+    ensure(deploy.reason.as_deref() == Some(reasons::DEPLOYMENT_FAILED), || told(status))?;
+    ensure(culprits.iter().any(|culprit| message.contains(culprit)), || {
+        format!("none of {culprits:?} is named: {message}")
+    })?;
+    println!("  stage: {message}");
+    Ok(())
+}

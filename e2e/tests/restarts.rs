@@ -1,0 +1,134 @@
+//! An operator that is killed again and again does nothing twice.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use k8s_openapi::api::{apps::v1::ControllerRevision, batch::v1::Job, core::v1::Pod};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use launchway_crds::{
+    execution::PipelineExecutionStatus,
+    names::labels,
+    step::{StepName, StepState},
+};
+use launchway_e2e::{
+    Failure, Outcome, artifacts,
+    audit::{self, Audit},
+    cluster::{Cluster, call},
+    executions::{step, told},
+    failure::ensure,
+    install,
+    program::{Options, PRODUCTION, Program, STAGE},
+    scenario::{self, Scenario},
+};
+
+const LONG: Duration = Duration::from_secs(900);
+/// Who makes the pods of StatefulSets.
+const STATEFUL_SETS: &str = "system:serviceaccount:kube-system:statefulset-controller";
+
+#[test]
+fn an_operator_killed_five_times_does_nothing_twice() -> Outcome {
+    scenario::run("restarts", |scenario| async move {
+        let options = Options { pairs: 1, ..Options::default() };
+        let program = scenario.program("", &options).await?;
+        let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
+        let audit = Audit::from_now_on(&scenario.cluster)?;
+        program.run("r1", Some(artifact.digest())).await?;
+        let status = scenario.on_failure(&program, "r1", killed_five_times(&scenario, &program)).await?;
+        once(&program, &audit, &status).await?;
+        program.serves(PRODUCTION, "Release 1").await?;
+        install::rolled_out(&scenario.cluster).await
+    })
+}
+
+async fn killed_five_times(scenario: &Scenario, program: &Program) -> Outcome<PipelineExecutionStatus> {
+    // Each time at another moment of a part of the run; within it, at a moment that nobody chose.
+    kill(&scenario.cluster, "at the very start", Duration::from_millis(1500)).await?;
+    for (what, name, within) in [
+        ("while images are built", StepName::BuildImage, 1500),
+        ("while stage is deployed", StepName::DeployStage, 30_000),
+        ("while stage is tested", StepName::SmokeTest, 2000),
+    ] {
+        program.wait("r1", what, LONG, |status| begun(status, name)).await?;
+        kill(&scenario.cluster, what, Duration::from_millis(within)).await?;
+    }
+    program.awaits_approval("r1", LONG).await?;
+    program.approve("r1", &scenario.launchway).await?;
+    kill(&scenario.cluster, "after the approval", Duration::from_secs(20)).await?;
+    program.succeeded("r1", LONG).await
+}
+
+fn begun(status: &PipelineExecutionStatus, name: StepName) -> bool {
+    step(status, name).is_ok_and(|step| step.state != StepState::NotStarted)
+}
+
+/// Ends the operator's process without a chance to tidy up, some time within the given span.
+async fn kill(cluster: &Cluster, when: &str, within: Duration) -> Outcome {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    tokio::time::sleep(within.mul_f64(f64::from(nanos % 1000) / 1000.0)).await;
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), install::NAMESPACE);
+    let pods = install::pods(cluster).await?;
+    ensure(!pods.is_empty(), || "there is no operator to kill".into())?;
+    for pod in pods {
+        println!("  {} UTC: killing {} {when}", jiff::Timestamp::now().strftime("%H:%M:%S%.3f"), pod.name_any());
+        call(api.delete(&pod.name_any(), &DeleteParams::default().grace_period(0))).await.map(drop)?;
+    }
+    Ok(())
+}
+
+/// One build, one test of each kind, one deployment of each Environment.
+async fn once(program: &Program, audit: &Audit, status: &PipelineExecutionStatus) -> Outcome {
+    let jobs: Api<Job> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
+    let mut by_step: BTreeMap<String, usize> = BTreeMap::new();
+    for job in call(jobs.list(&ListParams::default())).await? {
+        *by_step.entry(job.labels().get(labels::STEP).cloned().unwrap_or_default()).or_default() += 1;
+    }
+    let steps = [StepName::BuildImage, StepName::SmokeTest, StepName::FunctionalTest];
+    let wanted: BTreeMap<String, usize> = steps.iter().map(|step| (step.dashed().to_string(), 1)).collect();
+    ensure(by_step == wanted, || format!("Jobs by step: {by_step:?}"))?;
+
+    let writes = audit.of_operator()?;
+    audit::never_pods(&writes)?;
+    let made = writes.iter().filter(|write| write.resource == "jobs" && write.code == 201).count();
+    ensure(made == steps.len(), || format!("{made} Jobs were created"))?;
+    let deleted = writes.iter().filter(|write| write.verb.starts_with("delete")).count();
+    ensure(deleted == 0, || format!("{deleted} objects were deleted"))?;
+
+    // A second deployment would leave a second revision of a StatefulSet, or make a pod a second time.
+    let revisions: Api<ControllerRevision> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
+    let revisions = call(revisions.list(&ListParams::default())).await?.items.len();
+    ensure(revisions == 6, || format!("6 StatefulSets have {revisions} revisions"))?;
+    let pods = audit.writes(Some(STATEFUL_SETS))?;
+    let of_program = |verb: &str| {
+        pods.iter()
+            .filter(|write| {
+                write.namespace == program.namespace
+                    && write.resource == "pods"
+                    && write.verb == verb
+                    && write.code < 300
+            })
+            .count()
+    };
+    ensure(of_program("create") == 6 && of_program("delete") == 0, || {
+        format!(
+            "{} pods were made and {} deleted, for 6 of two Environments",
+            of_program("create"),
+            of_program("delete")
+        )
+    })?;
+
+    let release = status.release.as_ref().ok_or_else(|| Failure::new(told(status)))?;
+    for name in [STAGE, PRODUCTION] {
+        let environment = program.environment(name).await?.status.unwrap_or_default();
+        let deployed = environment.deployed.as_ref().map(|deployed| &deployed.release);
+        ensure(deployed == Some(release) && environment.target.is_none() && environment.lock.is_none(), || {
+            format!("{name} is not at rest on {release}: {environment:?}")
+        })?;
+    }
+    println!("  one Job for each step, one revision of each StatefulSet, each pod made once");
+    Ok(())
+}
