@@ -80,7 +80,7 @@ start_container() {
       --rw) mounts=$(jq --arg s "${2%%:*}" --arg d "${2#*:}" '. + [{destination: $d, source: $s, type: "bind", options: ["rbind", "rw"]}]' <<<"$mounts"); shift ;;
       --bind-file) mounts=$(jq --arg s "${2%%:*}" --arg d "${2#*:}" '. + [{destination: $d, source: $s, type: "bind", options: ["bind", "rw"]}]' <<<"$mounts"); shift ;;
       --tree) tree=$bundle/layer; mkdir -p "$tree${2#*:}"; cp -a "${2%%:*}/." "$tree${2#*:}/"; root=$tree:$root; shift ;;
-      --cmd) shift; cmd=$(jq -nc '$ARGS.positional' --args "$@"); break ;;
+      --cmd) shift; cmd=$(printf '%s\n' "$@" | jq -R . | jq -sc .); break ;;
       *) env+=("$1") ;;
     esac
     shift
