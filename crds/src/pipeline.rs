@@ -156,7 +156,7 @@ pub struct TestImage {
     pub image: ImageRef,
     /// Further environment variables. Names of the operator's own win.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 50), inner(length(max = 2048)))]
+    #[schemars(extend("maxProperties" = 50, "additionalProperties" = {"type": "string", "maxLength": 2048}))]
     pub variables: BTreeMap<String, String>,
     /// How long it may take.
     #[serde(default = "half_an_hour")]

@@ -124,8 +124,8 @@ pub enum CliError {
 
 impl CliError {
     /// From a sentence.
-    pub fn said(text: impl ToString) -> Self {
-        Self::Said(text.to_string())
+    pub fn said(text: impl Into<String>) -> Self {
+        Self::Said(text.into())
     }
 }
 
@@ -161,7 +161,7 @@ where
         Command::Worker(worker) => return worker.run().await,
         Command::Inspect(args) => return inspect::main(&args),
         Command::Push(args) => {
-            push::run(&args, &mut std::io::stdout()).await.map(|_| End::Done).map_err(CliError::said)
+            push::run(&args, &mut std::io::stdout()).await.map(|_| End::Done).map_err(|error| CliError::said(error.to_string()))
         }
         Command::Run(args) => run::run(args).await,
         Command::Status(args) => status::run(args).await,

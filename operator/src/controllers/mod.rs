@@ -33,8 +33,6 @@ use crate::{context::Context, error::Error, operator_command::Parts};
 const CONCURRENCY: u16 = 8;
 /// How often the gauges of executions are brought up to date.
 const GAUGES: Duration = Duration::from_secs(15);
-/// The longest that an object is left alone while it is not at rest, should an event be lost.
-const SAFETY: Duration = Duration::from_secs(600);
 
 /// Runs the controllers until the operator is told to end.
 ///
@@ -167,10 +165,11 @@ where
     context.succeeded(&format!("{namespace}/{name}"));
     Ok(wake.map_or_else(Action::await_change, |at| {
         let pause = at.duration_since(Timestamp::now()).max(jiff::SignedDuration::from_millis(200));
-        Action::requeue(Duration::try_from(pause).unwrap_or(SAFETY).min(SAFETY))
+        Action::requeue(Duration::try_from(pause).unwrap_or_default())
     }))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the controller passes it so")]
 fn error_policy<K>(object: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context>) -> Action
 where
     DeserializeGuard<K>: Resource<DynamicType = ()>,

@@ -41,22 +41,22 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
         }
         let bad = matches!(step.state, StepState::Failed | StepState::Error | StepState::Cancelled);
         let note = format!("{}: {}", step.name.as_str(), step.message.clone().unwrap_or_default());
-        events.push(event(bad, format!("Step{:?}", step.state), note, step.name.as_str()));
+        events.push(event(bad, format!("Step{:?}", step.state), &note, step.name.as_str()));
     }
     if old.completion_time.is_none() && new.completion_time.is_some() {
         let succeeded = launchway_crds::conditions::get(&new.conditions, launchway_crds::conditions::types::SUCCEEDED);
         let bad = succeeded.is_none_or(|condition| condition.status != "True");
         let note = succeeded.map(|condition| condition.message.clone()).unwrap_or_default();
-        events.push(event(bad, format!("Execution{}", new.state), note, "execution"));
+        events.push(event(bad, format!("Execution{}", new.state), &note, "execution"));
     }
     events
 }
 
-fn event(bad: bool, reason: String, note: String, action: &str) -> Event {
+fn event(bad: bool, reason: String, note: &str, action: &str) -> Event {
     Event {
         type_: if bad { EventType::Warning } else { EventType::Normal },
         reason,
-        note: Some(truncate(&note, NOTE_MAX)),
+        note: Some(truncate(note, NOTE_MAX)),
         action: action.into(),
         secondary: None,
     }

@@ -22,6 +22,11 @@ pub(super) async fn look(client: &Client, name: &str) -> Result<Guard, Error> {
     if policy.spec.as_ref().is_none_or(|spec| spec.failure_policy.as_deref() == Some("Ignore")) {
         return Ok(Guard::Missing(format!("ValidatingAdmissionPolicy {name} ignores failures")));
     }
+    let created = [
+        policy.metadata.creation_timestamp.as_ref(),
+        binding.as_ref().and_then(|binding| binding.metadata.creation_timestamp.as_ref()),
+    ];
+    let since = created.into_iter().flatten().map(|time| time.0).max().unwrap_or(jiff::Timestamp::MAX);
     let Some(spec) = binding.map(|binding| binding.spec) else {
         return Ok(Guard::Missing(format!("ValidatingAdmissionPolicyBinding {name} is missing")));
     };
@@ -31,5 +36,5 @@ pub(super) async fn look(client: &Client, name: &str) -> Result<Guard, Error> {
             "ValidatingAdmissionPolicyBinding {name} does not bind the policy everywhere with the action Deny"
         )));
     }
-    Ok(Guard::InForce)
+    Ok(Guard::InForce { since })
 }

@@ -130,8 +130,9 @@ fn worker(repository: &str, step: StepName, code: i32, text: &str) -> JobEnd {
             .map_or_else(unknown, |verdict| ended_with(verdict, |built| built_release(repository, &built)));
     }
     Verdict::<Passed>::parse(text).map_or_else(unknown, |verdict| {
-        ended_with(verdict, |passed| JobEnd::Passed {
-            message: format!("{} pages answered as expected", passed.checks),
+        ended_with(verdict, |passed| {
+            let pages = if passed.checks == 1 { "page" } else { "pages" };
+            JobEnd::Passed { message: format!("{} {pages} answered as expected", passed.checks) }
         })
     })
 }

@@ -88,7 +88,7 @@ impl RegistryReader {
                 source.repository
             ))
         })?;
-        let files = files.into_iter().map(listed).collect();
+        let files = files.iter().map(listed).collect();
         Ok(FoundArtifact { reference: image(&source.repository, found.digest)?, files })
     }
 
@@ -199,7 +199,7 @@ async fn contract(registry: &registry::Client, image: &ImageRef, tier: ImageTier
 }
 
 /// A file of an artifact before anybody looked into it.
-fn listed(file: artifact::ArtifactFile) -> ArtifactFile {
+fn listed(file: &artifact::ArtifactFile) -> ArtifactFile {
     ArtifactFile {
         name: truncate(&file.name, 255),
         sha256: file.digest,

@@ -104,6 +104,8 @@ fn pair_prefix(environment: &str) -> String {
     format!("{environment}-pair-")
 }
 
+/// How long a wait is told of in the words in which it began.
+const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 /// The phase in which only numbers of pods change.
 const SETTLE: &str = "Settle";
 /// The phase in which the first release starts.
@@ -351,7 +353,8 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     };
     let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revision)).count();
     let state = if failure.is_some() { RolloutState::Failed } else { RolloutState::Progressing };
-    let message = failure.unwrap_or(taken.message);
+    let message =
+        failure.unwrap_or_else(|| steadied(world, old.as_ref(), &taken, i32::try_from(updated).unwrap_or(pairs)));
     status.rollout = Some(RolloutStatus {
         state,
         phase: taken.phase.clone(),
@@ -369,6 +372,18 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     status::ready(world, &mut status, false, reason, &format!("{}: {message}", taken.phase));
     let wake = (state == RolloutState::Progressing && !resting).then_some(deadline);
     Plan { changes: taken.changes, status, wake }
+}
+
+/// What a rollout waits for, as it was told when the wait began, as long as it is young: what pods
+/// say changes every few seconds while they start, and would be written as often.
+fn steadied(world: &World, old: Option<&RolloutStatus>, taken: &Move, updated: i32) -> String {
+    let young = old.filter(|old| {
+        old.phase == taken.phase
+            && old.updated == updated
+            && !old.message.is_empty()
+            && world.now.duration_since(old.since.0) < PATIENCE
+    });
+    young.map_or_else(|| taken.message.clone(), |old| old.message.clone())
 }
 
 #[cfg(test)]

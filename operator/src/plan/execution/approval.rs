@@ -3,7 +3,7 @@
 //! Who may approve is decided by the apiserver (`config/policy`). What is checked here once more is
 //! what the operator can check: the digest, and that the approver is not the requester.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::reasons,
@@ -114,6 +114,13 @@ fn check(world: &World, value: &str, digest: &str) -> Result<String, (&'static s
     if world.guard == Guard::NotLookedAt {
         return Err((reasons::AWAITING_APPROVAL, format!("approval of {digest}")));
     }
+    if let (Guard::InForce { since }, Some(at)) = (&world.guard, annotated_at(world))
+        && at < *since
+    {
+        return Err(malformed(format!(
+            "the approval was set at {at}, before the policy that checks approvals was installed at {since}: cancel this execution and run the pipeline again"
+        )));
+    }
     if value != digest {
         return Err(malformed(format!(
             "annotation {} is not the release that stage tested, {digest}: cancel this execution and run the pipeline again",
@@ -130,4 +137,22 @@ fn check(world: &World, value: &str, digest: &str) -> Result<String, (&'static s
         return Err(malformed(format!("{by} asked for this execution and cannot approve it: ask somebody else")));
     }
     Ok(launchway_crds::conditions::truncate(by, 256))
+}
+
+/// When the approval was last written, as the apiserver recorded it. None where it records no
+/// managers: then the order of events is unknown, and the policy's present state has to do.
+fn annotated_at(world: &World) -> Option<Timestamp> {
+    let field = format!("f:{}", requests::APPROVE_PRODUCTION);
+    let managers = world.execution.metadata.managed_fields.as_deref().unwrap_or_default();
+    managers
+        .iter()
+        .filter(|entry| {
+            entry
+                .fields_v1
+                .as_ref()
+                .is_some_and(|fields| !fields.0["f:metadata"]["f:annotations"][field.as_str()].is_null())
+        })
+        .filter_map(|entry| entry.time.as_ref())
+        .map(|time| time.0)
+        .max()
 }

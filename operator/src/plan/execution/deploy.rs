@@ -4,12 +4,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment,
     conditions::{self, reasons, types},
-    environment::{EnvironmentStatus, RolloutState, Target},
+    environment::{EnvironmentStatus, EnvironmentType, RolloutState, Target},
     execution::PipelineExecutionStatus,
+    names::requests,
     step::StepName,
 };
 
-use super::{Verdict, action::Action, identity, name_of, prepare::locked, step_of, world::World};
+use super::{Verdict, action::Action, identity, name_of, prepare::locked, request, step_of, world::World};
 
 /// The release runs on stage.
 pub(super) fn stage(world: &World, status: &PipelineExecutionStatus) -> Verdict {
@@ -71,7 +72,9 @@ fn deploy(world: &World, status: &PipelineExecutionStatus, environment: Option<&
     };
     let known = environment.status.clone().unwrap_or_default();
     if known.deployed.as_ref().is_some_and(|deployed| deployed.uid == uid && &deployed.release == release) {
-        return Verdict::finished(format!("every pod of {} runs {}", name_of(environment), release.digest()));
+        let late = request(world, requests::CANCEL).filter(|_| environment.spec.type_ == EnvironmentType::Production);
+        let late = late.map_or(String::new(), |_| "; the cancellation came too late".into());
+        return Verdict::finished(format!("every pod of {} runs {}{late}", name_of(environment), release.digest()));
     }
     if known.target.as_ref().is_none_or(|target| target.uid != uid) {
         let target = Target {
@@ -91,7 +94,8 @@ fn deploy(world: &World, status: &PipelineExecutionStatus, environment: Option<&
             reasons::DEPLOYMENT_FAILED,
             format!("{} stopped at {}: {}", name_of(environment), rollout.phase, rollout.message),
         ),
-        Some(rollout) => Verdict::running(format!("{}, {} of {} pairs", rollout.phase, rollout.updated, rollout.total)),
+        // How far it is stands in the Environment: it is not written down twice.
+        Some(_) => Verdict::running(format!("rolls out {}", release.digest())),
         None => not_begun(world, environment, &known),
     }
 }

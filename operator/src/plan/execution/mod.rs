@@ -144,7 +144,7 @@ pub fn next(world: &World) -> Plan {
         match verdict {
             Verdict::Running { message, child, deadline, wake, actions } => {
                 let step = &mut status.steps[index];
-                status::run(step, world.now, message, child, deadline);
+                status::run(step, world.now, &message, child, deadline);
                 let wake = [wake, step.deadline.as_ref().map(|at| at.0)].into_iter().flatten().min();
                 return status::settle(world, status, Some(name), actions, wake, false);
             }
@@ -154,13 +154,13 @@ pub fn next(world: &World) -> Plan {
                 return status::settle(world, status, Some(name), actions, wake, false);
             }
             Verdict::Passed { state, reason, message, persist } => {
-                status::end(&mut status.steps[index], world.now, state, reason, message);
+                status::end(&mut status.steps[index], world.now, state, reason, &message);
                 if persist {
                     return status::settle(world, status, Some(name), vec![], None, true);
                 }
             }
             Verdict::Ended { state, reason, message, actions } => {
-                status::end(&mut status.steps[index], world.now, state, &reason, message);
+                status::end(&mut status.steps[index], world.now, state, &reason, &message);
                 return finish::ended(world, status, name, actions);
             }
         }

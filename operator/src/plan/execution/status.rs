@@ -40,11 +40,11 @@ pub(super) fn begun(world: &World, mut status: PipelineExecutionStatus) -> Pipel
 }
 
 /// Marks a step as working.
-pub(super) fn run(step: &mut Step, now: Timestamp, message: String, child: Option<Child>, deadline: Option<Timestamp>) {
+pub(super) fn run(step: &mut Step, now: Timestamp, message: &str, child: Option<Child>, deadline: Option<Timestamp>) {
     step.state = StepState::Running;
     step.started_at.get_or_insert(Time(now));
     step.reason = Some(reasons::RUNNING.into());
-    step.message = Some(truncate(&message, MESSAGE_MAX)).filter(|text| !text.is_empty());
+    step.message = Some(truncate(message, MESSAGE_MAX)).filter(|text| !text.is_empty());
     if child.is_some() {
         step.child = child;
     }
@@ -79,13 +79,13 @@ pub(super) fn wait(
 }
 
 /// Marks a step as over.
-pub(super) fn end(step: &mut Step, now: Timestamp, state: StepState, reason: &str, message: String) {
+pub(super) fn end(step: &mut Step, now: Timestamp, state: StepState, reason: &str, message: &str) {
     step.state = state;
     step.started_at.get_or_insert(Time(now));
     step.finished_at = Some(Time(now));
     step.deadline = None;
     step.reason = Some(truncate(reason, 64));
-    step.message = Some(truncate(&message, MESSAGE_MAX)).filter(|text| !text.is_empty());
+    step.message = Some(truncate(message, MESSAGE_MAX)).filter(|text| !text.is_empty());
 }
 
 /// A plan for an execution that goes on.

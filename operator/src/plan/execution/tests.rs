@@ -40,6 +40,10 @@ fn environment(name: &str, type_: &str) -> Environment {
     environment
 }
 
+fn in_force() -> Guard {
+    Guard::InForce { since: "2026-11-01T00:00:00Z".parse().unwrap() }
+}
+
 /// A world in which nothing happened yet, and everything that the planner asks for is done at once.
 struct Play {
     world: World,
@@ -89,7 +93,7 @@ impl Play {
             })),
             job: JobFacts::Absent,
             release: None,
-            guard: Guard::InForce,
+            guard: in_force(),
             default_runtime: Runtime {
                 aem: Some(image('1')),
                 dispatcher: Some(image('2')),
@@ -203,7 +207,7 @@ impl Play {
     }
 
     /// To the moment in which an approval is awaited.
-    fn to_approval(&mut self) -> &mut Self {
+    fn until_approval(&mut self) -> &mut Self {
         self.run().built().deployed("stage").job_ends(JobEnd::Passed { message: "1 page".into() }).run()
     }
 
@@ -222,7 +226,7 @@ impl Play {
 #[test]
 fn a_release_goes_through_stage_tests_and_approval_to_production() {
     let mut play = Play::new();
-    play.to_approval();
+    play.until_approval();
     assert_eq!(play.step(StepName::ApprovalProduction), (StepState::Waiting, reasons::AWAITING_APPROVAL));
     assert_eq!(play.step(StepName::FunctionalTest), (StepState::Incomplete, reasons::NO_TEST));
     let waiting = play.world.execution.status.as_ref().unwrap().waiting_for.clone().unwrap();
@@ -243,7 +247,7 @@ fn a_release_goes_through_stage_tests_and_approval_to_production() {
 #[test]
 fn planning_twice_gives_the_same_plan() {
     let mut play = Play::new();
-    play.to_approval();
+    play.until_approval();
     assert_eq!(next(&play.world), next(&play.world));
     let writes = play.writes;
     play.run();
@@ -253,14 +257,14 @@ fn planning_twice_gives_the_same_plan() {
 #[test]
 fn an_approval_counts_only_with_the_right_digest_the_right_person_and_the_guard() {
     for (value, by, guard, reason) in [
-        (image('d').digest().to_string(), "bob", Guard::InForce, reasons::APPROVAL_MALFORMED),
-        (image('e').digest().to_string(), "ann", Guard::InForce, reasons::APPROVAL_MALFORMED),
-        (image('e').digest().to_string(), "", Guard::InForce, reasons::APPROVAL_MALFORMED),
-        ("yes".into(), "bob", Guard::InForce, reasons::APPROVAL_MALFORMED),
+        (image('d').digest().to_string(), "bob", in_force(), reasons::APPROVAL_MALFORMED),
+        (image('e').digest().to_string(), "ann", in_force(), reasons::APPROVAL_MALFORMED),
+        (image('e').digest().to_string(), "", in_force(), reasons::APPROVAL_MALFORMED),
+        ("yes".into(), "bob", in_force(), reasons::APPROVAL_MALFORMED),
         (image('e').digest().to_string(), "bob", Guard::Missing("the binding".into()), reasons::APPROVAL_GUARD_MISSING),
     ] {
         let mut play = Play::new();
-        play.to_approval();
+        play.until_approval();
         play.world.guard = guard;
         play.annotate(requests::APPROVE_PRODUCTION, &value).annotate(requests::APPROVED_BY, by).run();
         assert_eq!(play.step(StepName::ApprovalProduction), (StepState::Waiting, reason), "{value} by {by}");
@@ -272,15 +276,34 @@ fn an_approval_counts_only_with_the_right_digest_the_right_person_and_the_guard(
 }
 
 #[test]
+fn an_approval_that_is_older_than_the_guard_does_not_count() {
+    for (written, state) in
+        [("2026-10-31T00:00:00Z", StepState::Waiting), ("2026-11-21T09:00:00Z", StepState::Finished)]
+    {
+        let mut play = Play::new();
+        play.until_approval();
+        play.world.execution.metadata.managed_fields = Some(vec![
+            serde_json::from_value(serde_json::json!({
+                "manager": "kubectl", "operation": "Update", "time": written,
+                "fieldsV1": { "f:metadata": { "f:annotations": { "f:launchway.dev/approve-production": {} } } },
+            }))
+            .unwrap(),
+        ]);
+        play.approved("bob");
+        assert_eq!(play.step(StepName::ApprovalProduction).0, state, "{written}");
+    }
+}
+
+#[test]
 fn nobody_answers_somebody_rejects_somebody_cancels() {
     let mut play = Play::new();
-    play.to_approval();
+    play.until_approval();
     play.world.now = play.world.now.checked_add(SignedDuration::from_hours(14 * 24)).unwrap();
     assert_eq!(play.run().result(), reasons::CANCELLED);
     assert_eq!(play.step(StepName::ApprovalProduction), (StepState::Cancelled, reasons::TIMED_OUT));
 
     let mut play = Play::new();
-    play.to_approval().annotate(requests::REJECT, "typo on the page").annotate(requests::REJECTED_BY, "bob");
+    play.until_approval().annotate(requests::REJECT, "typo on the page").annotate(requests::REJECTED_BY, "bob");
     assert_eq!(play.run().result(), reasons::CANCELLED);
     assert!(play.done.ends_with(&["remember", "unlock", "unlock"]));
 
@@ -335,7 +358,7 @@ fn a_failed_job_or_rollout_ends_the_execution_and_production_stays_as_it_is() {
 #[test]
 fn a_name_runs_once() {
     let mut play = Play::new();
-    play.to_approval().approved("bob").deployed("prod");
+    play.until_approval().approved("bob").deployed("prod");
     let ledger = play.world.pipeline.clone();
     for (spec, reason) in [("ann", reasons::ALREADY_EXECUTED), ("other", reasons::NAME_REUSED)] {
         let mut again = Play::new();
@@ -412,7 +435,7 @@ fn environments_of_the_wrong_type_or_with_other_bases_are_refused() {
 #[test]
 fn a_record_without_approval_never_deploys_to_production() {
     let mut play = Play::new();
-    play.to_approval().approved("bob");
+    play.until_approval().approved("bob");
     play.status("prod").target = None;
     let status = play.world.execution.status.as_mut().unwrap();
     status.approvals.clear();

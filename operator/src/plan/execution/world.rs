@@ -145,7 +145,10 @@ pub enum Guard {
     #[default]
     NotLookedAt,
     /// The policy and a binding that denies are there.
-    InForce,
+    InForce {
+        /// Since when both are.
+        since: Timestamp,
+    },
     /// Something is missing.
     Missing(String),
 }
