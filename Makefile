@@ -34,7 +34,8 @@ test-all: ## The same with every scenario (about half an hour more)
 .PHONY: unit
 unit: ## Unit tests alone: no cluster, no network
 	@hack/preflight.sh build
-	$(CARGO) test $(BUILD) --lib --bins --test structure --test registry
+	$(CARGO) test $(BUILD) --lib --bins
+	$(CARGO) test $(BUILD) --exclude launchway-e2e --test '*'
 
 .PHONY: verify
 verify: ## Form, lints, licences, generated files, chart and unit tests: before every commit

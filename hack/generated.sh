@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
-# generated.sh [--check]: writes the CRDs from the Rust types, the chart's copy of them and config/ from the chart.
+# generated.sh [--check]: writes the CRDs and docs/api.md from the Rust types, the chart's copy of the CRDs, and config/
+# from the chart.
 # With --check nothing is written, and a difference is an error.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# Built with the whole workspace: alone it would have other features, and compile its dependencies once more.
 crds() {
-  cargo run --quiet --release --locked --package launchway-crds --bin crdgen -- "$1" >/dev/null
+  cargo build --quiet --release --locked --workspace --bin crdgen --bin apidoc
+  "${CARGO_TARGET_DIR:-target}/release/crdgen" "$1" >/dev/null
+}
+
+api_page() {
+  "${CARGO_TARGET_DIR:-target}/release/apidoc"
 }
 
 main() {
@@ -17,6 +24,7 @@ main() {
   case "${1:-}" in
     "")
       crds crds/yaml
+      api_page >docs/api.md
       config/generate.sh
       ;;
     --check)
@@ -26,6 +34,10 @@ main() {
       crds "$scratch"
       diff -r crds/yaml "$scratch" || {
         echo "crds/yaml is not what the Rust types say: run make generate and commit the result" >&2
+        exit 1
+      }
+      api_page | diff docs/api.md - || {
+        echo "docs/api.md is not what the Rust types say: run make generate and commit the result" >&2
         exit 1
       }
       config/generate.sh --check
