@@ -12,7 +12,8 @@ build_operator() {
   tar=$(rootfs operator extract libc6,libgcc-s1,ca-certificates "$OPERATOR_CA_HOOK" "$PASSWD_HOOK")
   base=$(base_layout operator "$(basename "$tar" .tar | cut -d- -f2)" "$tar")
   files=$(mktemp -d)
-  mkdir -p "$files/usr/local/bin"
+  # Mount points: an extracted tree has none, and a read-only root file system cannot get them later.
+  mkdir -p "$files/usr/local/bin" "$files/proc" "$files/sys" "$files/dev" "$files/tmp" "$files/run"
   install -m 755 "$BINARY" "$files/usr/local/bin/launchway"
   key=$( { sha256sum <"$BINARY"; tree_key "$IMAGES_DIR/operator" "$IMAGES_DIR/lib.sh"; basename "$base"; } | sha256sum | cut -c1-16)
   finish operator "$key" "$base" "$files" \
