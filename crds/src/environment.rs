@@ -190,11 +190,16 @@ pub struct DispatcherTier {
     #[serde(default = "five")]
     #[schemars(range(min = 0, max = 600))]
     pub drain_seconds: i32,
+    /// Paths that are requested once through a new dispatcher, and so from its publish, before
+    /// visitors reach it: the first rendering of a page is slow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 512), regex(pattern = r"^/[^\s]*$")))]
+    pub warm_up: Vec<String>,
 }
 
 impl Default for DispatcherTier {
     fn default() -> Self {
-        Self { resources: Resources::default(), drain_seconds: five() }
+        Self { resources: Resources::default(), drain_seconds: five(), warm_up: vec![] }
     }
 }
 

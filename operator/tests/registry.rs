@@ -319,7 +319,8 @@ async fn blobs_round_trip() {
 #[test]
 fn worker_process() {
     if std::env::var_os("LAUNCHWAY_BUILD").is_some() {
-        let _ = launchway_operator::worker::build::main();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _ = runtime.block_on(launchway_operator::worker::build::main());
     }
 }
 

@@ -160,9 +160,10 @@ where
         Command::Operator(args) => return operator_command::run(*args, controllers).await,
         Command::Worker(worker) => return worker.run().await,
         Command::Inspect(args) => return inspect::main(&args),
-        Command::Push(args) => {
-            push::run(&args, &mut std::io::stdout()).await.map(|_| End::Done).map_err(|error| CliError::said(error.to_string()))
-        }
+        Command::Push(args) => push::run(&args, &mut std::io::stdout())
+            .await
+            .map(|_| End::Done)
+            .map_err(|error| CliError::said(error.to_string())),
         Command::Run(args) => run::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Approve(args) => approve::run(args).await,

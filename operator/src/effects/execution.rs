@@ -5,7 +5,11 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, PostParams, Preconditions, PropagationPolicy},
 };
-use launchway_crds::{Environment, Pipeline, PipelineExecution, environment::Lock, pipeline::LEDGER_MAX};
+use launchway_crds::{
+    Environment, Pipeline, PipelineExecution,
+    environment::{EnvironmentStatus, Lock},
+    pipeline::LEDGER_MAX,
+};
 
 use crate::{
     context::Context,
@@ -16,6 +20,9 @@ use crate::{
 };
 
 use super::{counted, status};
+
+/// How often a compare-and-set is tried at once.
+const TRIES: usize = 5;
 
 /// Performs one action for an execution.
 ///
@@ -101,14 +108,21 @@ async fn change(
     context: &Context,
     execution: &PipelineExecution,
     environment: &str,
-    edit: impl FnOnce(&mut launchway_crds::environment::EnvironmentStatus) -> bool,
+    edit: impl Fn(&mut EnvironmentStatus) -> bool,
 ) -> Result<(), Error> {
     let api: Api<Environment> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
-    let Some(mut found) = bounded("read the environment", api.get_opt(environment)).await? else { return Ok(()) };
-    if edit(found.status.get_or_insert_default()) {
-        status::replace(context, &found).await?;
+    // The Environment's own controller writes there too: what it changed is read, and the question asked again.
+    for _ in 0..TRIES {
+        let Some(mut found) = bounded("read the environment", api.get_opt(environment)).await? else { return Ok(()) };
+        if !edit(found.status.get_or_insert_default()) {
+            return Ok(());
+        }
+        match status::replace(context, &found).await {
+            Err(Error::Conflict(_)) => {}
+            other => return other.map(|_| ()),
+        }
     }
-    Ok(())
+    Err(Error::Conflict("change an environment's status"))
 }
 
 async fn delete_job(context: &Context, execution: &PipelineExecution, name: &str, uid: &str) -> Result<(), Error> {

@@ -218,7 +218,8 @@ fn rebuild_links(base: &BaseFiles, tree: &mut DispatcherTree) {
                 links.push((path.clone(), target.to_owned()));
             }
             _ => {
-                tree.remarks.push(format!("{path} looks like a link to {target}, which does not exist; kept as a file"));
+                tree.remarks
+                    .push(format!("{path} looks like a link to {target}, which does not exist; kept as a file"));
             }
         }
     }

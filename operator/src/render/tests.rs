@@ -27,7 +27,7 @@ fn environment() -> Environment {
         "spec": {
             "type": "Production",
             "author": { "storage": { "size": "10Gi" } },
-            "dispatcher": { "drainSeconds": 7 },
+            "dispatcher": { "drainSeconds": 7, "warmUp": ["/", "/home.html"] },
             "variables": [{ "name": "API_URL", "value": "https://api", "services": ["publish"] }],
         },
     }))
@@ -108,6 +108,7 @@ fn a_dispatcher_reaches_its_own_publish_on_its_own_revision() {
     assert_eq!(variable(&set, "AEM_HOST"), format!("prod-pair-$(LAUNCHWAY_ORDINAL)-{revision}"));
     assert_eq!(variable(&set, "ENVIRONMENT_TYPE"), "prod");
     assert_eq!(variable(&set, "LAUNCHWAY_DRAIN_SECONDS"), "7");
+    assert_eq!(variable(&set, "LAUNCHWAY_WARM_UP"), "/ /home.html");
     let pod = &set["spec"]["template"]["spec"];
     assert_eq!(pod["initContainers"][0]["command"], json!(["/config-test"]));
     assert_eq!(pod["securityContext"]["sysctls"][0]["name"], "net.ipv4.ip_unprivileged_port_start");

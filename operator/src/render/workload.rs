@@ -255,6 +255,9 @@ fn variables(release: &Release<'_>, tier: Tier, environment: &str, revision: &st
             all.push(pod::env("AEM_PORT", HTTP_PORT.to_string()));
             all.push(pod::env("ENVIRONMENT_TYPE", mode));
             all.push(pod::env("LAUNCHWAY_DRAIN_SECONDS", spec.dispatcher.drain_seconds.to_string()));
+            if !spec.dispatcher.warm_up.is_empty() {
+                all.push(pod::env("LAUNCHWAY_WARM_UP", spec.dispatcher.warm_up.join(" ")));
+            }
         }
     }
     all

@@ -74,8 +74,33 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
         return Move::wait(phase(pairs, partition), waits_for(world, desired, Tier::Publish, partition..replicas));
     }
     let ordinal = partition.saturating_sub(1);
+    if let Some(away) = (0..ordinal).find(|other| !serves(world, *other)).filter(|_| patient(world, revision)) {
+        let next = phase(pairs, ordinal);
+        return Move::wait(
+            phase(pairs, partition),
+            format!("pair {} is away: {next} follows when it serves again", away + 1),
+        );
+    }
     let change = Change::Workload { tier: Tier::Dispatcher, replicas: dispatcher.replicas, partition: ordinal };
     Move::change(phase(pairs, ordinal), vec![change])
+}
+
+/// Whether a pair serves, on whatever revision.
+fn serves(world: &World, ordinal: i32) -> bool {
+    let on =
+        |tier| world.pods.iter().any(|pod| pod.tier == tier && pod.ordinal == ordinal && pod.ready && !pod.terminating);
+    on(Tier::Publish) && on(Tier::Dispatcher)
+}
+
+/// Whether a pair that is away is still waited for. After half of the ready time-out the rollout goes
+/// on: the new release may be what cures it.
+fn patient(world: &World, revision: &str) -> bool {
+    let spec = &world.environment.spec.rollout;
+    let rollout = world.environment.status.as_ref().and_then(|status| status.rollout.as_ref());
+    rollout.filter(|rollout| rollout.revision == revision).is_none_or(|rollout| {
+        world.now.duration_since(rollout.since.0).as_secs()
+            < i64::try_from(spec.ready_timeout.as_secs() / 2).unwrap_or(0)
+    })
 }
 
 /// The name of the phase in which a pair is reached: pairs are counted from 1, as people do.

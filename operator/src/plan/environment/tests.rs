@@ -327,6 +327,7 @@ fn whatever_dies_when_the_rollout_ends_well_and_pairs_never_mix() {
                 if at == moment && victim < cluster.world.pods.len() {
                     cluster.world.pods.remove(victim);
                 }
+                assert!(cluster.serving() >= 1, "pod {victim} killed at {moment}: nobody serves at {at}");
                 at += 1;
                 let happened = cluster.kubelet();
                 if !acted && !happened && at > moment {
