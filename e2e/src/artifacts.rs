@@ -132,7 +132,7 @@ mod tests {
         let file = std::fs::File::open(&file).map_err(|error| error.to_string())?;
         let blob = Blob::from_file(file).map_err(|error| error.to_string())?;
         let read = Archive::open(&blob, "a.zip", &Limits::default()).map_err(|error| format!("{error:?}"))?;
-        let names: Vec<&str> = read.entries().iter().map(|entry| entry.name.as_str()).collect();
+        let names: Vec<&str> = read.entries().iter().map(|entry| &*entry.name).collect();
         assert_eq!(names, ["photos/beach.txt"]);
         let content = read.read(&read.entries()[0], 100).map_err(|error| format!("{error:?}"))?;
         assert_eq!(content, b"sand");

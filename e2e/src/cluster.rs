@@ -39,7 +39,7 @@ impl Cluster {
         let (kubeconfig, registry, local, tools) = match (own, registry) {
             (Some(kubeconfig), Some(registry)) => (PathBuf::from(kubeconfig), registry, false, String::new()),
             (Some(kubeconfig), None) => {
-                match local_kubeconfig().await.filter(|local| *local == PathBuf::from(&kubeconfig)) {
+                match local_kubeconfig().await.filter(|local| local.as_os_str() == kubeconfig) {
                     Some(local) => (local, local_registry(), true, tools().await?),
                     None => {
                         return Err(Failure::new("KUBECONFIG is set, but LAUNCHWAY_REGISTRY is not").remedy(

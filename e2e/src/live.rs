@@ -52,7 +52,9 @@ impl<'a> Live<'a> {
                         drawn.map_err(|error| Failure::new(format!("the terminal is gone: {error}")))?;
                     }
                     None => {
-                        self.lines.news(execution, environments, now).iter().for_each(|line| println!("    {line}"))
+                        for line in self.lines.news(execution, environments, now) {
+                            println!("    {line}");
+                        }
                     }
                 }
                 if there {

@@ -1,4 +1,6 @@
-//! Memory of the operator, as the kubelet measures it.
+//! Memory of the operator.
+
+use std::fs;
 
 use serde_json::Value;
 
@@ -8,11 +10,36 @@ use crate::{
     install,
 };
 
-/// Resident memory of the operator's container in bytes, the newest pod's.
+/// Resident memory of the operator in bytes: that of its process on the local cluster, code included; elsewhere what the
+/// kubelet counts for its container, which is less.
 ///
 /// # Errors
-/// When no kubelet knows it.
+/// When nobody knows it.
 pub async fn operator_memory(cluster: &Cluster) -> Outcome<u64> {
+    if cluster.local {
+        return resident().ok_or_else(|| Failure::new("no process of the operator is found on this machine"));
+    }
+    by_kubelet(cluster).await
+}
+
+/// The largest operator on this machine: the node's processes are seen from here.
+fn resident() -> Option<u64> {
+    let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    let operators = processes.filter(|process| {
+        fs::read(process.join("cmdline")).is_ok_and(|line| {
+            let mut words = line.split(|byte| *byte == 0);
+            words.next().is_some_and(|program| program.ends_with(b"/launchway")) && words.next() == Some(b"operator")
+        })
+    });
+    let memory = operators.filter_map(|process| {
+        let status = fs::read_to_string(process.join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    });
+    memory.max()
+}
+
+async fn by_kubelet(cluster: &Cluster) -> Outcome<u64> {
     for pod in install::pods(cluster).await? {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
         let uri = format!("/api/v1/nodes/{node}/proxy/stats/summary");

@@ -227,7 +227,7 @@ pub fn environment(name: &str, type_: &str, pairs: i32, options: &Options) -> Va
             "type": type_,
             "author": {"resources": aem},
             "publish": {"replicas": pairs, "resources": aem},
-            "dispatcher": {"resources": dispatcher},
+            "dispatcher": {"resources": dispatcher, "warmUp": [PAGE]},
             "rollout": {"surge": options.surge, "readyTimeout": options.ready_timeout},
             "variables": [{"name": "DEMO_GREETING", "value": format!("Greetings from {name}")}],
         },

@@ -13,10 +13,12 @@ use std::{
 use jiff::Timestamp;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::{Failure, Outcome, page};
+use crate::{Failure, Outcome, failure::ensure, page, scenario::measured};
 
 /// Between two requests: 20 a second.
 const PAUSE: Duration = Duration::from_millis(50);
+/// What a browser waits for a page at least: slower is failed.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Failures that are kept in words.
 const KEPT: usize = 20;
 
@@ -77,7 +79,7 @@ impl Visitors {
         let mut kinds = vec![];
         for (name, kept) in [("new connections", false), ("kept connections", true)] {
             let _ = rustls::crypto::ring::default_provider().install_default();
-            let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).tls_certs_only([]);
+            let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).tls_certs_only([]);
             let builder = if kept { builder } else { builder.pool_max_idle_per_host(0) };
             let client = builder.build().map_err(|error| Failure::new(error.to_string()))?;
             let seen = Arc::new(Mutex::new(Seen::default()));
@@ -97,6 +99,34 @@ impl Visitors {
         }
         all
     }
+}
+
+/// Says what visitors saw, and fails when one of them saw anything else than these pages.
+///
+/// # Errors
+/// With the first requests that failed.
+pub fn judge(seen: &[(&'static str, Seen)], pages: &[&str]) -> Outcome {
+    for (kind, seen) in seen {
+        let pages: Vec<String> = seen.pages.iter().map(|(page, count)| format!("{page}: {count}")).collect();
+        measured(
+            &format!("visitors with {kind}"),
+            format!(
+                "{} requests, {} failed, slowest {} ms; {}",
+                seen.total(),
+                seen.failed,
+                seen.slowest.as_millis(),
+                pages.join(", ")
+            ),
+        );
+    }
+    for (kind, seen) in seen {
+        ensure(seen.failed == 0, || {
+            format!("{} requests with {kind} failed, first:\n{}", seen.failed, seen.failures.join("\n"))
+        })?;
+        let saw: Vec<&str> = seen.pages.keys().map(String::as_str).collect();
+        ensure(saw == pages, || format!("visitors with {kind} saw {saw:?}, not {pages:?}"))?;
+    }
+    Ok(())
 }
 
 async fn visit(client: reqwest::Client, url: String, seen: Arc<Mutex<Seen>>, stop: Arc<AtomicBool>) {

@@ -97,13 +97,13 @@ async fn packages(scenario: &Scenario, program: &Program) -> Outcome {
     };
     bad.ends(scenario, program, SHORT).await?;
 
-    program.run_spec("no-tag", spec(PIPELINE, json!({"tag": "never-pushed"}))).await?;
+    program.run_spec("no-tag", spec(PIPELINE, &json!({"tag": "never-pushed"}))).await?;
     let bad =
         Bad { name: "no-tag", step: StepName::Build, reason: reasons::ARTIFACT_NOT_FOUND, says: &["never-pushed"] };
     bad.ends(scenario, program, SHORT).await?;
 
     pipeline(scenario, program, "lost", |spec| spec["stage"]["environment"] = json!("nowhere")).await?;
-    program.run_spec("unknown-environment", spec("lost", json!({"tag": "main"}))).await?;
+    program.run_spec("unknown-environment", spec("lost", &json!({"tag": "main"}))).await?;
     let bad = Bad {
         name: "unknown-environment",
         step: StepName::Validate,
@@ -119,14 +119,14 @@ async fn registries(scenario: &Scenario, program: &Program) -> Outcome {
     let refusing = servers::refusing(&scenario.cluster).await?;
     let of = |registry: &str| json!(format!("{registry}/somebody/artifacts"));
     pipeline(scenario, program, "refused", |spec| spec["source"]["artifact"]["repository"] = of(&refusing)).await?;
-    program.run_spec("registry-refuses", spec("refused", json!({"tag": "main"}))).await?;
+    program.run_spec("registry-refuses", spec("refused", &json!({"tag": "main"}))).await?;
     let bad =
         Bad { name: "registry-refuses", step: StepName::Build, reason: reasons::REGISTRY_REFUSED, says: &[&refusing] };
     bad.ends(scenario, program, SHORT).await?;
 
     let nowhere = "registry.launchway-e2e.invalid:5000";
     pipeline(scenario, program, "unreachable", |spec| spec["source"]["artifact"]["repository"] = of(nowhere)).await?;
-    program.run_spec("registry-unreachable", spec("unreachable", json!({"tag": "main"}))).await?;
+    program.run_spec("registry-unreachable", spec("unreachable", &json!({"tag": "main"}))).await?;
     let bad = Bad {
         name: "registry-unreachable",
         step: StepName::Build,
@@ -180,7 +180,7 @@ async fn run(program: &Program, name: &str, artifact: &ImageRef) -> Outcome {
     program.run(name, Some(artifact.digest())).await.map(drop)
 }
 
-fn spec(pipeline: &str, artifact: Value) -> Value {
+fn spec(pipeline: &str, artifact: &Value) -> Value {
     json!({"pipelineRef": {"name": pipeline}, "artifact": artifact, "requestedBy": DEVELOPER})
 }
 

@@ -11,9 +11,9 @@ use launchway_e2e::{
     executions::seconds,
     failure::ensure,
     pods::Member,
-    program::{APPROVER, Options, PAGE, PRODUCTION, Program, STAGE},
+    program::{APPROVER, DEVELOPER, Options, PAGE, PRODUCTION, Program, STAGE},
     scenario::{self, Scenario, measured},
-    traffic::Visitors,
+    traffic::{self, Visitors},
 };
 
 const ROLL: Duration = Duration::from_secs(600);
@@ -102,29 +102,11 @@ async fn roll_with_visitors(
         kill_one_not_yet_reached(program, &victim, first, second),
         never_a_mix(program, first, second)
     );
-    let seen = visitors.go().await;
-    for (kind, seen) in &seen {
-        measured(
-            &format!("visitors with {kind}"),
-            format!(
-                "{} requests, {} failed, slowest {} ms, pages {:?}",
-                seen.total(),
-                seen.failed,
-                seen.slowest.as_millis(),
-                seen.pages
-            ),
-        );
-    }
+    let judged = traffic::judge(&visitors.go().await, &["Release 1", "Release 2"]);
     let status = rolled.0?;
     rolled.1?;
     rolled.2?;
-    for (kind, seen) in &seen {
-        ensure(seen.failed == 0, || {
-            format!("{} requests with {kind} failed:\n{}", seen.failed, seen.failures.join("\n"))
-        })?;
-        let pages: Vec<&str> = seen.pages.keys().map(String::as_str).collect();
-        ensure(pages == ["Release 1", "Release 2"], || format!("visitors with {kind} saw {pages:?}"))?;
-    }
+    judged?;
     program.serves(PRODUCTION, "Release 2").await?;
     Ok(status)
 }
@@ -186,7 +168,9 @@ fn account(audit: &Audit, program: &Program, name: &str, status: &PipelineExecut
         &format!("{name}: approval to the first write on production"),
         format!("{} ms", first.at.duration_since(approval).as_millis()),
     );
-    let own: Vec<&Write> = writes.iter().filter(|write| write.namespace == program.namespace).collect();
+    let asked = asked_at(audit, program, name)?;
+    let own: Vec<&Write> =
+        writes.iter().filter(|write| write.namespace == program.namespace && write.at >= asked).collect();
     let counts = audit::counted(own.iter().copied());
     measured(&format!("{name}: writes by the operator, Events apart"), counts.values().sum::<usize>());
     counts.iter().for_each(|(what, count)| println!("    {count:4}  {what}"));
@@ -197,6 +181,15 @@ fn account(audit: &Audit, program: &Program, name: &str, status: &PipelineExecut
         println!("    {:4}  {}", seconds(step).map_or("-".into(), |seconds| format!("{seconds}s")), step.name.as_str());
     }
     Ok(())
+}
+
+/// When the execution was asked for.
+fn asked_at(audit: &Audit, program: &Program, name: &str) -> Outcome<Timestamp> {
+    let writes = audit.writes(Some(DEVELOPER))?;
+    let created = writes.iter().rev().find(|write| {
+        write.namespace == program.namespace && write.resource == "pipelineexecutions" && write.verb == "create"
+    });
+    created.map(|write| write.at).ok_or_else(|| Failure::new(format!("the audit log has no creation of {name}")))
 }
 
 /// When the apiserver had stored the approval.

@@ -228,6 +228,7 @@ impl Demo {
         let kubeconfig = self.program.cluster.kubeconfig.display();
         let address = self.program.address(PRODUCTION).await?;
         let approver = people::kubeconfig(&self.program.cluster, APPROVER).await?;
+        let folder: Vec<&str> = self.path.split(':').take(2).collect();
         println!(
             "
 The page          {address}{PAGE}
@@ -241,18 +242,15 @@ Look around       kubectl launchway status {name} --namespace {NAMESPACE}
 Kill a pod        kubectl -n {NAMESPACE} delete pod {PRODUCTION}-publish-0 --grace-period 0 --force
 and see it heal   kubectl -n {NAMESPACE} get pods --watch     (back on the same image; the other pair serves meanwhile)
 Run release 2     e2e/site/build.sh 2 /tmp/release-2
-                  {push}
+                  kubectl launchway push /tmp/release-2 --to {artifacts}:main --plain-http {registry}
                   kubectl launchway run {PIPELINE} --namespace {NAMESPACE} --name release-2 --watch
                   KUBECONFIG={approver} kubectl launchway approve release-2 --namespace {NAMESPACE}
 Take it down      kubectl delete namespace {NAMESPACE}   (the site)
                   make cluster-down        (the cluster; make cluster-up brings it back, make clean removes everything)
 ",
-            folder = self.path.split(':').take(2).collect::<Vec<_>>().join(":"),
-            push = format!(
-                "kubectl launchway push /tmp/release-2 --to {}:main --plain-http {}",
-                self.program.artifacts(),
-                self.program.cluster.registry
-            ),
+            folder = folder.join(":"),
+            artifacts = self.program.artifacts(),
+            registry = self.program.cluster.registry,
             approver = approver.display(),
         );
         Ok(())
