@@ -47,12 +47,20 @@ pub struct Write {
 struct Line {
     verb: String,
     user: User,
+    impersonated_user: Option<User>,
     object_ref: Option<ObjectRef>,
     response_status: Option<ResponseStatus>,
     request_received_timestamp: Timestamp,
     stage_timestamp: Timestamp,
     #[serde(rename = "requestURI")]
     uri: String,
+}
+
+impl Line {
+    /// Whose rights counted.
+    fn who(&self) -> &str {
+        &self.impersonated_user.as_ref().unwrap_or(&self.user).username
+    }
 }
 
 #[derive(Deserialize)]
@@ -112,7 +120,7 @@ impl Audit {
                 continue;
             }
             let Ok(line) = serde_json::from_str::<Line>(&text) else { continue };
-            if user.is_none_or(|user| line.user.username == user) && !line.uri.contains("dryRun=") {
+            if user.is_none_or(|user| line.who() == user) && !line.uri.contains("dryRun=") {
                 found.extend(write(line));
             }
         }
@@ -130,6 +138,7 @@ impl Audit {
 }
 
 fn write(line: Line) -> Option<Write> {
+    let user = line.who().to_string();
     let object = line.object_ref.unwrap_or_default();
     // Reviews are questions in the form of a write: nothing is stored.
     let stored = !object.resource.ends_with("reviews");
@@ -145,7 +154,7 @@ fn write(line: Line) -> Option<Write> {
         at: line.request_received_timestamp,
         done: line.stage_timestamp,
         verb: line.verb,
-        user: line.user.username,
+        user,
         resource,
         namespace: object.namespace,
         name: object.name,
@@ -211,6 +220,14 @@ pub fn none_before(writes: &[Write], moment: Timestamp, namespace: &str, environ
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_in_another_name_is_that_others() {
+        let text = r#"{"requestURI":"/x","verb":"create","user":{"username":"admin"},"impersonatedUser":{"username":"dana"},
+            "requestReceivedTimestamp":"2026-11-21T11:12:26Z","stageTimestamp":"2026-11-21T11:12:26Z"}"#;
+        let write = serde_json::from_str::<Line>(text).ok().and_then(write);
+        assert_eq!(write.map(|write| write.user).as_deref(), Some("dana"));
+    }
 
     fn parsed(verb: &str, resource: &str, name: &str) -> Option<Write> {
         let text = format!(

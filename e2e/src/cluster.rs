@@ -1,6 +1,10 @@
 //! The cluster: the one that `KUBECONFIG` names, used as it is, or the local one, started when it is not up.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
 
@@ -38,16 +42,14 @@ impl Cluster {
         let registry = std::env::var("LAUNCHWAY_REGISTRY").ok().filter(|value| !value.is_empty());
         let (kubeconfig, registry, local, tools) = match (own, registry) {
             (Some(kubeconfig), Some(registry)) => (PathBuf::from(kubeconfig), registry, false, String::new()),
-            (Some(kubeconfig), None) => {
-                match local_kubeconfig().await.filter(|local| local.as_os_str() == kubeconfig) {
-                    Some(local) => (local, local_registry(), true, tools().await?),
-                    None => {
-                        return Err(Failure::new("KUBECONFIG is set, but LAUNCHWAY_REGISTRY is not").remedy(
-                        "set LAUNCHWAY_REGISTRY to the HOST:PORT of a registry that speaks plain HTTP to this machine, \
-                         to the nodes and to pods, or unset KUBECONFIG to use the local cluster",
-                    ));
-                    }
-                }
+            (Some(kubeconfig), None) if is_local(Path::new(&kubeconfig)) => {
+                (PathBuf::from(kubeconfig), local_registry(), true, tools().await?)
+            }
+            (Some(_), None) => {
+                return Err(Failure::new("KUBECONFIG is set, but LAUNCHWAY_REGISTRY is not").remedy(
+                    "set LAUNCHWAY_REGISTRY to the HOST:PORT of a registry that speaks plain HTTP to this machine, \
+                     to the nodes and to pods, or unset KUBECONFIG to use the local cluster",
+                ));
             }
             (None, _) => {
                 let tools = tools().await?;
@@ -99,10 +101,11 @@ async fn tools() -> Outcome<String> {
     Ok(built.last_line().to_string())
 }
 
-/// The kubeconfig that the local cluster would have.
-async fn local_kubeconfig() -> Option<PathBuf> {
-    let file = crate::paths::cache().join("cluster").join(suffixed("state")).join("admin.kubeconfig");
-    tokio::fs::canonicalize(&file).await.ok().map(|_| file)
+/// Whether this is the kubeconfig of the local cluster.
+fn is_local(kubeconfig: &Path) -> bool {
+    let local = crate::paths::cache().join("cluster").join(suffixed("state")).join("admin.kubeconfig");
+    let same = |file: &Path| std::fs::canonicalize(file).ok();
+    same(&local).is_some_and(|local| Some(local) == same(kubeconfig))
 }
 
 fn suffixed(folder: &str) -> String {
