@@ -18,8 +18,8 @@ use launchway_operator::image::contract::ImageTier;
 use launchway_operator::registry::{Credentials, ErrorKind, Location, Pushed, Silent};
 use launchway_operator::release;
 use launchway_operator::worker::build::{Bases, BuildRequest, run};
-use launchway_operator::worker::outcome::{Built, Outcome};
 use launchway_operator::worker::report::Report;
+use launchway_operator::worker::{build::Built, verdict::Verdict};
 use support::{Registry, client, push_base, write};
 use testzip::{Item, deflated, file, link, package, package_items, zip};
 
@@ -70,7 +70,7 @@ impl Setup {
         artifact::push(&self.registry.client(), &target, &[folder.to_owned()], &Silent).await.unwrap().image
     }
 
-    async fn build(&self, artifact: &ImageRef, target: &str) -> Outcome {
+    async fn build(&self, artifact: &ImageRef, target: &str) -> Verdict<Built> {
         let request = BuildRequest {
             artifact: artifact.clone(),
             target: format!("{}/{target}", self.registry.host),
@@ -86,7 +86,7 @@ impl Setup {
 
     async fn built(&self, artifact: &ImageRef, target: &str) -> Built {
         match self.build(artifact, target).await {
-            Outcome::Ok(built) => built,
+            Verdict::Ok(built) => built,
             other => panic!("{other:?}"),
         }
     }
@@ -228,7 +228,7 @@ async fn partial_artifacts() {
         write(folder.path(), name, &bytes);
         let artifact = setup.push(folder.path(), "p/x").await;
         match setup.build(&artifact, "p/images").await {
-            Outcome::Failed(problem) => {
+            Verdict::Failed(problem) => {
                 assert_eq!(problem.reason, reason, "{problem:?}");
                 let report = report(&setup, "p/images", &problem.report.unwrap().to_string()).await;
                 assert!(report.failure.unwrap().contains(reason));
@@ -246,7 +246,7 @@ async fn platform_errors_are_not_the_customers() {
     let artifact = setup.push(folder.path(), "e/artifacts").await;
     let missing = ImageRef::new(artifact.repository(), Hasher::of(b"other")).unwrap();
     match setup.build(&missing, "e/images").await {
-        Outcome::Error(problem) => assert_eq!(problem.reason, "RegistryNotFound", "{problem:?}"),
+        Verdict::Error(problem) => assert_eq!(problem.reason, "RegistryNotFound", "{problem:?}"),
         other => panic!("{other:?}"),
     }
     // An image is not an artifact: the customer's mistake.
@@ -255,7 +255,7 @@ async fn platform_errors_are_not_the_customers() {
         registry: setup.registry,
     };
     match setup2.build(&artifact, "e/images").await {
-        Outcome::Failed(problem) => assert_eq!(problem.reason, "BaseContract", "{problem:?}"),
+        Verdict::Failed(problem) => assert_eq!(problem.reason, "BaseContract", "{problem:?}"),
         other => panic!("{other:?}"),
     }
 }
@@ -378,8 +378,8 @@ async fn memory_of_the_worker_is_small() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     };
     assert!(exit.success());
-    let outcome = Outcome::parse(&std::fs::read_to_string(&log).unwrap()).unwrap();
-    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+    let outcome = Verdict::<Built>::parse(&std::fs::read_to_string(&log).unwrap()).unwrap();
+    assert!(matches!(outcome, Verdict::Ok(_)), "{outcome:?}");
     println!("peak memory {peak} KiB, {:?}", started.elapsed());
     assert!(peak > 0 && peak < 64 << 10, "{peak} KiB");
 }

@@ -37,15 +37,16 @@ pub(super) async fn reconcile(
             continue;
         }
         let old = world.execution.status.clone().unwrap_or_default();
-        if plan.status != old {
+        let changed = plan.status != old;
+        if changed {
             let mut object = world.execution;
             object.status = Some(plan.status.clone());
             status::replace(&context, &object).await?;
-            events::tell(&context, &object, &old, &plan.status).await;
-        } else if plan.again {
-            return Ok(plan.wake);
+            // Nothing waits for an Event: the next step begins meanwhile.
+            let (context, new) = (context.clone(), plan.status);
+            tokio::spawn(async move { events::tell(&context, &object, &old, &new).await });
         }
-        if !plan.again {
+        if !(changed && plan.again) {
             return Ok(plan.wake);
         }
     }

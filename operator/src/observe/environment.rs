@@ -59,15 +59,18 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
     }
     let workloads: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
     let read = async |tier| bounded("read a workload", workloads.get_opt(&workload::name(name, tier))).await;
-    let (author, publish, dispatcher) =
-        tokio::try_join!(read(Tier::Author), read(Tier::Publish), read(Tier::Dispatcher))?;
-    let sets = Sets { author, publish, dispatcher };
-    let pods = pods::of_environment(client, namespace, name).await?;
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
     let own = ListParams::default().labels(&format!("{}={name}", labels::ENVIRONMENT));
-    let services: BTreeSet<String> =
-        bounded("list services", services.list(&own)).await?.iter().map(ResourceExt::name_any).collect();
-    let lock_holder_runs = lock_holder_runs(context, namespace, &environment).await?;
+    let (author, publish, dispatcher, pods, services, lock_holder_runs) = tokio::try_join!(
+        read(Tier::Author),
+        read(Tier::Publish),
+        read(Tier::Dispatcher),
+        pods::of_environment(client, namespace, name),
+        bounded("list services", services.list(&own)),
+        lock_holder_runs(context, namespace, &environment),
+    )?;
+    let sets = Sets { author, publish, dispatcher };
+    let services: BTreeSet<String> = services.iter().map(ResourceExt::name_any).collect();
 
     let wanted = wanted(&mut environment, &sets);
     let (desired, contracts, execution) = match wanted {

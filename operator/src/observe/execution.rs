@@ -43,6 +43,7 @@ pub async fn world(context: &Context, namespace: &str, name: &str) -> Result<Opt
         artifact: None,
         job: JobFacts::Absent,
         release: None,
+        refused: vec![],
         guard: Guard::NotLookedAt,
         default_runtime: context.config.default_runtime(),
     };
@@ -63,6 +64,12 @@ pub async fn world(context: &Context, namespace: &str, name: &str) -> Result<Opt
         if let (JobFacts::Ended { end: JobEnd::Built { release }, .. }, Some(pipeline)) = (&world.job, &world.pipeline)
         {
             world.release = Some(context.registry.release(client, namespace, pipeline, release).await);
+        }
+        if let (JobFacts::Ended { end: JobEnd::Failed { report: Some(report), .. }, .. }, Some(pipeline)) =
+            (&world.job, &world.pipeline)
+        {
+            // Only adds detail to a failure that stands: without it the reason and message remain.
+            world.refused = context.registry.refused(client, namespace, pipeline, *report).await.unwrap_or_default();
         }
     }
     if needs.guard {

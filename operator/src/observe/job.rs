@@ -18,7 +18,7 @@ use crate::{
     error::{Error, bounded},
     plan::execution::world::{JobEnd, JobFacts, ReleaseDigests},
     worker::{
-        outcome::Built,
+        build::Built,
         smoke::Passed,
         verdict::{Reason, Verdict},
     },
@@ -70,6 +70,7 @@ pub(super) async fn facts(
                 message: format!(
                     "Job {name} did not end in its time{pending}: kubectl launchway logs shows how far it came"
                 ),
+                report: None,
             }
         } else {
             JobEnd::Error { reason: reasons::JOB_FAILED.into(), message: format!("Job {name} failed: {message}") }
@@ -116,6 +117,7 @@ fn functional(code: i32, text: &str) -> JobEnd {
     JobEnd::Failed {
         reason: reasons::TEST_FAILED.into(),
         message: truncate(&format!("the test image exited with {code}: {text}"), 1024),
+        report: None,
     }
 }
 
@@ -140,8 +142,8 @@ fn worker(repository: &str, step: StepName, code: i32, text: &str) -> JobEnd {
 fn ended_with<T>(verdict: Verdict<T>, ok: impl FnOnce(T) -> JobEnd) -> JobEnd {
     match verdict {
         Verdict::Ok(result) => ok(result),
-        Verdict::Failed(Reason { reason, message }) => JobEnd::Failed { reason, message },
-        Verdict::Error(Reason { reason, message }) => JobEnd::Error { reason, message },
+        Verdict::Failed(Reason { reason, message, report }) => JobEnd::Failed { reason, message, report },
+        Verdict::Error(Reason { reason, message, report: _ }) => JobEnd::Error { reason, message },
     }
 }
 
@@ -155,7 +157,11 @@ fn built_release(repository: &str, built: &Built) -> JobEnd {
         })
     };
     digests().map_or_else(
-        |error: DigestError| JobEnd::Failed { reason: reasons::INVALID.into(), message: error.to_string() },
+        |error: DigestError| JobEnd::Failed {
+            reason: reasons::INVALID.into(),
+            message: error.to_string(),
+            report: None,
+        },
         |release| JobEnd::Built { release },
     )
 }

@@ -115,14 +115,27 @@ impl RegistryReader {
             built.images.dispatcher.digest(),
         ))
         .await?;
-        let report = limited(registry.need_manifest(&repository, &built.report.digest().to_string())).await?;
-        let report: Value = parse(&report.bytes, "the build's report")?;
-        let blob = digest_of(&report["layers"][0])?;
-        let report = limited(registry.get_blob(&repository, &blob, BLOB_CAP)).await?;
-        let report: Report = serde_json::from_slice(&report)
-            .map_err(|error| Fault::Absent(format!("the build's report cannot be read: {error}")))?;
+        let report = report(&registry, &repository, built.report.digest()).await?;
         let files = report.files.iter().map(classified).collect();
         Ok(FoundRelease { release: built.release.clone(), images: built.images.clone(), files })
+    }
+
+    /// What a build that failed found each file to be.
+    ///
+    /// # Errors
+    /// Why it could not be had.
+    pub async fn refused(
+        &self,
+        client: &Client,
+        namespace: &str,
+        pipeline: &Pipeline,
+        digest: Sha256Digest,
+    ) -> Result<Vec<ArtifactFile>, Fault> {
+        let images = &pipeline.spec.images;
+        let plain = images.plain_http.then_some(&images.repository);
+        let registry = self.client(client, namespace, images.secret_ref.as_slice(), plain).await?;
+        let repository = Repository::parse(&images.repository).map_err(fault)?;
+        Ok(report(&registry, &repository, digest).await?.files.iter().map(classified).collect())
     }
 
     /// What the images of a release promise.
@@ -182,6 +195,14 @@ impl RegistryReader {
         }
         registry::Client::new(ClientOptions { plain_http, credentials }).map_err(fault)
     }
+}
+
+/// The report of a build, by the digest of its artifact.
+async fn report(registry: &registry::Client, repository: &Repository, digest: Sha256Digest) -> Result<Report, Fault> {
+    let manifest = limited(registry.need_manifest(repository, &digest.to_string())).await?;
+    let manifest: Value = parse(&manifest.bytes, "the build's report")?;
+    let bytes = limited(registry.get_blob(repository, &digest_of(&manifest["layers"][0])?, BLOB_CAP)).await?;
+    serde_json::from_slice(&bytes).map_err(|error| Fault::Absent(format!("the build's report cannot be read: {error}")))
 }
 
 async fn contract(registry: &registry::Client, image: &ImageRef, tier: ImageTier) -> Result<RuntimeContract, Fault> {

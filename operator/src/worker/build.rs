@@ -11,15 +11,15 @@ use launchway_crds::digest::{ImageRef, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
 use super::images::{BuildError, LoadedBase, describe, human, load_base, push_bare, push_image, verify};
-use super::outcome::{Built, Outcome, Problem};
 use super::report::{MEDIA_TYPE, Report};
+use super::verdict::{Reason, Verdict};
 use crate::artifact::{self, ReadError};
 use crate::image::Limits;
 use crate::image::blob::{Hasher, Spool};
 use crate::image::classify::Flavour;
 use crate::image::contract::ImageTier;
 use crate::image::dispatcher::BaseFiles;
-use crate::image::failure::{Reason, Refusal};
+use crate::image::failure::{Reason as Code, Refusal};
 use crate::image::manifest::{self, Descriptor, EMPTY_JSON, REPORT, TITLE};
 use crate::image::order::DEFAULT_PROVIDED;
 use crate::image::plan::{BuildPlan, FileKind, Input, PlanOptions, Planned, plan};
@@ -80,6 +80,20 @@ impl Progress for Lines {
     fn finish(&self, name: &str, how: &str) {
         println!("file {name}: {how}");
     }
+}
+
+/// Digests of a finished build, all in the target repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Built {
+    /// The index over both images: what is tested, approved and deployed.
+    pub release: Sha256Digest,
+    /// Author and publish.
+    pub aem: Sha256Digest,
+    /// The web server.
+    pub dispatcher: Sha256Digest,
+    /// The artifact with the report.
+    pub report: Sha256Digest,
 }
 
 /// What a build found out before it ended, whichever way it ended.
@@ -185,7 +199,7 @@ fn say_plan(planned: &Planned) {
 }
 
 fn image_refusal(base: &LoadedBase, rule: String) -> BuildError {
-    let reason = if rule.contains("layers (") { Reason::TooManyLayers } else { Reason::BaseImage };
+    let reason = if rule.contains("layers (") { Code::TooManyLayers } else { Code::BaseImage };
     BuildError::Refused(Box::new(Refusal::new(
         reason,
         &format!("base image {}", base.repository.at(base.base.digest)),
@@ -255,7 +269,7 @@ async fn push_report(client: &Client, target: &Repository, report: &Report) -> R
 }
 
 /// Runs a request to its end and says how it ended.
-pub async fn run(request: &BuildRequest, spool: &Path, credentials: &Path) -> Outcome {
+pub async fn run(request: &BuildRequest, spool: &Path, credentials: &Path) -> Verdict<Built> {
     let mut trail = Trail::default();
     let result = async {
         std::fs::create_dir_all(spool)?;
@@ -268,18 +282,18 @@ pub async fn run(request: &BuildRequest, spool: &Path, credentials: &Path) -> Ou
         build(&client, request, spool, &mut trail).await
     }
     .await;
-    let problem = |reason: &str, message: &str| Problem { report: trail.report, ..Problem::new(reason, message) };
+    let problem = |reason: &str, message: &str| Reason { report: trail.report, ..Reason::new(reason, message) };
     match result {
-        Ok(built) => Outcome::Ok(built),
-        Err(BuildError::Refused(refusal)) => Outcome::Failed(problem(refusal.reason.as_str(), &refusal.message())),
-        Err(BuildError::Registry(error)) => Outcome::Error(problem(error.code(), &error.message)),
-        Err(BuildError::Platform(message)) => Outcome::Error(problem("Platform", &message)),
+        Ok(built) => Verdict::Ok(built),
+        Err(BuildError::Refused(refusal)) => Verdict::Failed(problem(refusal.reason.as_str(), &refusal.message())),
+        Err(BuildError::Registry(error)) => Verdict::Error(problem(error.code(), &error.message)),
+        Err(BuildError::Platform(message)) => Verdict::Error(problem("Platform", &message)),
     }
 }
 
 /// The first process of a container gets no default handling of signals: without this a Job that is deleted would keep
 /// its pod for the whole grace period.
-async fn until_stopped(work: impl Future<Output = Outcome>) -> Outcome {
+async fn until_stopped(work: impl Future<Output = Verdict<Built>>) -> Verdict<Built> {
     let stopped = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => {
@@ -290,7 +304,7 @@ async fn until_stopped(work: impl Future<Output = Outcome>) -> Outcome {
     };
     tokio::select! {
         outcome = work => outcome,
-        () = stopped => Outcome::Error(Problem::new("Stopped", "the build was asked to stop; nothing of a release exists until its index is pushed")),
+        () = stopped => Verdict::Error(Reason::new("Stopped", "the build was asked to stop; nothing of a release exists until its index is pushed")),
     }
 }
 
@@ -311,19 +325,9 @@ pub async fn main() -> ExitCode {
             let credentials = from_env(CREDENTIALS, CREDENTIALS_FOLDER);
             until_stopped(run(&request, &spool, &credentials)).await
         }
-        Err(message) => Outcome::Error(Problem::new("InvalidRequest", &message)),
+        Err(message) => Verdict::Error(Reason::new("InvalidRequest", &message)),
     };
-    match &outcome {
-        Outcome::Ok(_) => {}
-        Outcome::Failed(problem) => println!("failed: {}: {}", problem.reason, problem.message),
-        Outcome::Error(problem) => println!("error: {}: {}", problem.reason, problem.message),
-    }
-    let log = from_env(TERMINATION_LOG, "/dev/termination-log");
-    if let Err(error) = std::fs::write(&log, outcome.to_json()) {
-        println!("error: the outcome cannot be written to {}: {error}", log.display());
-        return ExitCode::from(2);
-    }
-    ExitCode::from(outcome.exit_code())
+    outcome.conclude()
 }
 
 fn request_from_env() -> Result<BuildRequest, String> {

@@ -2,7 +2,6 @@
 
 pub mod build;
 pub mod images;
-pub mod outcome;
 pub mod report;
 pub mod smoke;
 pub mod verdict;

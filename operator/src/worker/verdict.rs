@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use launchway_crds::conditions::truncate;
+use launchway_crds::{conditions::truncate, digest::Sha256Digest};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::text::printable;
@@ -37,6 +37,9 @@ pub struct Reason {
     pub reason: String,
     /// What happened and what to do about it.
     pub message: String,
+    /// A build's report, when it could be written: what each file was found to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Sha256Digest>,
 }
 
 impl Reason {
@@ -44,7 +47,11 @@ impl Reason {
     /// outcome always fits.
     #[must_use]
     pub fn new(reason: &str, message: &str) -> Self {
-        Self { reason: truncate(&printable(reason), REASON_MAX), message: truncate(&printable(message), MESSAGE_MAX) }
+        Self {
+            reason: truncate(&printable(reason), REASON_MAX),
+            message: truncate(&printable(message), MESSAGE_MAX),
+            report: None,
+        }
     }
 }
 
@@ -93,7 +100,7 @@ impl<T: DeserializeOwned> Verdict<T> {
         if text.len() > OUTCOME_MAX {
             return Err(format!("it has {} bytes, at most {OUTCOME_MAX} are allowed", text.len()));
         }
-        let clean = |reason: Reason| Reason::new(&reason.reason, &reason.message);
+        let clean = |reason: Reason| Reason { report: reason.report, ..Reason::new(&reason.reason, &reason.message) };
         Ok(match serde_json::from_str(text.trim()).map_err(|error| error.to_string())? {
             Self::Ok(result) => Self::Ok(result),
             Self::Failed(reason) => Self::Failed(clean(reason)),

@@ -2,7 +2,7 @@
 
 use launchway_crds::{
     conditions::reasons,
-    execution::{Child, FILES_MAX, PipelineExecutionStatus},
+    execution::{ArtifactFile, Child, FILES_MAX, PipelineExecutionStatus},
     names::child_name,
     step::{StepName, StepState},
 };
@@ -53,16 +53,15 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
         Ok(end) => end,
         Err(verdict) => return verdict,
     };
-    let JobEnd::Built { release } = end else { return verdict_of(end) };
+    let JobEnd::Built { release } = end else {
+        found(status, &world.refused);
+        return verdict_of(end);
+    };
     match &world.release {
         None => Verdict::running("verifies the images in the registry"),
         Some(Err(fault)) => faulty(world, status, StepName::BuildImage, fault, reasons::RELEASE_NOT_FOUND),
         Some(Ok(found)) => {
-            let mut files = found.files.clone();
-            files.truncate(FILES_MAX);
-            if let (Some(artifact), false) = (&mut status.artifact, files.is_empty()) {
-                artifact.files = files;
-            }
+            self::found(status, &found.files);
             status.release = Some(release.release.clone());
             status.images = Some(release.images);
             // Nothing is deployed before the record of what was built is safe.
@@ -73,6 +72,13 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
                 persist: true,
             }
         }
+    }
+}
+
+/// Writes down what each file of the artifact was found to be.
+fn found(status: &mut PipelineExecutionStatus, files: &[ArtifactFile]) {
+    if let (Some(artifact), false) = (&mut status.artifact, files.is_empty()) {
+        artifact.files = files.iter().take(FILES_MAX).cloned().collect();
     }
 }
 
@@ -144,7 +150,7 @@ fn verdict_of(end: JobEnd) -> Verdict {
     match end {
         JobEnd::Passed { message } => Verdict::finished(message),
         JobEnd::Built { release } => Verdict::finished(format!("made release {}", release.release.digest())),
-        JobEnd::Failed { reason, message } => Verdict::failed(reason, message),
+        JobEnd::Failed { reason, message, report: _ } => Verdict::failed(reason, message),
         JobEnd::Error { reason, message } => Verdict::error(reason, message),
     }
 }

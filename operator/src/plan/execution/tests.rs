@@ -93,6 +93,7 @@ impl Play {
             })),
             job: JobFacts::Absent,
             release: None,
+            refused: vec![],
             guard: in_force(),
             default_runtime: Runtime {
                 aem: Some(image('1')),
@@ -327,7 +328,7 @@ fn a_deployment_that_began_is_not_cut_by_a_cancellation() {
 #[test]
 fn a_failed_job_or_rollout_ends_the_execution_and_production_stays_as_it_is() {
     let mut play = Play::new();
-    play.run().job_ends(JobEnd::Failed { reason: "NoArtifacts".into(), message: "no zip".into() }).run();
+    play.run().job_ends(JobEnd::Failed { reason: "NoArtifacts".into(), message: "no zip".into(), report: None }).run();
     assert_eq!((play.result(), play.step(StepName::BuildImage)), (reasons::FAILED, (StepState::Failed, "NoArtifacts")));
 
     let mut play = Play::new();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
-    digest::ImageRef,
+    digest::{ImageRef, Sha256Digest},
     environment::{ReleaseImages, Runtime},
     execution::ArtifactFile,
     step::StepName,
@@ -30,6 +30,8 @@ pub struct World {
     pub job: JobFacts,
     /// What the registry has of the release that the build named.
     pub release: Option<Result<FoundRelease, Fault>>,
+    /// What a build that failed found each file of the artifact to be.
+    pub refused: Vec<ArtifactFile>,
     /// Whether approvals can be trusted.
     pub guard: Guard,
     /// Base images that the operator was installed with.
@@ -117,6 +119,8 @@ pub enum JobEnd {
         reason: String,
         /// What happened and what to do.
         message: String,
+        /// A build's report, by digest.
+        report: Option<Sha256Digest>,
     },
     /// It failed for a reason that lies in the platform.
     Error {
