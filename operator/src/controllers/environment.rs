@@ -47,12 +47,13 @@ pub(super) async fn reconcile(
     Ok(plan.wake)
 }
 
-/// Environments of an execution that ended or is being deleted: a lock that it left is to be taken away.
-pub(super) fn of_ended(changed: &DeserializeGuard<PipelineExecution>) -> Vec<ObjectRef<DeserializeGuard<Environment>>> {
+/// Environments of an execution. Whenever it changes: that it was deleted is told in the same way,
+/// and a lock that it left has to be taken away.
+pub(super) fn of_execution(
+    changed: &DeserializeGuard<PipelineExecution>,
+) -> Vec<ObjectRef<DeserializeGuard<Environment>>> {
     let Ok(execution) = &changed.0 else { return vec![] };
-    let Some(status) = &execution.status else { return vec![] };
-    let ended = status.completion_time.is_some() || execution.metadata.deletion_timestamp.is_some();
-    let Some(names) = status.environments.as_ref().filter(|_| ended) else { return vec![] };
+    let Some(names) = execution.status.as_ref().and_then(|status| status.environments.as_ref()) else { return vec![] };
     let namespace = execution.namespace().unwrap_or_default();
     [&names.stage, &names.production].into_iter().map(|name| ObjectRef::new(name).within(&namespace)).collect()
 }

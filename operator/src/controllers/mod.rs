@@ -99,7 +99,7 @@ async fn environments(parts: &Parts, context: &Arc<Context>) {
         .watches(
             Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
             watcher::Config::default(),
-            |changed| environment::of_ended(&changed),
+            |changed| environment::of_execution(&changed),
         )
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(

@@ -99,7 +99,12 @@ pub fn needs(world: &World) -> Needs {
     let status = world.execution.status.as_ref();
     let Some(step) = current(status) else { return Needs::default() };
     match step {
-        StepName::Validate => Needs { queue: true, artifact: true, ..Needs::default() },
+        StepName::Validate => {
+            // While it queues for an environment, the registry is not asked.
+            let taken = [&world.stage, &world.production];
+            let held = taken.iter().all(|found| found.as_ref().is_some_and(|environment| holds(world, environment)));
+            Needs { queue: !held, artifact: held, ..Needs::default() }
+        }
         StepName::Build => Needs { artifact: true, ..Needs::default() },
         StepName::BuildImage | StepName::SmokeTest | StepName::FunctionalTest => {
             Needs { job: Some(step), ..Needs::default() }
