@@ -126,7 +126,7 @@ struct Move {
 
 impl Move {
     fn change(phase: impl Into<String>, changes: Vec<Change>) -> Self {
-        Self { phase: phase.into(), message: String::new(), changes, complete: false }
+        Self { phase: phase.into(), message: "pods are replaced".into(), changes, complete: false }
     }
 
     fn wait(phase: impl Into<String>, message: String) -> Self {
@@ -378,10 +378,7 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
 /// say changes every few seconds while they start, and would be written as often.
 fn steadied(world: &World, old: Option<&RolloutStatus>, taken: &Move, updated: i32) -> String {
     let young = old.filter(|old| {
-        old.phase == taken.phase
-            && old.updated == updated
-            && !old.message.is_empty()
-            && world.now.duration_since(old.since.0) < PATIENCE
+        old.phase == taken.phase && old.updated == updated && world.now.duration_since(old.since.0) < PATIENCE
     });
     young.map_or_else(|| taken.message.clone(), |old| old.message.clone())
 }
