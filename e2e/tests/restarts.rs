@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use k8s_openapi::api::{apps::v1::ControllerRevision, batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{apps::v1::ControllerRevision, batch::v1::Job, coordination::v1::Lease, core::v1::Pod};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams},
@@ -18,7 +18,7 @@ use launchway_crds::{
 use launchway_e2e::{
     Failure, Outcome, artifacts,
     audit::{self, Audit},
-    cluster::{Cluster, call},
+    cluster::{Cluster, call, until},
     executions::{step, told},
     failure::ensure,
     install,
@@ -46,19 +46,19 @@ fn an_operator_killed_five_times_does_nothing_twice() -> Outcome {
 }
 
 async fn killed_five_times(scenario: &Scenario, program: &Program) -> Outcome<PipelineExecutionStatus> {
-    // Each time at another moment of a part of the run; within it, at a moment that nobody chose.
-    kill(&scenario.cluster, "at the very start", Duration::from_millis(1500)).await?;
-    for (what, name, within) in [
-        ("while images are built", StepName::BuildImage, 1500),
-        ("while stage is deployed", StepName::DeployStage, 30_000),
-        ("while stage is tested", StepName::SmokeTest, 2000),
-    ] {
-        program.wait("r1", what, LONG, |status| begun(status, name)).await?;
-        kill(&scenario.cluster, what, Duration::from_millis(within)).await?;
-    }
+    // Each time in another part of the run; within it, at a moment that nobody chose.
+    let cluster = &scenario.cluster;
+    kill(cluster, "while it takes environments, resolves the artifact and builds", 3000).await?;
+    program.wait("r1", "deploys to stage", LONG, |status| begun(status, StepName::DeployStage)).await?;
+    kill(cluster, "while stage is deployed", 30_000).await?;
+    program.wait("r1", "tests stage", LONG, |status| begun(status, StepName::SmokeTest)).await?;
+    kill(cluster, "while stage is tested", 3000).await?;
     program.awaits_approval("r1", LONG).await?;
+    leader(cluster).await?;
     program.approve("r1", &scenario.launchway).await?;
-    kill(&scenario.cluster, "after the approval", Duration::from_secs(20)).await?;
+    kill(cluster, "between the approval and the deployment", 200).await?;
+    program.wait("r1", "deploys to production", LONG, |status| begun(status, StepName::DeployProduction)).await?;
+    kill(cluster, "while production is deployed", 30_000).await?;
     program.succeeded("r1", LONG).await
 }
 
@@ -66,18 +66,27 @@ fn begun(status: &PipelineExecutionStatus, name: StepName) -> bool {
     step(status, name).is_ok_and(|step| step.state != StepState::NotStarted)
 }
 
-/// Ends the operator's process without a chance to tidy up, some time within the given span.
-async fn kill(cluster: &Cluster, when: &str, within: Duration) -> Outcome {
+/// The pod that leads: killing another one would prove nothing.
+async fn leader(cluster: &Cluster) -> Outcome<String> {
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), install::NAMESPACE);
+    until("an operator leads", Duration::from_secs(90), || async {
+        let holder = call(leases.get(install::RELEASE)).await?.spec.and_then(|spec| spec.holder_identity);
+        let holder = holder.unwrap_or_default();
+        let pods = install::pods(cluster).await?;
+        let leader = pods.iter().map(ResourceExt::name_any).find(|pod| holder.starts_with(pod));
+        Ok(leader.ok_or_else(|| format!("the Lease is held by '{holder}'")))
+    })
+    .await
+}
+
+/// Ends the process that leads without a chance to tidy up, some time within the given span.
+async fn kill(cluster: &Cluster, when: &str, milliseconds: u64) -> Outcome {
+    let leader = leader(cluster).await?;
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-    tokio::time::sleep(within.mul_f64(f64::from(nanos % 1000) / 1000.0)).await;
+    tokio::time::sleep(Duration::from_millis(milliseconds).mul_f64(f64::from(nanos / 1000 % 1000) / 1000.0)).await;
+    println!("  {} UTC: killing {leader} {when}", jiff::Timestamp::now().strftime("%H:%M:%S%.3f"));
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), install::NAMESPACE);
-    let pods = install::pods(cluster).await?;
-    ensure(!pods.is_empty(), || "there is no operator to kill".into())?;
-    for pod in pods {
-        println!("  {} UTC: killing {} {when}", jiff::Timestamp::now().strftime("%H:%M:%S%.3f"), pod.name_any());
-        call(api.delete(&pod.name_any(), &DeleteParams::default().grace_period(0))).await.map(drop)?;
-    }
-    Ok(())
+    call(api.delete(&leader, &DeleteParams::default().grace_period(0))).await.map(drop)
 }
 
 /// One build, one test of each kind, one deployment of each Environment.
