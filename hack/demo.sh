@@ -3,9 +3,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-target="${CARGO_TARGET_DIR:-target}"
-echo "Launchway: compiling the operator, its kubectl plugin and the demo (about 6 minutes on 2 cores the first time, then seconds)"
+target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
+echo "Launchway demo: real packages become images, run on stage, are tested, approved, and run in production."
+echo
+echo "[1/9] compile  (operator, kubectl plugin and demo: 6 minutes on 2 cores the first time, then seconds)"
 began=$SECONDS
-"${CARGO:-cargo}" build --release --locked --workspace --bins
-export LAUNCHWAY_COMPILED_IN=$((SECONDS - began))
+"${CARGO:-cargo}" build --release --locked --workspace --bins || {
+  echo "The demo stopped: it does not compile. The compiler says why above; crates come from the registry that cargo is configured for." >&2
+  exit 1
+}
+export LAUNCHWAY_COMPILED_IN=$((SECONDS - began)) LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-$target/release/launchway}"
 exec "$target/release/demo" "$@"

@@ -34,7 +34,7 @@ impl Phases {
     /// # Errors
     /// The phase's own failure, with its name.
     pub async fn phase<T>(&mut self, name: &str, about: &str, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-        println!("\n[{}/{}] {name}  ({about})", self.done.len() + 1, self.total);
+        println!("\n[{}/{}] {name}  ({about})", self.earlier.len() + self.done.len() + 1, self.total);
         let began = Instant::now();
         let result = work.await;
         let took = began.elapsed();

@@ -45,12 +45,11 @@ struct Demo {
 }
 
 async fn demo() -> Outcome {
-    println!("Launchway demo: real packages become images, run on stage, are tested, approved, and run in production.");
     let mut phases = Phases::new(PHASES);
     let compiled = std::env::var("LAUNCHWAY_COMPILED_IN").ok().and_then(|seconds| seconds.parse().ok());
     phases.before("compile", Duration::from_secs(compiled.unwrap_or_default()));
 
-    let launchway = phases.phase("binary", "compiled already", process::launchway()).await?;
+    let launchway = process::launchway().await?;
     let cluster = phases
         .phase(
             "cluster",
