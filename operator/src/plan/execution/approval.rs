@@ -114,12 +114,16 @@ fn check(world: &World, value: &str, digest: &str) -> Result<String, (&'static s
     if world.guard == Guard::NotLookedAt {
         return Err((reasons::AWAITING_APPROVAL, format!("approval of {digest}")));
     }
-    if let (Guard::InForce { since }, Some(at)) = (&world.guard, annotated_at(world))
-        && at < *since
-    {
-        return Err(malformed(format!(
-            "the approval was set at {at}, before the policy that checks approvals was installed at {since}: cancel this execution and run the pipeline again"
-        )));
+    if let Guard::InForce { since } = &world.guard {
+        // An apiserver records who wrote a field and when. No record means that somebody wiped it.
+        let unchecked = match annotated_at(world) {
+            Some(at) if at >= *since => None,
+            Some(at) => Some(format!("set at {at}, before the policy that checks approvals was installed at {since}")),
+            None => Some("set by nobody that the apiserver remembers: its managed fields were reset".into()),
+        };
+        if let Some(how) = unchecked {
+            return Err(malformed(format!("the approval was {how}: cancel this execution and run the pipeline again")));
+        }
     }
     if value != digest {
         return Err(malformed(format!(
@@ -139,8 +143,7 @@ fn check(world: &World, value: &str, digest: &str) -> Result<String, (&'static s
     Ok(launchway_crds::conditions::truncate(by, 256))
 }
 
-/// When the approval was last written, as the apiserver recorded it. None where it records no
-/// managers: then the order of events is unknown, and the policy's present state has to do.
+/// When the approval was last written, as the apiserver recorded it.
 fn annotated_at(world: &World) -> Option<Timestamp> {
     let field = format!("f:{}", requests::APPROVE_PRODUCTION);
     let managers = world.execution.metadata.managed_fields.as_deref().unwrap_or_default();
