@@ -334,6 +334,8 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         _ => Time(world.now),
     };
     let deadline = since.0.saturating_add(spec.rollout.ready_timeout.signed()).unwrap_or(since.0);
+    // Half-way a rollout stops waiting for a pair that is away; at the deadline it fails.
+    let half = since.0.saturating_add(spec.rollout.ready_timeout.signed() / 2).unwrap_or(since.0);
     let waiting = taken.changes.is_empty();
     // Nobody asked for a release: pods died and come back, or pairs are added. That may take as long as it takes.
     let resting = status.target.is_none() && rolls_nothing(world, desired);
@@ -370,7 +372,8 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         RolloutState::Progressing | RolloutState::Complete => reasons::ROLLING_OUT,
     };
     status::ready(world, &mut status, false, reason, &format!("{}: {message}", taken.phase));
-    let wake = (state == RolloutState::Progressing && !resting).then_some(deadline);
+    let wake = if world.now < half { half } else { deadline };
+    let wake = (state == RolloutState::Progressing && !resting).then_some(wake);
     Plan { changes: taken.changes, status, wake }
 }
 
