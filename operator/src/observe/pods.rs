@@ -7,6 +7,7 @@ use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
 use crate::{
     error::{Error, bounded},
     plan::environment::world,
+    render::workload::CONFIG_TEST,
 };
 
 /// Longest problem of one pod.
@@ -81,11 +82,18 @@ fn trouble(status: &ContainerStatus) -> Option<String> {
     Some(format!("{} exited with {}: {}", status.name, ended.exit_code, said.trim()))
 }
 
+/// Whether the configuration test failed, and failed again: the same files in the same image give the
+/// same answer for ever. Once may be an accident of the node.
+fn configuration_is_refused(pod: &Pod) -> bool {
+    let tests = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+    tests.filter(|test| test.name == CONFIG_TEST).any(|test| test.restart_count > 0 && !test.ready)
+}
+
 /// Why a pod is not ready, and whether waiting cannot help: its readiness command says that a
 /// package failed to install (base-image contract).
 async fn why_not_ready(client: &Client, namespace: &str, pod: &Pod) -> Result<(Option<String>, bool), Error> {
     if let Some(problem) = problem(pod) {
-        return Ok((Some(problem), false));
+        return Ok((Some(problem), configuration_is_refused(pod)));
     }
     let running = pod
         .status
@@ -117,6 +125,19 @@ fn read_probe(said: &str) -> (Option<String>, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_that_is_refused_twice_is_hopeless() {
+        for (restarts, ready, hopeless) in [(0, false, false), (1, false, true), (3, true, false)] {
+            let pod: Pod = serde_json::from_value(serde_json::json!({
+                "status": { "initContainerStatuses": [{
+                    "name": "config-test", "image": "", "imageID": "", "ready": ready, "restartCount": restarts,
+                }] },
+            }))
+            .unwrap();
+            assert_eq!(configuration_is_refused(&pod), hopeless, "{restarts} {ready}");
+        }
+    }
 
     #[test]
     fn a_failed_package_is_hopeless_and_a_pending_one_is_not() {
