@@ -1,6 +1,9 @@
 //! What is pushed: releases of the demo site, real packages, and things that are no packages at all.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use launchway_crds::digest::ImageRef;
 use launchway_operator::{
@@ -55,28 +58,55 @@ pub fn folder() -> Outcome<tempfile::TempDir> {
     tempfile::tempdir().map_err(|error| Failure::new(format!("no folder for zips can be made: {error}")))
 }
 
-/// Writes a zip with one stored entry: a sound archive that is no package.
+/// Writes a container package that embeds others, as a project's `all` does.
+///
+/// # Errors
+/// When a package cannot be read, or the container not be written.
+pub fn container(folder: &Path, name: &str, packages: &[PathBuf]) -> Outcome {
+    let filter = r#"<?xml version="1.0" encoding="UTF-8"?>
+<workspaceFilter version="1.0"><filter root="/apps/launchway-e2e-packages"/></workspaceFilter>"#;
+    let properties = format!(
+        r#"<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+<!DOCTYPE properties SYSTEM "http://java.sun.com/dtd/properties.dtd">
+<properties><entry key="group">dev.launchway.e2e</entry><entry key="name">{name}</entry><entry key="version">1.0.0</entry>
+<entry key="packageType">container</entry></properties>"#
+    );
+    let mut entries = vec![
+        ("META-INF/vault/filter.xml".to_string(), filter.as_bytes().to_vec()),
+        ("META-INF/vault/properties.xml".to_string(), properties.into_bytes()),
+    ];
+    for package in packages {
+        let file = package.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = std::fs::read(package).map_err(|error| Failure::new(format!("{}: {error}", package.display())))?;
+        entries.push((format!("jcr_root/apps/launchway-e2e-packages/container/install/{file}"), bytes));
+    }
+    let entries: Vec<(&str, &[u8])> = entries.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    zip(&folder.join(format!("{name}-1.0.0.zip")), &entries)
+}
+
+/// Writes a zip of stored entries.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn zip(file: &Path, name: &str, content: &[u8]) -> Outcome {
+pub fn zip(file: &Path, entries: &[(&str, &[u8])]) -> Outcome {
     let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
     let short = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX).to_le_bytes();
-    // Version, flags, method, time, date, checksum, sizes, lengths of name and extra field.
-    let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
-    common.extend(crc32fast::hash(content).to_le_bytes());
-    common.extend(size(content.len()));
-    common.extend(size(content.len()));
-    common.extend(short(name.len()));
-    common.extend([0, 0]);
-    let mut bytes = [b"PK\x03\x04".as_slice(), &common, name.as_bytes(), content].concat();
-    let directory = bytes.len();
-    bytes.extend([b"PK\x01\x02\x14\0".as_slice(), &common, &[0; 14], name.as_bytes()].concat());
-    let length = bytes.len() - directory;
-    bytes.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
-    bytes.extend(size(length));
-    bytes.extend(size(directory));
-    bytes.extend([0, 0]);
+    let (mut bytes, mut directory) = (vec![], vec![]);
+    for (name, content) in entries {
+        let at = bytes.len();
+        // Version, flags, method, time, date, checksum, sizes, lengths of name and extra field.
+        let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
+        common.extend(crc32fast::hash(content).to_le_bytes());
+        common.extend([size(content.len()), size(content.len())].concat());
+        common.extend([short(name.len()), [0, 0]].concat());
+        bytes.extend([b"PK\x03\x04".as_slice(), &common, name.as_bytes(), content].concat());
+        directory.extend([b"PK\x01\x02\x14\0".as_slice(), &common, &[0; 10], &size(at), name.as_bytes()].concat());
+    }
+    let (at, count) = (bytes.len(), short(entries.len()));
+    bytes.extend(&directory);
+    bytes.extend(
+        [b"PK\x05\x06\0\0\0\0".as_slice(), &count, &count, &size(directory.len()), &size(at), &[0, 0]].concat(),
+    );
     std::fs::write(file, bytes).map_err(|error| Failure::new(format!("{}: {error}", file.display())))
 }
 
@@ -128,14 +158,14 @@ mod tests {
     fn the_zip_can_be_read() -> Outcome {
         let folder = folder()?;
         let file = folder.path().join("a.zip");
-        zip(&file, "photos/beach.txt", b"sand")?;
+        zip(&file, &[("photos/beach.txt", b"sand"), ("photos/hill.txt", b"grass")])?;
         let file = std::fs::File::open(&file).map_err(|error| error.to_string())?;
         let blob = Blob::from_file(file).map_err(|error| error.to_string())?;
         let read = Archive::open(&blob, "a.zip", &Limits::default()).map_err(|error| format!("{error:?}"))?;
         let names: Vec<&str> = read.entries().iter().map(|entry| &*entry.name).collect();
-        assert_eq!(names, ["photos/beach.txt"]);
-        let content = read.read(&read.entries()[0], 100).map_err(|error| format!("{error:?}"))?;
-        assert_eq!(content, b"sand");
+        assert_eq!(names, ["photos/beach.txt", "photos/hill.txt"]);
+        let content = read.read(&read.entries()[1], 100).map_err(|error| format!("{error:?}"))?;
+        assert_eq!(content, b"grass");
         Ok(())
     }
 }

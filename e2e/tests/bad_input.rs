@@ -76,7 +76,7 @@ async fn packages(scenario: &Scenario, program: &Program) -> Outcome {
     bad.ends(scenario, program, SHORT).await?;
 
     let neither = artifacts::folder()?;
-    artifacts::zip(&neither.path().join("holiday.zip"), "photos/beach.txt", b"sand")?;
+    artifacts::zip(&neither.path().join("holiday.zip"), &[("photos/beach.txt", b"sand")])?;
     run(program, "neither-kind", &program.push(neither.path()).await?).await?;
     let bad = Bad { name: "neither-kind", step: StepName::BuildImage, reason: "NoArtifacts", says: &["holiday.zip"] };
     bad.ends(scenario, program, SHORT).await?;
