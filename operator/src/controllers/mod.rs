@@ -161,7 +161,13 @@ where
     let result = round(context.clone(), namespace.clone(), name.clone()).await;
     let label = result.as_ref().map_or_else(Error::category, |_| "ok");
     context.metrics.reconcile(kind, label, begun.elapsed().as_secs_f64());
-    let wake = result.inspect_err(|error| tracing::warn!(kind, namespace, name, %error, "Round failed"))?;
+    let wake = result.inspect_err(|error| match error {
+        // Somebody else wrote first: it is read and decided again, and nothing is wrong.
+        Error::Conflict(_) => tracing::debug!(kind, namespace, name, %error, "Round begins again"),
+        Error::Kube { .. } | Error::TimedOut { .. } | Error::NoProgress(_) => {
+            tracing::warn!(kind, namespace, name, %error, "Round failed");
+        }
+    })?;
     context.succeeded(&format!("{namespace}/{name}"));
     Ok(wake.map_or_else(Action::await_change, |at| {
         let pause = at.duration_since(Timestamp::now()).max(jiff::SignedDuration::from_millis(200));
