@@ -83,12 +83,12 @@ fn found(status: &mut PipelineExecutionStatus, files: &[ArtifactFile]) {
 }
 
 /// Pages of stage answer as the pipeline says.
-pub(super) fn smoke_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
+pub(super) fn smoke_test(world: &World) -> Verdict {
     let checks = world.pipeline.as_ref().map(|pipeline| pipeline.spec.stage.tests.smoke.clone()).unwrap_or_default();
     if checks.is_empty() {
         return no_test("spec.stage.tests.smoke of the pipeline is empty");
     }
-    let Some(urls) = urls(world) else { return no_address(status) };
+    let Some(urls) = urls(world) else { return no_address() };
     tested(world, StepName::SmokeTest, Work::SmokeTest { url: urls.0, checks }, "requests pages of stage")
 }
 
@@ -97,7 +97,7 @@ pub(super) fn functional_test(world: &World, status: &mut PipelineExecutionStatu
     let Some(test) = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.stage.tests.functional.clone()) else {
         return no_test("the pipeline has no spec.stage.tests.functional");
     };
-    let (Some((url, author)), Some(release)) = (urls(world), status.release.clone()) else { return no_address(status) };
+    let (Some((url, author)), Some(release)) = (urls(world), status.release.clone()) else { return no_address() };
     tested(world, StepName::FunctionalTest, Work::FunctionalTest { test, url, author, release }, "runs the test image")
 }
 
@@ -110,7 +110,7 @@ fn no_test(message: &str) -> Verdict {
     Verdict::Passed { state: StepState::Incomplete, reason: reasons::NO_TEST, message: message.into(), persist: false }
 }
 
-fn no_address(_: &PipelineExecutionStatus) -> Verdict {
+fn no_address() -> Verdict {
     Verdict::error(reasons::ENVIRONMENT_LOCKED, "stage has no address: it was deleted while the execution ran")
 }
 

@@ -190,7 +190,7 @@ fn decide(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -
         StepName::Build => prepare::build(world, status),
         StepName::BuildImage => jobs::build_image(world, status),
         StepName::DeployStage => deploy::stage(world, status),
-        StepName::SmokeTest => jobs::smoke_test(world, status),
+        StepName::SmokeTest => jobs::smoke_test(world),
         StepName::FunctionalTest => jobs::functional_test(world, status),
         StepName::ApprovalProduction => approval::production(world, status),
         StepName::DeployProduction => deploy::production(world, status),

@@ -56,7 +56,7 @@ pub(super) fn validate(world: &World, status: &PipelineExecutionStatus) -> Verdi
     if let Err(verdict) = bases(world, stage, production) {
         return *verdict;
     }
-    take(world, status, [stage, production])
+    take(world, [stage, production])
 }
 
 /// An execution that ended before does not run again, whoever creates it once more.
@@ -133,7 +133,7 @@ fn bases(world: &World, stage: &Environment, production: &Environment) -> Result
 }
 
 /// Takes the environments, always in the same order, so that two executions never wait for each other.
-fn take(world: &World, status: &PipelineExecutionStatus, environments: [&Environment; 2]) -> Verdict {
+fn take(world: &World, environments: [&Environment; 2]) -> Verdict {
     let (_, namespace, uid) = identity(world);
     for environment in environments {
         let name = name_of(environment);
@@ -156,7 +156,6 @@ fn take(world: &World, status: &PipelineExecutionStatus, environments: [&Environ
                     );
                 }
                 None => {
-                    let _ = status;
                     return Verdict::acting(
                         format!("takes Environment {name}"),
                         vec![Action::Lock { environment: name.into() }],
