@@ -14,6 +14,8 @@ pub mod types {
     pub const SUCCEEDED: &str = "Succeeded";
     /// An execution waits for somebody or something outside.
     pub const WAITING: &str = "Waiting";
+    /// An execution skips tests.
+    pub const EMERGENCY: &str = "Emergency";
 }
 
 /// Reasons of conditions and steps. One word each, stable: tools may depend on them.
@@ -88,6 +90,42 @@ pub mod reasons {
     pub const REJECTED: &str = "Rejected";
     /// Nobody answered in time.
     pub const TIMED_OUT: &str = "TimedOut";
+    /// The pipeline is suspended.
+    pub const SUSPENDED: &str = "Suspended";
+    /// Another execution of the pipeline runs, and the pipeline refuses a second one.
+    pub const BUSY: &str = "Busy";
+    /// A newer execution of the pipeline took this one's place.
+    pub const REPLACED: &str = "Replaced";
+    /// The Environment does not allow emergencies.
+    pub const EMERGENCY_NOT_ENABLED: &str = "EmergencyNotEnabled";
+    /// The step is left out in an emergency.
+    pub const SKIPPED_IN_EMERGENCY: &str = "SkippedInEmergency";
+    /// An execution skips tests.
+    pub const EMERGENCY: &str = "Emergency";
+    /// The execution whose release is asked for is not one that can be taken.
+    pub const SOURCE_REFUSED: &str = "SourceRefused";
+    /// The release was made before the one that production runs.
+    pub const OLDER_RELEASE: &str = "OlderRelease";
+    /// What an execution asks for does not belong to its pipeline.
+    pub const NOT_POSSIBLE: &str = "NotPossible";
+    /// Metrics miss their thresholds, and nobody may or did accept that.
+    pub const GATE_FAILED: &str = "GateFailed";
+    /// Important metrics miss their thresholds: somebody has to decide.
+    pub const AWAITING_OVERRIDE: &str = "AwaitingOverride";
+    /// Somebody accepted the failing metrics.
+    pub const OVERRIDDEN: &str = "Overridden";
+    /// Somebody has to choose a time.
+    pub const AWAITING_SCHEDULE: &str = "AwaitingSchedule";
+    /// The chosen time has not come.
+    pub const SCHEDULED: &str = "Scheduled";
+    /// What a request annotation says cannot be understood.
+    pub const REQUEST_MALFORMED: &str = "RequestMalformed";
+    /// The support organisation has to give its go.
+    pub const AWAITING_GO: &str = "AwaitingGo";
+    /// The Environment is held.
+    pub const HELD: &str = "Held";
+    /// Deployments may not begin at this time.
+    pub const WINDOW_CLOSED: &str = "WindowClosed";
     /// The admission policy that guards approvals, or its binding, is not there: approvals are not accepted.
     pub const APPROVAL_GUARD_MISSING: &str = "ApprovalGuardMissing";
     /// The approval annotation does not name the release that stage tested.

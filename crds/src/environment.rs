@@ -73,6 +73,18 @@ pub struct EnvironmentSpec {
     /// How a release replaces another.
     #[serde(default)]
     pub rollout: Rollout,
+    /// Whether executions may skip tests here: `Enabled` on production lets a full-stack or production-only pipeline run in an
+    /// emergency, on stage a stage-only one.
+    #[serde(default)]
+    pub emergency_mode: EmergencyMode,
+    /// As long as this is here nothing new is deployed; what runs stays, and a rollout that began goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// When deployments may begin. While a `Deny` window is open, or `Allow` windows exist and none is, executions wait
+    /// before they deploy. A rollout that began is never cut.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 16))]
+    pub windows: Vec<Window>,
     /// Environment variables for the containers. A change is rolled out like a release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -100,6 +112,58 @@ impl EnvironmentType {
             Self::Production => "prod",
         }
     }
+}
+
+/// Whether executions may skip tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EmergencyMode {
+    /// They may not.
+    #[default]
+    Disabled,
+    /// They may, when whoever asks holds the verb `emergency` on the Pipeline.
+    Enabled,
+}
+
+/// Why nothing new is deployed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hold {
+    /// For people.
+    #[schemars(length(min = 1, max = 512))]
+    pub reason: String,
+}
+
+/// A span of time that comes again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// Whether deployments may begin in it, or may not.
+    pub kind: WindowKind,
+    /// When it opens: minute, hour, day of month, month, day of week, as cron writes them.
+    #[schemars(length(min = 9, max = 128))]
+    pub schedule: String,
+    /// How long it stays open.
+    pub duration: Span,
+    /// Zone of the schedule, by its IANA name.
+    #[serde(default = "utc")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z][A-Za-z0-9_+/-]*$"))]
+    pub time_zone: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub reason: Option<String>,
+}
+
+/// What a window does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WindowKind {
+    /// Deployments may begin in it.
+    Allow,
+    /// Deployments may not begin in it.
+    Deny,
+}
+
+fn utc() -> String {
+    "UTC".into()
 }
 
 /// Base images, by digest.
@@ -327,6 +391,7 @@ pub struct ReleaseImages {
 
 /// What was deployed, by whom, when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Deployed {
     /// Name of the PipelineExecution.
     pub execution: String,
@@ -336,12 +401,16 @@ pub struct Deployed {
     pub release: ImageRef,
     /// Its two images.
     pub images: ReleaseImages,
+    /// When the release was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Time>,
     /// When the last pod became ready with it.
     pub at: Time,
 }
 
 /// The release that an execution wants on the Environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Target {
     /// Name of the PipelineExecution.
     pub execution: String,
@@ -351,6 +420,9 @@ pub struct Target {
     pub release: ImageRef,
     /// Its two images.
     pub images: ReleaseImages,
+    /// When the release was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Time>,
     /// When it was asked for.
     pub since: Time,
 }

@@ -29,12 +29,15 @@ use crate::{
     printcolumn(name = "Pipeline", type_ = "string", json_path = ".spec.pipelineRef.name"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Step", type_ = "string", json_path = ".status.step"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Waiting-For", type_ = "string", json_path = ".status.waitingFor.why"),
     printcolumn(name = "Release", type_ = "string", json_path = ".status.release", priority = 1),
     printcolumn(name = "By", type_ = "string", json_path = ".spec.requestedBy", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Succeeded')].message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name may have at most 63 characters: its Jobs carry it as a label"),
+    validation = Rule::new("self.spec.mode != 'Emergency' || self.spec.?reason.orValue('') != ''").message("spec.mode Emergency needs spec.reason: say why the tests are skipped"),
+    validation = Rule::new("[has(self.spec.artifact), has(self.spec.sourceExecution), has(self.spec.reExecute), has(self.spec.rollBackTo)].filter(given, given).size() <= 1").message("name one thing to deploy: spec.artifact, sourceExecution, reExecute or rollBackTo"),
     validation = Rule::new("self.spec == oldSelf.spec").message("the spec of a PipelineExecution cannot be changed: create another one"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -44,10 +47,58 @@ pub struct PipelineExecutionSpec {
     /// The packages to run it with. Default: what the pipeline's tag names when the execution begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactChoice>,
+    /// Emergency skips the tests of security and performance, on a stage-only pipeline every test of stage. The Environment has
+    /// to allow it, and the one who asks needs the verb `emergency` on the Pipeline.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Why: for an emergency it has to be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub reason: Option<String>,
+    /// The stage-only execution whose release goes to production. Default, on a pipeline of type ProductionOnly: the last one
+    /// that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub source_execution: Option<String>,
+    /// The last execution of this pipeline, whose deployment to production is done again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub re_execute: Option<String>,
+    /// An earlier execution of this pipeline that succeeded: production goes back to its release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub roll_back_to: Option<String>,
+    /// Deploy the release of `sourceExecution` even if it was made before what production runs.
+    #[serde(default)]
+    pub allow_older: bool,
     /// Who asked for it: stamped by the apiserver where the cluster can, checked to be the caller everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub requested_by: Option<String>,
+}
+
+/// How an execution treats tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// Every test of the pipeline.
+    #[default]
+    Normal,
+    /// Without the tests that take long; what was skipped is remembered until it passes.
+    Emergency,
+}
+
+/// What started an execution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Trigger {
+    /// A person or a tool created it.
+    #[default]
+    Manual,
+    /// A person chose a stage-only execution for production.
+    Promote,
+    /// A person had a deployment to production done again.
+    ReExecute,
+    /// A person had production go back to an earlier release.
+    RollBack,
 }
 
 /// An artifact of the pipeline's repository: by digest or by tag, not both.
@@ -81,18 +132,27 @@ pub struct PipelineExecutionStatus {
     /// The step that runs or waits, or that ended the execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepName>,
+    /// What started it.
+    #[serde(default)]
+    pub trigger: Trigger,
     /// Environments that this execution locks and deploys to, as the pipeline named them when it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environments: Option<Environments>,
     /// The packages, by digest, and what each was found to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
+    /// The execution whose release is taken, when nothing is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceRecord>,
     /// What is tested on stage, approved, and deployed to production: one digest for both images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ImageRef>,
     /// The two images of the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<ReleaseImages>,
+    /// When the release was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Time>,
     /// Every step of the pipeline, in order, from the first write on.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]), length(max = 24))]
@@ -101,6 +161,13 @@ pub struct PipelineExecutionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 16))]
     pub approvals: Vec<ApprovalRecord>,
+    /// Failing metrics that somebody accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 16))]
+    pub overrides: Vec<OverrideRecord>,
+    /// The time that somebody chose for production.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<ScheduleRecord>,
     /// What the execution waits for, who can move it on, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
@@ -113,12 +180,41 @@ pub struct PipelineExecutionStatus {
 }
 
 /// Names of the Environments of an execution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Environments {
+    /// Where the release is tested before it goes to production.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Where the release is deployed and tested and does not leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    /// Where the release goes in the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub production: Option<String>,
+}
+
+impl Environments {
     /// Where the release is tested.
-    pub stage: String,
-    /// Where it goes afterwards.
-    pub production: String,
+    #[must_use]
+    pub fn tested(&self) -> Option<&str> {
+        self.stage.as_deref().or(self.deployment.as_deref())
+    }
+
+    /// All of them, in the order in which they are locked.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        [&self.stage, &self.deployment, &self.production].into_iter().flatten().map(String::as_str)
+    }
+}
+
+/// The execution whose release another one takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceRecord {
+    /// Its pipeline.
+    pub pipeline: String,
+    /// Its name.
+    pub execution: String,
+    /// Its UID.
+    pub uid: String,
 }
 
 /// The packages of an execution.
@@ -233,6 +329,34 @@ pub struct ApprovalRecord {
     pub at: Time,
     /// What was approved.
     pub release: Sha256Digest,
+}
+
+/// Failing metrics of a step that somebody accepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OverrideRecord {
+    /// The step.
+    pub step: StepName,
+    /// Who.
+    #[schemars(length(max = 256))]
+    pub by: String,
+    /// When the operator accepted it.
+    pub at: Time,
+    /// Names of the metrics.
+    #[schemars(length(max = 40), inner(length(max = 64)))]
+    pub metrics: Vec<String>,
+}
+
+/// The time that somebody chose for production.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScheduleRecord {
+    /// Who.
+    #[schemars(length(max = 256))]
+    pub by: String,
+    /// When.
+    pub at: Time,
+    /// As it was written: `now`, or a date and time with its zone.
+    #[schemars(length(max = 64))]
+    pub text: String,
 }
 
 /// What an execution waits for.

@@ -12,6 +12,22 @@ pub const FIELD_MANAGER: &str = "launchway";
 /// Each is guarded by a ValidatingAdmissionPolicy (`config/policy`): the apiserver, not the
 /// operator, decides who may set it.
 pub mod requests {
+    /// Approves what runs on stage, so that its tests begin; the value is the release digest.
+    pub const APPROVE_STAGE: &str = "launchway.dev/approve-stage";
+    /// Who approved stage.
+    pub const APPROVED_STAGE_BY: &str = "launchway.dev/approved-stage-by";
+    /// The go of the support organisation; the value is the release digest.
+    pub const MANAGED_GO: &str = "launchway.dev/managed-go";
+    /// Who gave the go.
+    pub const MANAGED_GO_BY: &str = "launchway.dev/managed-go-by";
+    /// When production is deployed: `now`, or a date and time with its zone, such as `2026-11-21T22:00[Europe/Zurich]`.
+    pub const SCHEDULE: &str = "launchway.dev/schedule";
+    /// Who chose the time.
+    pub const SCHEDULED_BY: &str = "launchway.dev/scheduled-by";
+    /// Accepts failing important metrics; the value is `STEP:METRIC,METRIC`, with every one of them.
+    pub const OVERRIDE: &str = "launchway.dev/override";
+    /// Who accepted them.
+    pub const OVERRIDDEN_BY: &str = "launchway.dev/overridden-by";
     /// Approves the production deployment; the value is the release digest that stage tested.
     pub const APPROVE_PRODUCTION: &str = "launchway.dev/approve-production";
     /// Who approved: stamped by the apiserver, or checked to be the caller.

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     common::{LocalName, Span},
     digest::ImageRef,
-    environment::none_seen,
+    environment::{ReleaseImages, none_seen},
+    execution::Trigger,
+    step::StepName,
 };
 
 /// The way of a project's packages to production.
@@ -33,7 +35,13 @@ use crate::{
     printcolumn(name = "Result", type_ = "string", json_path = ".status.ledger[0].result"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.spec.stage.environment != self.spec.production.environment").message("spec.stage.environment and spec.production.environment must be two Environments"),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    validation = Rule::new("!has(self.spec.stage) || !has(self.spec.production) || self.spec.stage.environment != self.spec.production.environment").message("spec.stage.environment and spec.production.environment must be two Environments"),
+    validation = Rule::new("has(self.spec.stage) == (self.spec.type in ['FullStack', 'StageOnly'])").message("spec.stage belongs to pipelines of type FullStack and StageOnly: they need it, the others cannot have it"),
+    validation = Rule::new("has(self.spec.production) == (self.spec.type in ['FullStack', 'ProductionOnly'])").message("spec.production belongs to pipelines of type FullStack and ProductionOnly: they need it, the others cannot have it"),
+    validation = Rule::new("has(self.spec.deployment) == (self.spec.type == 'Deployment')").message("spec.deployment belongs to pipelines of type Deployment: they need it, the others cannot have it"),
+    validation = Rule::new("has(self.spec.images) == (self.spec.type in ['FullStack', 'StageOnly', 'Deployment'])").message("spec.images belongs to pipelines that build images (FullStack, StageOnly, Deployment): they need it, the others cannot have it"),
+    validation = Rule::new("has(self.spec.source.pipeline) == (self.spec.type == 'ProductionOnly')").message("a pipeline of type ProductionOnly takes its release from spec.source.pipeline; the others take packages from spec.source.artifact"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineSpec {
@@ -44,14 +52,38 @@ pub struct PipelineSpec {
     /// Where the packages come from.
     pub source: Source,
     /// Where the images go.
-    pub images: Images,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Images>,
     /// Deployment to stage and the tests there.
-    pub stage: Stage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Deployment to an Environment that leads nowhere else, of any type but Production.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<Deployment>,
     /// Approval and deployment to production.
-    pub production: Production,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub production: Option<Production>,
+    /// What happens when a metric misses its threshold.
+    #[serde(default)]
+    pub gates: Gates,
+    /// What a new execution does while another one of this pipeline runs.
+    #[serde(default)]
+    pub concurrency: Concurrency,
+    /// Holds executions before they begin; those that run go on.
+    #[serde(default)]
+    pub suspend: bool,
     /// How long the Build Images Job may take.
     #[serde(default = "half_an_hour")]
     pub build_timeout: Span,
+}
+
+impl PipelineSpec {
+    /// The place in which releases of this pipeline are tested: the name of its Environment and the tests.
+    #[must_use]
+    pub fn tested_on(&self) -> Option<(&str, &Tests)> {
+        let stage = self.stage.as_ref().map(|stage| (stage.environment.as_str(), &stage.tests));
+        stage.or_else(|| self.deployment.as_ref().map(|place| (place.environment.as_str(), &place.tests)))
+    }
 }
 
 /// Kind of a pipeline.
@@ -59,13 +91,69 @@ pub struct PipelineSpec {
 pub enum PipelineType {
     /// Stage, its tests, then production.
     FullStack,
+    /// The first half of a full-stack pipeline: stage and its tests.
+    StageOnly,
+    /// The second half: a release that a stage-only pipeline tested goes to production, and nothing is built.
+    ProductionOnly,
+    /// One Environment that leads nowhere else, such as development.
+    Deployment,
+    /// The package checks alone: nothing is built or deployed.
+    CodeQuality,
 }
 
-/// Where packages come from.
+/// What happens when metrics miss their thresholds. A critical one always fails the execution, an informational one never.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Gates {
+    /// What happens when an important metric misses its threshold.
+    #[serde(default)]
+    pub important_failures: ImportantFailures,
+    /// How long an execution waits for somebody to override the failing metrics, before it is cancelled.
+    #[serde(default = "two_weeks")]
+    pub timeout: Span,
+}
+
+impl Default for Gates {
+    fn default() -> Self {
+        Self { important_failures: ImportantFailures::default(), timeout: two_weeks() }
+    }
+}
+
+/// What happens when an important metric misses its threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ImportantFailures {
+    /// The execution waits for somebody with the verb `override`, who names every failing metric, or rejects.
+    #[default]
+    Ask,
+    /// The execution fails.
+    Fail,
+    /// The execution goes on; its status tells of the failing metrics.
+    Continue,
+}
+
+/// What a new execution does while another one of its pipeline runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Concurrency {
+    /// It waits until the other one has ended.
+    #[default]
+    Queue,
+    /// It takes the other one's place: that is cancelled, unless it deploys just then or waits for production.
+    Replace,
+    /// It fails.
+    Refuse,
+}
+
+/// Where packages, or a release, come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("has(self.artifact) != has(self.pipeline)").message("name spec.source.artifact or spec.source.pipeline: exactly one of them"))]
 pub struct Source {
     /// An OCI artifact with one layer for each `target/*.zip`, as `kubectl launchway push` makes it.
-    pub artifact: ArtifactSource,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactSource>,
+    /// The stage-only pipeline whose tested releases go to production: the last one, unless the execution names another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub pipeline: Option<String>,
 }
 
 /// A repository of artifacts.
@@ -113,9 +201,40 @@ pub struct Stage {
     /// Name of the Environment of type Stage.
     #[schemars(length(min = 1, max = 40))]
     pub environment: String,
+    /// Approval after the deployment, before the tests.
+    #[serde(default)]
+    pub approval: StageApproval,
     /// Tests that every release has to pass.
     #[serde(default)]
     pub tests: Tests,
+}
+
+/// Deployment to an Environment that leads nowhere else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Deployment {
+    /// Name of the Environment, of any type but Production.
+    #[schemars(length(min = 1, max = 40))]
+    pub environment: String,
+    /// Tests that every release has to pass.
+    #[serde(default)]
+    pub tests: Tests,
+}
+
+/// A person's word after the deployment to stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageApproval {
+    /// Whether somebody has to approve.
+    #[serde(default)]
+    pub required: bool,
+    /// How long an execution waits for it before it is cancelled.
+    #[serde(default = "one_week")]
+    pub timeout: Span,
+}
+
+impl Default for StageApproval {
+    fn default() -> Self {
+        Self { required: false, timeout: one_week() }
+    }
 }
 
 /// Tests of a release on stage.
@@ -172,6 +291,29 @@ pub struct Production {
     /// Approval before anything of production is touched.
     #[serde(default)]
     pub approval: Approval,
+    /// A time for the deployment, chosen by a person after the approval.
+    #[serde(default)]
+    pub schedule: Wait,
+    /// The go of the support organisation, after the time has come.
+    #[serde(default)]
+    pub managed: Wait,
+}
+
+/// A wait for somebody's word that a pipeline may ask for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Wait {
+    /// Whether executions wait here.
+    #[serde(default)]
+    pub required: bool,
+    /// How long an execution waits for somebody's word before it is cancelled.
+    #[serde(default = "two_weeks")]
+    pub timeout: Span,
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self { required: false, timeout: two_weeks() }
+    }
 }
 
 /// A person's word before production.
@@ -206,6 +348,21 @@ pub struct PipelineStatus {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 100))]
     pub ledger: Vec<LedgerEntry>,
+    /// Tests that an emergency skipped and that no later execution has passed yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["step"]), length(max = 24))]
+    pub debt: Vec<Debt>,
+}
+
+/// A test that was skipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Debt {
+    /// The step that was skipped.
+    pub step: StepName,
+    /// The first execution that skipped it.
+    pub execution: String,
+    /// Since when.
+    pub since: Time,
 }
 
 /// How many finished executions a pipeline remembers.
@@ -226,6 +383,21 @@ pub struct LedgerEntry {
     /// The release, when it made one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ImageRef>,
+    /// The two images of the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ReleaseImages>,
+    /// When the release was made: an older one does not replace a newer one by accident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Time>,
+    /// Whether the deployment to production began: then it can be executed again.
+    #[serde(default)]
+    pub began_production: bool,
+    /// Whether somebody approved the release for production.
+    #[serde(default)]
+    pub approved: bool,
+    /// What started the execution.
+    #[serde(default)]
+    pub trigger: Trigger,
     /// When it ended.
     pub at: Time,
 }
@@ -244,6 +416,11 @@ const fn yes() -> bool {
 
 const fn half_an_hour() -> Span {
     Span::from_secs(1800)
+}
+
+/// Cloud Manager's time-out of an approval on stage.
+const fn one_week() -> Span {
+    Span::from_secs(7 * 24 * 3600)
 }
 
 /// Cloud Manager's time-out of an approval for production.

@@ -11,32 +11,65 @@ use serde::{Deserialize, Serialize};
 pub enum StepName {
     /// Everything that the pipeline refers to exists, and its environments are this execution's alone.
     Validate,
-    /// The packages are there: the artifact is resolved to a digest, once.
+    /// The packages, or the release of another execution, are there: resolved to a digest, once.
     Build,
+    /// The packages keep the rules of the package checks, and metrics reach their thresholds.
+    CodeQuality,
     /// Packages become images, and a release that names both.
     BuildImage,
+    /// The release runs on the Environment of a Deployment pipeline.
+    Deploy,
     /// The release runs on stage.
     DeployStage,
-    /// Pages of stage answer as the pipeline says.
+    /// A person looks at stage and lets the tests begin.
+    ApprovalStage,
+    /// Pages answer as the pipeline says.
     SmokeTest,
-    /// The project's own test image passes against stage.
+    /// Requests that must be refused are refused. Skipped in an emergency.
+    SecurityTest,
+    /// Pages are requested as many visitors would. Skipped in an emergency.
+    LoadTest,
+    /// What the load test measured reaches its thresholds. Skipped in an emergency.
+    ReportPerformanceTest,
+    /// The product's own test image passes.
+    ProductTest,
+    /// The project's own test image passes.
     FunctionalTest,
+    /// The project's tests in a browser pass: their report decides.
+    UiTest,
+    /// Pages are rated. It never fails an execution.
+    ContentAudit,
     /// A person approves exactly the release that stage tested.
     ApprovalProduction,
+    /// The time that somebody chose for production has come.
+    Schedule,
+    /// The support organisation gives its go.
+    Managed,
     /// The release runs on production.
     DeployProduction,
 }
 
 impl StepName {
     /// Every step, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 19] = [
         Self::Validate,
         Self::Build,
+        Self::CodeQuality,
         Self::BuildImage,
+        Self::Deploy,
         Self::DeployStage,
+        Self::ApprovalStage,
         Self::SmokeTest,
+        Self::SecurityTest,
+        Self::LoadTest,
+        Self::ReportPerformanceTest,
+        Self::ProductTest,
         Self::FunctionalTest,
+        Self::UiTest,
+        Self::ContentAudit,
         Self::ApprovalProduction,
+        Self::Schedule,
+        Self::Managed,
         Self::DeployProduction,
     ];
 
@@ -46,11 +79,22 @@ impl StepName {
         match self {
             Self::Validate => "validate",
             Self::Build => "build",
+            Self::CodeQuality => "codeQuality",
             Self::BuildImage => "buildImage",
+            Self::Deploy => "deploy",
             Self::DeployStage => "deployStage",
+            Self::ApprovalStage => "approvalStage",
             Self::SmokeTest => "smokeTest",
+            Self::SecurityTest => "securityTest",
+            Self::LoadTest => "loadTest",
+            Self::ReportPerformanceTest => "reportPerformanceTest",
+            Self::ProductTest => "productTest",
             Self::FunctionalTest => "functionalTest",
+            Self::UiTest => "uiTest",
+            Self::ContentAudit => "contentAudit",
             Self::ApprovalProduction => "approvalProduction",
+            Self::Schedule => "schedule",
+            Self::Managed => "managed",
             Self::DeployProduction => "deployProduction",
         }
     }
@@ -61,11 +105,22 @@ impl StepName {
         match self {
             Self::Validate => "validate",
             Self::Build => "build",
+            Self::CodeQuality => "code-quality",
             Self::BuildImage => "build-image",
+            Self::Deploy => "deploy",
             Self::DeployStage => "deploy-stage",
+            Self::ApprovalStage => "approval-stage",
             Self::SmokeTest => "smoke-test",
+            Self::SecurityTest => "security-test",
+            Self::LoadTest => "load-test",
+            Self::ReportPerformanceTest => "report-performance-test",
+            Self::ProductTest => "product-test",
             Self::FunctionalTest => "functional-test",
+            Self::UiTest => "ui-test",
+            Self::ContentAudit => "content-audit",
             Self::ApprovalProduction => "approval-production",
+            Self::Schedule => "schedule",
+            Self::Managed => "managed",
             Self::DeployProduction => "deploy-production",
         }
     }
