@@ -244,9 +244,116 @@ pub struct Tests {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub smoke: Vec<SmokeCheck>,
+    /// Requests that an AEM or Sling site must refuse are sent through the dispatcher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<SecurityTest>,
+    /// Pages are requested as many visitors would, and what was measured is compared with thresholds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performance: Option<PerformanceTest>,
+    /// The product's test image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<TestImage>,
     /// The project's own test image. Without it, the step is Incomplete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub functional: Option<TestImage>,
+    /// The project's tests in a browser: what their JUnit XML says decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ui: Option<TestImage>,
+    /// An image that rates pages. Its metrics are informational: it never fails an execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<TestImage>,
+}
+
+/// The built-in security test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityTest {
+    /// Checks that do not apply to this site, by the names of their metrics.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40), inner(length(min = 1, max = 64)))]
+    pub skip: Vec<String>,
+}
+
+/// The built-in performance test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.pages.map(set, set.weight).sum() == 100").message("the weights of all sets of pages must add up to 100"))]
+pub struct PerformanceTest {
+    /// Which pages, and how often.
+    #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub pages: Vec<PageSet>,
+    /// How long pages are requested. Cloud Manager does it for 30 minutes.
+    #[serde(default = "ten_minutes")]
+    pub duration: Span,
+    /// Visitors at once.
+    #[serde(default = "ten_visitors")]
+    #[schemars(range(min = 1, max = 200))]
+    pub visitors: i32,
+    /// Page views that are begun each minute; without it each visitor asks again at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 60000))]
+    pub pages_per_minute: Option<i32>,
+    /// What is good enough.
+    #[serde(default)]
+    pub thresholds: Thresholds,
+}
+
+/// Pages of one kind and their share of all views.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PageSet {
+    /// Which kind.
+    pub name: PageSetName,
+    /// Percent of all views.
+    #[schemars(range(min = 1, max = 100))]
+    pub weight: i32,
+    /// Paths, with a leading slash, and queries.
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 1024), regex(pattern = r"^/[^\s]*$")))]
+    pub paths: Vec<String>,
+}
+
+/// Cloud Manager's three kinds of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PageSetName {
+    /// What most visitors ask for.
+    Popular,
+    /// Everything else.
+    Other,
+    /// What came with this release.
+    New,
+}
+
+/// Thresholds of the performance test. The defaults are Cloud Manager's where it states a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Thresholds {
+    /// `error_rate`, critical: less than so many percent of page views fail.
+    #[schemars(range(min = 1, max = 100))]
+    pub error_rate_percent: i32,
+    /// `response_time`, important: 95 of 100 pages come in less than so many milliseconds.
+    #[schemars(range(min = 1, max = 60000))]
+    pub response_time_ms: i32,
+    /// `peak_resp_time`, important: every page comes in less than so many milliseconds.
+    #[schemars(range(min = 1, max = 60000))]
+    pub peak_response_ms: i32,
+    /// `views_per_minute`, important: at least so many.
+    #[schemars(range(min = 0, max = 60000))]
+    pub pages_per_minute: i32,
+    /// `requests_per_minute`, informational: less than so many.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests_per_minute: i32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            error_rate_percent: 2,
+            response_time_ms: 3000,
+            peak_response_ms: 18_000,
+            pages_per_minute: 200,
+            requests_per_minute: 6000,
+        }
+    }
 }
 
 /// One page and what it must answer.
@@ -412,6 +519,14 @@ const fn ok() -> i32 {
 
 const fn yes() -> bool {
     true
+}
+
+const fn ten_minutes() -> Span {
+    Span::from_secs(600)
+}
+
+const fn ten_visitors() -> i32 {
+    10
 }
 
 const fn half_an_hour() -> Span {

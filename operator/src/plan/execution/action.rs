@@ -4,9 +4,11 @@ use launchway_crds::{
     common::{LocalName, Span},
     digest::ImageRef,
     environment::Target,
-    pipeline::{LedgerEntry, SmokeCheck, TestImage},
+    pipeline::{LedgerEntry, PerformanceTest, SecurityTest, SmokeCheck, TestImage},
     step::StepName,
 };
+
+use super::ledger::TestedSteps;
 
 /// One effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +50,8 @@ pub enum Action {
         pipeline: String,
         /// What to remember.
         entry: Box<LedgerEntry>,
+        /// Its tests, for the debt of the pipeline.
+        tests: TestedSteps,
     },
 }
 
@@ -66,27 +70,45 @@ impl Action {
     }
 }
 
+/// Registries of a Job that works on packages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registries {
+    /// Where images and reports go.
+    pub target: Option<String>,
+    /// Registries that are spoken to by plain HTTP.
+    pub plain_http: Vec<String>,
+    /// Secret to read the artifact with.
+    pub source_secret: Option<LocalName>,
+    /// Secret to write with.
+    pub target_secret: Option<LocalName>,
+}
+
 /// What a Job does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
+    /// Check packages.
+    CodeQuality {
+        /// The artifact.
+        artifact: ImageRef,
+        /// Dependencies that the base satisfies.
+        provided: Vec<String>,
+        /// Where it is, and where the report goes.
+        registries: Registries,
+        /// How long it may take.
+        timeout: Span,
+    },
     /// Make images out of an artifact.
     BuildImage {
         /// The artifact.
         artifact: ImageRef,
-        /// Where the images go.
-        target: String,
         /// Base of the AEM image.
         aem: ImageRef,
         /// Base of the dispatcher image.
         dispatcher: ImageRef,
         /// Dependencies that the base satisfies.
         provided: Vec<String>,
-        /// Registries that are spoken to by plain HTTP.
-        plain_http: Vec<String>,
-        /// Secret to read the artifact with.
-        source_secret: Option<LocalName>,
-        /// Secret to write images with.
-        target_secret: Option<LocalName>,
+        /// Where the artifact is, and where the images go.
+        registries: Registries,
         /// How long it may take.
         timeout: Span,
     },
@@ -97,8 +119,22 @@ pub enum Work {
         /// Pages.
         checks: Vec<SmokeCheck>,
     },
-    /// Run the project's own test image.
-    FunctionalTest {
+    /// Send requests that must be refused.
+    SecurityTest {
+        /// Address of the dispatcher.
+        url: String,
+        /// What is asked for.
+        test: SecurityTest,
+    },
+    /// Request pages as many visitors would.
+    LoadTest {
+        /// Address of the dispatcher.
+        url: String,
+        /// What is asked for.
+        test: PerformanceTest,
+    },
+    /// Run a test that is somebody's image.
+    ImageTest {
         /// The test.
         test: TestImage,
         /// Address of the dispatcher.

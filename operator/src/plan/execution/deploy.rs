@@ -5,16 +5,23 @@ use launchway_crds::{
     Environment,
     conditions::{self, reasons, types},
     environment::{EnvironmentStatus, EnvironmentType, RolloutState, Target},
-    execution::PipelineExecutionStatus,
+    execution::{PipelineExecutionStatus, Trigger, WaitingFor},
     names::requests,
     step::StepName,
 };
 
-use super::{Verdict, action::Action, identity, name_of, prepare::locked, request, step_of, world::World};
+use super::{
+    Verdict,
+    action::Action,
+    calendar::{self, Closed},
+    identity, name_of, request, route, source,
+    validate::locked,
+    world::World,
+};
 
-/// The release runs on stage.
-pub(super) fn stage(world: &World, status: &PipelineExecutionStatus) -> Verdict {
-    deploy(world, status, world.stage.as_ref())
+/// The release runs where it is tested.
+pub(super) fn tested(world: &World, status: &PipelineExecutionStatus, step: StepName) -> Verdict {
+    deploy(world, status, world.stage.as_ref(), step)
 }
 
 /// The release runs on production: only after stage, its tests, and the approval passed.
@@ -22,26 +29,38 @@ pub(super) fn production(world: &World, status: &PipelineExecutionStatus) -> Ver
     if let Err(verdict) = proved(world, status) {
         return verdict;
     }
-    deploy(world, status, world.production.as_ref())
+    deploy(world, status, world.production.as_ref(), StepName::DeployProduction)
 }
 
-/// Every step before passed, and the approval that the pipeline requires names this very release.
+/// Every step before passed, and the approval that the pipeline requires names this very release: it was given to this
+/// execution, or to the one whose deployment is done again or gone back to.
 ///
 /// The loop over the steps comes here in no other way; a status that was restored from a backup or
 /// edited by hand does.
 fn proved(world: &World, status: &PipelineExecutionStatus) -> Result<(), Verdict> {
     let passed =
         status.steps.iter().filter(|step| step.name < StepName::DeployProduction).all(|step| step.state.lets_pass());
-    let required = world.pipeline.as_ref().is_none_or(|pipeline| pipeline.spec.production.approval.required);
-    let excused = step_of(status, StepName::ApprovalProduction)
-        .is_some_and(|step| step.reason.as_deref() == Some(reasons::NOT_REQUIRED));
+    let required = world
+        .pipeline
+        .as_ref()
+        .and_then(|pipeline| pipeline.spec.production.as_ref())
+        .is_none_or(|production| production.approval.required);
     let approved = status.release.as_ref().is_some_and(|release| {
         status
             .approvals
             .iter()
             .any(|approval| approval.step == StepName::ApprovalProduction && approval.release == release.digest())
     });
-    if passed && (approved || (excused && !required)) {
+    let source = source::taken(world).map(|taken| {
+        taken.is_ok_and(|(_, entry)| {
+            status.source.as_ref().is_some_and(|source| source.uid == entry.uid) && entry.release == status.release
+        })
+    });
+    let inherited = || {
+        matches!(route::trigger(&world.execution.spec), Trigger::ReExecute | Trigger::RollBack)
+            && source::taken(world).is_some_and(|taken| taken.is_ok_and(|(_, entry)| entry.approved))
+    };
+    if passed && source != Some(false) && (approved || !required || inherited()) {
         return Ok(());
     }
     Err(Verdict::error(
@@ -59,7 +78,12 @@ pub(super) fn began(world: &World, environment: Option<&Environment>) -> bool {
     })
 }
 
-fn deploy(world: &World, status: &PipelineExecutionStatus, environment: Option<&Environment>) -> Verdict {
+fn deploy(
+    world: &World,
+    status: &PipelineExecutionStatus,
+    environment: Option<&Environment>,
+    step: StepName,
+) -> Verdict {
     let (name, _, uid) = identity(world);
     if let Err(verdict) = locked(world) {
         return verdict;
@@ -77,11 +101,15 @@ fn deploy(world: &World, status: &PipelineExecutionStatus, environment: Option<&
         return Verdict::finished(format!("every pod of {} runs {}{late}", name_of(environment), release.digest()));
     }
     if known.target.as_ref().is_none_or(|target| target.uid != uid) {
+        if let Some(closed) = calendar::closed(&environment.spec, world.now) {
+            return not_now(world, environment, step, closed);
+        }
         let target = Target {
             execution: name.into(),
             uid: uid.into(),
             release: release.clone(),
             images: images.clone(),
+            made_at: status.made_at.clone(),
             since: Time(world.now),
         };
         return Verdict::acting(
@@ -97,6 +125,25 @@ fn deploy(world: &World, status: &PipelineExecutionStatus, environment: Option<&
         // How far it is stands in the Environment: it is not written down twice.
         Some(_) => Verdict::running(format!("rolls out {}", release.digest())),
         None => not_begun(world, environment, &known),
+    }
+}
+
+/// The Environment is held, or no deployment may begin at this time.
+fn not_now(world: &World, environment: &Environment, step: StepName, closed: Closed) -> Verdict {
+    let (_, namespace, _) = identity(world);
+    let name = name_of(environment);
+    Verdict::Waiting {
+        reason: closed.reason,
+        waiting: Box::new(WaitingFor {
+            step,
+            why: format!("Environment {name}: {}", closed.why),
+            since: Time(world.now),
+            until: closed.until.map(Time),
+            who: Some(format!("whoever may change Environment {name}")),
+            command: Some(format!("kubectl edit environment {name} --namespace {namespace}")),
+        }),
+        wake: closed.until,
+        actions: vec![],
     }
 }
 

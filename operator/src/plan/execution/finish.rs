@@ -1,24 +1,23 @@
 //! How an execution ends, and what is left to do when it has.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment,
     conditions::reasons,
-    execution::{PipelineExecutionSpec, PipelineExecutionStatus},
-    names::short_hash,
-    pipeline::LedgerEntry,
+    execution::PipelineExecutionStatus,
     step::{StepName, StepState},
 };
 
-use super::{Plan, action::Action, holds, identity, name_of, status, world::World};
+use super::{Plan, action::Action, holds, identity, ledger, name_of, status, world::World};
 
 /// Every step passed.
 pub(super) fn succeeded(world: &World, mut status: PipelineExecutionStatus) -> Plan {
-    let message = match (&status.release, &status.environments) {
-        (Some(release), Some(environments)) => format!("{} runs {}", environments.production, release.digest()),
-        _ => String::new(),
+    let reached = status.environments.as_ref().and_then(|names| names.production.as_deref().or_else(|| names.tested()));
+    let message = match (&status.release, reached) {
+        (Some(release), Some(environment)) => format!("{environment} runs {}", release.digest()),
+        _ => "the packages pass".into(),
     };
-    status::over(world, &mut status, StepName::DeployProduction, true, reasons::FINISHED, &message);
+    let last = status.steps.last().map_or(StepName::Validate, |step| step.name);
+    status::over(world, &mut status, last, true, reasons::FINISHED, &message);
     remember(world, status, vec![])
 }
 
@@ -51,21 +50,17 @@ fn remember(world: &World, status: PipelineExecutionStatus, mut actions: Vec<Act
 
 fn missing_entry(world: &World, status: &PipelineExecutionStatus) -> Option<Action> {
     let pipeline = world.pipeline.as_ref()?;
-    let (name, _, uid) = identity(world);
+    let (_, _, uid) = identity(world);
     let unworthy = [reasons::ALREADY_EXECUTED, reasons::NAME_REUSED].contains(&status.state.as_str());
     let known = pipeline.status.as_ref().is_some_and(|status| status.ledger.iter().any(|entry| entry.uid == uid));
     if unworthy || known {
         return None;
     }
-    let entry = LedgerEntry {
-        name: name.into(),
-        uid: uid.into(),
-        spec_hash: spec_hash(&world.execution.spec),
-        result: status.state.clone(),
-        release: status.release.clone(),
-        at: Time(world.now),
-    };
-    Some(Action::Remember { pipeline: pipeline.metadata.name.clone().unwrap_or_default(), entry: Box::new(entry) })
+    Some(Action::Remember {
+        pipeline: pipeline.metadata.name.clone().unwrap_or_default(),
+        entry: Box::new(ledger::entry(world, status)),
+        tests: ledger::TestedSteps::of(&world.execution.spec, status),
+    })
 }
 
 /// What is left to do for an execution that ended: give its environments back.
@@ -81,10 +76,4 @@ pub(super) fn after(world: &World, status: PipelineExecutionStatus) -> Plan {
     };
     let actions = [held(&world.production), held(&world.stage)].into_iter().flatten().collect();
     Plan { actions, status, again: false, wake: None }
-}
-
-/// Hash of what an execution was asked to do: who asked does not belong to it.
-pub(super) fn spec_hash(spec: &PipelineExecutionSpec) -> String {
-    let asked = PipelineExecutionSpec { requested_by: None, ..spec.clone() };
-    short_hash(serde_json::to_string(&asked).unwrap_or_default().as_bytes())
 }

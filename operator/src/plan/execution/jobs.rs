@@ -1,52 +1,83 @@
-//! The steps that a Job does: building images, and tests on stage.
+//! The steps that a Job does: package checks, building images, and tests.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
+    Pipeline,
     conditions::reasons,
     execution::{ArtifactFile, Child, FILES_MAX, PipelineExecutionStatus},
     names::child_name,
-    step::{StepName, StepState},
+    pipeline::{ArtifactSource, TestImage, Tests},
+    step::{Metric, StepName, StepState},
 };
 
 use super::{
     Verdict,
-    action::{Action, Work},
-    identity,
-    prepare::{faulty, locked, runtime_of},
+    action::{Action, Registries, Work},
+    gate, identity,
+    prepare::{faulty, runtime_of},
+    step_of,
+    validate::locked,
     world::{JobEnd, JobFacts, World},
 };
 
+fn changed() -> Verdict {
+    Verdict::error(reasons::PIPELINE_CHANGED, "the pipeline was deleted or changed while the execution ran")
+}
+
+/// The packages keep the rules, and what was measured of them reaches its thresholds.
+pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
+    let (Some(pipeline), Some(artifact)) = (&world.pipeline, &status.artifact) else { return changed() };
+    let Some(source) = &pipeline.spec.source.artifact else { return changed() };
+    let work = Work::CodeQuality {
+        artifact: artifact.reference.clone(),
+        provided: pipeline.spec.images.as_ref().map(|images| images.provided_packages.clone()).unwrap_or_default(),
+        registries: registries(pipeline, source),
+        timeout: pipeline.spec.build_timeout,
+    };
+    measured(world, status, StepName::CodeQuality, work, "checks the packages")
+}
+
+/// Where the packages are read and images written.
+fn registries(pipeline: &Pipeline, source: &ArtifactSource) -> Registries {
+    let images = pipeline.spec.images.as_ref();
+    let plain = [
+        Some((&source.repository, source.plain_http)),
+        images.map(|images| (&images.repository, images.plain_http)),
+    ];
+    let mut plain_http: Vec<String> = plain
+        .into_iter()
+        .flatten()
+        .filter(|(_, plain)| *plain)
+        .filter_map(|(repository, _)| repository.split('/').next().map(str::to_string))
+        .collect();
+    plain_http.dedup();
+    Registries {
+        target: images.map(|images| images.repository.clone()),
+        plain_http,
+        source_secret: source.secret_ref.clone(),
+        target_secret: images.and_then(|images| images.secret_ref.clone()),
+    }
+}
+
 /// Packages become images, and a release that names both.
 pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
-    let (Some(pipeline), Some(artifact), Some(stage)) = (&world.pipeline, &status.artifact, &world.stage) else {
-        return Verdict::error(
-            reasons::PIPELINE_CHANGED,
-            "the pipeline or its stage was deleted while the execution ran",
-        );
+    let (Some(pipeline), Some(artifact), Some(tested)) = (&world.pipeline, &status.artifact, &world.stage) else {
+        return changed();
     };
-    let runtime = runtime_of(world, stage);
+    let Some(source) = &pipeline.spec.source.artifact else { return changed() };
+    let runtime = runtime_of(world, tested);
     let (Some(aem), Some(dispatcher)) = (runtime.aem, runtime.dispatcher) else {
         return Verdict::failed(
             reasons::NO_RUNTIME,
             "the base images were taken out of the Environment while the execution ran",
         );
     };
-    let (source, images) = (&pipeline.spec.source.artifact, &pipeline.spec.images);
-    let plain = [(&source.repository, source.plain_http), (&images.repository, images.plain_http)];
-    let mut plain_http: Vec<String> = plain
-        .iter()
-        .filter(|(_, plain)| *plain)
-        .filter_map(|(repository, _)| repository.split('/').next().map(str::to_string))
-        .collect();
-    plain_http.dedup();
     let work = Work::BuildImage {
         artifact: artifact.reference.clone(),
-        target: images.repository.clone(),
         aem,
         dispatcher,
-        provided: images.provided_packages.clone(),
-        plain_http,
-        source_secret: source.secret_ref.clone(),
-        target_secret: images.secret_ref.clone(),
+        provided: pipeline.spec.images.as_ref().map(|images| images.provided_packages.clone()).unwrap_or_default(),
+        registries: registries(pipeline, source),
         timeout: pipeline.spec.build_timeout,
     };
     let end = match job(world, StepName::BuildImage, work, "builds images") {
@@ -64,6 +95,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
             self::found(status, &found.files);
             status.release = Some(release.release.clone());
             status.images = Some(release.images);
+            status.made_at = Some(Time(world.now));
             // Nothing is deployed before the record of what was built is safe.
             Verdict::Passed {
                 state: StepState::Finished,
@@ -82,23 +114,106 @@ fn found(status: &mut PipelineExecutionStatus, files: &[ArtifactFile]) {
     }
 }
 
-/// Pages of stage answer as the pipeline says.
-pub(super) fn smoke_test(world: &World) -> Verdict {
-    let checks = world.pipeline.as_ref().map(|pipeline| pipeline.spec.stage.tests.smoke.clone()).unwrap_or_default();
-    if checks.is_empty() {
-        return no_test("spec.stage.tests.smoke of the pipeline is empty");
-    }
-    let Some(urls) = urls(world) else { return no_address() };
-    tested(world, StepName::SmokeTest, Work::SmokeTest { url: urls.0, checks }, "requests pages of stage")
+fn tests(world: &World) -> Option<&Tests> {
+    world.pipeline.as_ref()?.spec.tested_on().map(|(_, tests)| tests)
 }
 
-/// The project's own test image passes against stage.
-pub(super) fn functional_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
-    let Some(test) = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.stage.tests.functional.clone()) else {
-        return no_test("the pipeline has no spec.stage.tests.functional");
+/// Pages answer as the pipeline says.
+pub(super) fn smoke_test(world: &World) -> Verdict {
+    let checks = tests(world).map(|tests| tests.smoke.clone()).unwrap_or_default();
+    if checks.is_empty() {
+        return no_test("tests.smoke of the pipeline is empty");
+    }
+    let Some(urls) = urls(world) else { return no_address() };
+    match job(world, StepName::SmokeTest, Work::SmokeTest { url: urls.0, checks }, "requests pages") {
+        Ok(end) => verdict_of(end),
+        Err(verdict) => verdict,
+    }
+}
+
+/// Requests that must be refused are refused.
+pub(super) fn security_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
+    let Some(test) = tests(world).and_then(|tests| tests.security.clone()) else { return changed() };
+    let Some((url, _)) = urls(world) else { return no_address() };
+    measured(world, status, StepName::SecurityTest, Work::SecurityTest { url, test }, "sends what must be refused")
+}
+
+/// Pages are requested as many visitors would; the next step says what that means.
+pub(super) fn load_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
+    let Some(test) = tests(world).and_then(|tests| tests.performance.clone()) else { return changed() };
+    let Some((url, _)) = urls(world) else { return no_address() };
+    match job(world, StepName::LoadTest, Work::LoadTest { url, test }, "requests pages as many visitors would") {
+        Ok(JobEnd::Measured { metrics, message }) => {
+            keep(status, StepName::LoadTest, metrics);
+            Verdict::finished(message)
+        }
+        Ok(end) => verdict_of(end),
+        Err(verdict) => verdict,
+    }
+}
+
+/// What the load test measured reaches its thresholds.
+pub(super) fn report_performance_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
+    let metrics = step_of(status, StepName::LoadTest).map(|step| step.metrics.clone()).unwrap_or_default();
+    gate::judge(world, status, StepName::ReportPerformanceTest, &metrics, "every threshold is reached")
+}
+
+/// A test that is somebody's image.
+pub(super) fn image_test(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -> Verdict {
+    let Some(test) = tests(world).and_then(|tests| image_of(tests, step)).cloned() else {
+        return no_test(&format!("the pipeline has no image for {}", step.as_str()));
     };
     let (Some((url, author)), Some(release)) = (urls(world), status.release.clone()) else { return no_address() };
-    tested(world, StepName::FunctionalTest, Work::FunctionalTest { test, url, author, release }, "runs the test image")
+    let work = Work::ImageTest { test, url, author, release };
+    match job(world, step, work, "runs the test image") {
+        // An audit rates and never blocks (`cloud-manager.md` §5.4): not even when it breaks.
+        Ok(JobEnd::Failed { message, .. } | JobEnd::Error { message, .. }) if step == StepName::ContentAudit => {
+            Verdict::Passed { state: StepState::Incomplete, reason: reasons::TEST_FAILED, message, persist: false }
+        }
+        Ok(JobEnd::Measured { metrics, message }) => {
+            keep(status, step, metrics.clone());
+            gate::judge(world, status, step, &metrics, &message)
+        }
+        Ok(end) => verdict_of(end),
+        Err(verdict) => verdict,
+    }
+}
+
+const fn image_of(tests: &Tests, step: StepName) -> Option<&TestImage> {
+    match step {
+        StepName::ProductTest => tests.product.as_ref(),
+        StepName::FunctionalTest => tests.functional.as_ref(),
+        StepName::UiTest => tests.ui.as_ref(),
+        StepName::ContentAudit => tests.audit.as_ref(),
+        _ => None,
+    }
+}
+
+/// A step whose Job measures, and whose gate decides. Once it is written down what was measured, the Job may go.
+fn measured(
+    world: &World,
+    status: &mut PipelineExecutionStatus,
+    step: StepName,
+    work: Work,
+    doing: &str,
+) -> Verdict {
+    let known = step_of(status, step).filter(|step| !step.metrics.is_empty());
+    let (metrics, told) = match known {
+        Some(known) => (known.metrics.clone(), String::new()),
+        None => match job(world, step, work, doing) {
+            Ok(JobEnd::Measured { metrics, message }) => (metrics, message),
+            Ok(end) => return verdict_of(end),
+            Err(verdict) => return verdict,
+        },
+    };
+    keep(status, step, metrics.clone());
+    gate::judge(world, status, step, &metrics, &told)
+}
+
+fn keep(status: &mut PipelineExecutionStatus, step: StepName, metrics: Vec<Metric>) {
+    if let Some(found) = status.steps.iter_mut().find(|found| found.name == step) {
+        found.metrics = metrics;
+    }
 }
 
 fn urls(world: &World) -> Option<(String, String)> {
@@ -112,13 +227,6 @@ fn no_test(message: &str) -> Verdict {
 
 fn no_address() -> Verdict {
     Verdict::error(reasons::ENVIRONMENT_LOCKED, "stage has no address: it was deleted while the execution ran")
-}
-
-fn tested(world: &World, step: StepName, work: Work, doing: &str) -> Verdict {
-    match job(world, step, work, doing) {
-        Ok(end) => verdict_of(end),
-        Err(verdict) => verdict,
-    }
 }
 
 /// The end of a step's Job, or what to do until it ends.
@@ -148,7 +256,7 @@ fn job(world: &World, step: StepName, work: Work, doing: &str) -> Result<JobEnd,
 
 fn verdict_of(end: JobEnd) -> Verdict {
     match end {
-        JobEnd::Passed { message } => Verdict::finished(message),
+        JobEnd::Passed { message } | JobEnd::Measured { message, .. } => Verdict::finished(message),
         JobEnd::Built { release } => Verdict::finished(format!("made release {}", release.release.digest())),
         JobEnd::Failed { reason, message, report: _ } => Verdict::failed(reason, message),
         JobEnd::Error { reason, message } => Verdict::error(reason, message),

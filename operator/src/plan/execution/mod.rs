@@ -10,16 +10,25 @@
 
 pub mod action;
 mod approval;
+mod calendar;
 mod deploy;
 mod finish;
+mod gate;
 mod jobs;
+pub mod ledger;
 mod prepare;
+mod requested;
+mod route;
+mod schedule;
+mod source;
 pub mod status;
+mod validate;
 pub mod world;
 
 use jiff::Timestamp;
 use launchway_crds::{
     Environment,
+    conditions::reasons,
     execution::{Child, PipelineExecutionStatus, Step, WaitingFor},
     names::requests,
     step::{StepName, StepState},
@@ -78,7 +87,7 @@ impl Verdict {
     fn finished(message: impl Into<String>) -> Self {
         Self::Passed {
             state: StepState::Finished,
-            reason: launchway_crds::conditions::reasons::FINISHED,
+            reason: reasons::FINISHED,
             message: message.into(),
             persist: false,
         }
@@ -98,22 +107,25 @@ impl Verdict {
 pub fn needs(world: &World) -> Needs {
     let status = world.execution.status.as_ref();
     let Some(step) = current(status) else { return Needs::default() };
+    let mut needs = Needs { siblings: validate::may_be_replaced(world, step), ..Needs::default() };
     match step {
         StepName::Validate => {
             // While it queues for an environment, the registry is not asked.
-            let taken = [&world.stage, &world.production];
-            let held = taken.iter().all(|found| found.as_ref().is_some_and(|environment| holds(world, environment)));
-            Needs { queue: !held, artifact: held, ..Needs::default() }
+            let held = validate::holds_all(world);
+            needs.queue = !held;
+            needs.siblings = true;
+            needs.artifact = held && validate::takes_artifact(world);
         }
-        StepName::Build => Needs { artifact: true, ..Needs::default() },
-        StepName::BuildImage | StepName::SmokeTest | StepName::FunctionalTest => {
-            Needs { job: Some(step), ..Needs::default() }
-        }
-        StepName::ApprovalProduction => {
-            Needs { guard: request(world, requests::APPROVE_PRODUCTION).is_some(), ..Needs::default() }
-        }
-        StepName::DeployStage | StepName::DeployProduction => Needs::default(),
+        StepName::Build => needs.artifact = validate::takes_artifact(world),
+        _ if uses_job(step) && !has_measured(status, step) => needs.job = Some(step),
+        _ => needs.guard = approval::asked(world, step),
     }
+    needs
+}
+
+/// Whether a step's Job is done and what it measured is written down: then only people are waited for.
+fn has_measured(status: Option<&PipelineExecutionStatus>, step: StepName) -> bool {
+    status.and_then(|status| step_of(status, step)).is_some_and(|step| !step.metrics.is_empty())
 }
 
 /// The step that an execution is at: none when it ended.
@@ -143,6 +155,12 @@ pub fn next(world: &World) -> Plan {
         let fresh = entered == Some(name) || !uses_job(name);
         let verdict = match cancelled(world, name, fresh) {
             Some(verdict) => verdict,
+            None if left_out(world, name) => Verdict::Passed {
+                state: StepState::Incomplete,
+                reason: reasons::SKIPPED_IN_EMERGENCY,
+                message: "left out in an emergency".into(),
+                persist: false,
+            },
             None if fresh => decide(world, &mut status, name),
             None => return status::settle(world, status, Some(name), vec![], None, true),
         };
@@ -175,24 +193,51 @@ pub fn next(world: &World) -> Plan {
 /// Whether a step is done by a Job.
 const fn uses_job(step: StepName) -> bool {
     match step {
-        StepName::BuildImage | StepName::SmokeTest | StepName::FunctionalTest => true,
+        StepName::CodeQuality
+        | StepName::BuildImage
+        | StepName::SmokeTest
+        | StepName::SecurityTest
+        | StepName::LoadTest
+        | StepName::ProductTest
+        | StepName::FunctionalTest
+        | StepName::UiTest
+        | StepName::ContentAudit => true,
         StepName::Validate
         | StepName::Build
+        | StepName::Deploy
         | StepName::DeployStage
+        | StepName::ApprovalStage
+        | StepName::ReportPerformanceTest
         | StepName::ApprovalProduction
+        | StepName::Schedule
+        | StepName::Managed
         | StepName::DeployProduction => false,
     }
 }
 
+/// Whether an emergency leaves the step out.
+fn left_out(world: &World, step: StepName) -> bool {
+    world.pipeline.as_ref().is_some_and(|pipeline| route::skipped(&pipeline.spec, &world.execution.spec, step))
+}
+
 fn decide(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -> Verdict {
     match step {
-        StepName::Validate => prepare::validate(world, status),
+        StepName::Validate => validate::validate(world, status),
         StepName::Build => prepare::build(world, status),
+        StepName::CodeQuality => jobs::code_quality(world, status),
         StepName::BuildImage => jobs::build_image(world, status),
-        StepName::DeployStage => deploy::stage(world, status),
+        StepName::Deploy | StepName::DeployStage => deploy::tested(world, status, step),
+        StepName::ApprovalStage => approval::stage(world, status),
         StepName::SmokeTest => jobs::smoke_test(world),
-        StepName::FunctionalTest => jobs::functional_test(world, status),
+        StepName::SecurityTest => jobs::security_test(world, status),
+        StepName::LoadTest => jobs::load_test(world, status),
+        StepName::ReportPerformanceTest => jobs::report_performance_test(world, status),
+        StepName::ProductTest | StepName::FunctionalTest | StepName::UiTest | StepName::ContentAudit => {
+            jobs::image_test(world, status, step)
+        }
         StepName::ApprovalProduction => approval::production(world, status),
+        StepName::Schedule => schedule::schedule(world, status),
+        StepName::Managed => approval::managed(world, status),
         StepName::DeployProduction => deploy::production(world, status),
     }
 }
@@ -200,33 +245,31 @@ fn decide(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -
 /// A cancellation ends whatever can be ended without harm. A deployment that began is not cut: the
 /// environment would be left between two releases; it is stopped before the next step instead.
 fn cancelled(world: &World, step: StepName, fresh: bool) -> Option<Verdict> {
-    let reason = request(world, requests::CANCEL)?;
     let deploying = match step {
-        StepName::DeployStage => deploy::began(world, world.stage.as_ref()),
+        StepName::Deploy | StepName::DeployStage => deploy::began(world, world.stage.as_ref()),
         StepName::DeployProduction => deploy::began(world, world.production.as_ref()),
-        StepName::Validate
-        | StepName::Build
-        | StepName::BuildImage
-        | StepName::SmokeTest
-        | StepName::FunctionalTest
-        | StepName::ApprovalProduction => false,
+        _ => false,
     };
     if deploying {
         return None;
     }
-    let by = request(world, requests::CANCELLED_BY).unwrap_or("an unknown user");
+    let (reason, message) = match (request(world, requests::CANCEL), &world.siblings.newer) {
+        (Some(reason), _) => {
+            let by = request(world, requests::CANCELLED_BY).unwrap_or("an unknown user");
+            (reasons::CANCELLED, format!("cancelled by {by}: {reason}"))
+        }
+        (None, Some(newer)) if validate::may_be_replaced(world, step) => {
+            (reasons::REPLACED, format!("execution {newer} takes its place: spec.concurrency of the pipeline is Replace"))
+        }
+        _ => return None,
+    };
     let actions = match &world.job {
         JobFacts::Active { name, uid, .. } if fresh && uses_job(step) => {
             vec![Action::DeleteJob { name: name.clone(), uid: uid.clone() }]
         }
         _ => vec![],
     };
-    Some(Verdict::Ended {
-        state: StepState::Cancelled,
-        reason: launchway_crds::conditions::reasons::CANCELLED.into(),
-        message: format!("cancelled by {by}: {reason}"),
-        actions,
-    })
+    Some(Verdict::Ended { state: StepState::Cancelled, reason: reason.into(), message, actions })
 }
 
 /// The value of a request annotation, if it is set to anything.

@@ -1,40 +1,41 @@
 //! How decisions become status: steps, conditions, and what an execution waits for.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use launchway_crds::{
     conditions::{self, reasons, truncate, types},
-    execution::{Child, Environments, PipelineExecutionStatus, Step, WaitingFor},
+    execution::{Child, Mode, PipelineExecutionStatus, Step, WaitingFor},
     step::{StepName, StepState},
 };
 
-use super::{Plan, action::Action, world::World};
+use super::{Plan, action::Action, route, source, world::World};
 
 /// Longest message of a step.
 const MESSAGE_MAX: usize = 1024;
 
 /// A status in which every step is present.
+///
+/// Until the pipeline exists nobody knows the steps: then there is only the first.
 pub(super) fn begun(world: &World, mut status: PipelineExecutionStatus) -> PipelineExecutionStatus {
-    if let (None, Some(pipeline)) = (&status.environments, &world.pipeline) {
-        status.environments = Some(Environments {
-            stage: pipeline.spec.stage.environment.clone(),
-            production: pipeline.spec.production.environment.clone(),
-        });
-    }
-    if status.steps.is_empty() {
-        status.start_time = Some(Time(world.now));
-        status.steps = StepName::ALL.iter().map(|name| Step::new(*name, None)).collect();
-    }
-    if let Some(environments) = &status.environments {
-        for step in &mut status.steps {
-            step.environment = match step.name {
-                StepName::DeployStage | StepName::SmokeTest | StepName::FunctionalTest => {
-                    Some(environments.stage.clone())
-                }
-                StepName::ApprovalProduction | StepName::DeployProduction => Some(environments.production.clone()),
-                StepName::Validate | StepName::Build | StepName::BuildImage => None,
-            };
+    status.start_time.get_or_insert(Time(world.now));
+    let asked = &world.execution.spec;
+    match &world.pipeline {
+        Some(pipeline) if status.environments.is_none() => {
+            let environments = route::environments(&pipeline.spec, asked);
+            let taken = source::taken(world).and_then(Result::ok).map(|(_, entry)| entry);
+            let known = status.steps.first().filter(|step| step.name == StepName::Validate).cloned();
+            status.steps = route::steps(&pipeline.spec, asked, taken.as_ref())
+                .into_iter()
+                .map(|name| Step::new(name, route::place(name, &environments)))
+                .collect();
+            if let (Some(first), Some(known)) = (status.steps.first_mut(), known) {
+                *first = known;
+            }
+            status.environments = Some(environments);
+            status.trigger = route::trigger(asked);
         }
+        None if status.steps.is_empty() => status.steps = vec![Step::new(StepName::Validate, None)],
+        Some(_) | None => {}
     }
     status
 }
@@ -125,6 +126,7 @@ pub(super) fn settle(
         &message,
     );
     conditions::set(all, &now, generation, types::RECONCILING, !waits, reason, &message);
+    emergency(world, all, &now);
     conditions::set(
         all,
         &now,
@@ -137,9 +139,18 @@ pub(super) fn settle(
     Plan { actions, status, again, wake }
 }
 
+/// Says of an execution that it skips tests; one that does not has no such condition.
+fn emergency(world: &World, all: &mut Vec<Condition>, now: &Time) {
+    let asked = &world.execution.spec;
+    if asked.mode == Mode::Emergency {
+        let why = asked.reason.as_deref().unwrap_or_default();
+        conditions::set(all, now, world.execution.metadata.generation, types::EMERGENCY, true, reasons::EMERGENCY, why);
+    }
+}
+
 /// Reasons to wait that only a person who administers the cluster can end.
 fn needs_a_person(reason: &str) -> bool {
-    [reasons::APPROVAL_GUARD_MISSING, reasons::APPROVAL_MALFORMED].contains(&reason)
+    [reasons::APPROVAL_GUARD_MISSING, reasons::APPROVAL_MALFORMED, reasons::REQUEST_MALFORMED].contains(&reason)
 }
 
 /// The status of an execution that ended.
@@ -159,6 +170,7 @@ pub(super) fn over(
     status.state = truncate(reason, 64);
     status.step = Some(step);
     let all = &mut status.conditions;
+    emergency(world, all, &now);
     conditions::set(all, &now, generation, types::SUCCEEDED, succeeded, reason, message);
     conditions::set(all, &now, generation, types::WAITING, false, reason, "");
     conditions::set(all, &now, generation, types::RECONCILING, false, reason, "");

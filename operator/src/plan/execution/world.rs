@@ -6,7 +6,7 @@ use launchway_crds::{
     digest::{ImageRef, Sha256Digest},
     environment::{ReleaseImages, Runtime},
     execution::ArtifactFile,
-    step::StepName,
+    step::{Metric, StepName},
 };
 
 /// Everything that decides what an execution does next.
@@ -18,12 +18,16 @@ pub struct World {
     pub execution: PipelineExecution,
     /// Its pipeline, if there is one.
     pub pipeline: Option<Pipeline>,
-    /// The Environment that the pipeline names as stage.
+    /// The Environment on which the release is tested: stage, or that of a Deployment pipeline.
     pub stage: Option<Environment>,
     /// The Environment that the pipeline names as production.
     pub production: Option<Environment>,
+    /// The pipeline whose releases this one takes.
+    pub source_pipeline: Option<Pipeline>,
     /// An older execution that waits for one of the same environments.
     pub ahead: Option<String>,
+    /// Other executions of the same pipeline.
+    pub siblings: Siblings,
     /// The artifact in the registry; none when the current step has no use for it.
     pub artifact: Option<Result<FoundArtifact, Fault>>,
     /// The Job of the current step.
@@ -32,10 +36,19 @@ pub struct World {
     pub release: Option<Result<FoundRelease, Fault>>,
     /// What a build that failed found each file of the artifact to be.
     pub refused: Vec<ArtifactFile>,
-    /// Whether approvals can be trusted.
+    /// Whether the request that [`Needs::guard`] named can be trusted.
     pub guard: Guard,
     /// Base images that the operator was installed with.
     pub default_runtime: Runtime,
+}
+
+/// Other executions of the same pipeline that have not ended; empty when not looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Siblings {
+    /// The oldest that was there before this one.
+    pub older: Option<String>,
+    /// The newest that came after this one.
+    pub newer: Option<String>,
 }
 
 /// An artifact as the registry has it.
@@ -108,6 +121,13 @@ pub enum JobEnd {
         /// The release and its images, as the build says.
         release: ReleaseDigests,
     },
+    /// It measured something: a gate decides what that means.
+    Measured {
+        /// What it measured.
+        metrics: Vec<Metric>,
+        /// What it says about it.
+        message: String,
+    },
     /// It passed.
     Passed {
         /// What it says about it.
@@ -162,10 +182,12 @@ pub enum Guard {
 pub struct Needs {
     /// Look for executions that wait for the same environments.
     pub queue: bool,
+    /// Look for other executions of the same pipeline.
+    pub siblings: bool,
     /// Resolve the artifact in the registry.
     pub artifact: bool,
     /// Look for the Job of this step, and at what it left.
     pub job: Option<StepName>,
-    /// Look whether the approval policy is in force.
-    pub guard: bool,
+    /// Look whether the admission policy that guards this annotation is in force.
+    pub guard: Option<&'static str>,
 }

@@ -1,0 +1,146 @@
+//! The release of another execution: for production-only pipelines, for a deployment that is done again, and for the
+//! way back.
+//!
+//! Everything that decides is in the ledgers of pipelines, so that an execution object that was deleted is no obstacle.
+
+use launchway_crds::{
+    Pipeline,
+    conditions::reasons,
+    execution::{PipelineExecutionStatus, SourceRecord, Trigger},
+    pipeline::LedgerEntry,
+    step::StepState,
+};
+
+use super::{
+    Verdict, name_of,
+    route::{only_production, trigger},
+    world::World,
+};
+
+/// The record of the execution whose release this one takes, and the name of its pipeline.
+pub(super) fn taken(world: &World) -> Option<Result<(String, LedgerEntry), Verdict>> {
+    let pipeline = world.pipeline.as_ref()?;
+    let asked = &world.execution.spec;
+    let trigger = trigger(asked);
+    if !only_production(pipeline.spec.type_, trigger) {
+        return None;
+    }
+    Some(match trigger {
+        Trigger::ReExecute => last(pipeline, asked.re_execute.as_deref().unwrap_or_default()),
+        Trigger::RollBack => earlier(pipeline, asked.roll_back_to.as_deref().unwrap_or_default()),
+        Trigger::Manual | Trigger::Promote => tested(world, pipeline, asked.source_execution.as_deref()),
+    })
+}
+
+fn ledger(pipeline: &Pipeline) -> &[LedgerEntry] {
+    pipeline.status.as_ref().map_or(&[], |status| status.ledger.as_slice())
+}
+
+fn name(pipeline: &Pipeline) -> String {
+    pipeline.metadata.name.clone().unwrap_or_default()
+}
+
+fn refused(message: String) -> Verdict {
+    Verdict::failed(reasons::SOURCE_REFUSED, message)
+}
+
+/// Only the last execution, when its deployment to production began and it was no way back (`cloud-manager.md` §2.9).
+fn last(pipeline: &Pipeline, wanted: &str) -> Result<(String, LedgerEntry), Verdict> {
+    let Some(last) = ledger(pipeline).first() else {
+        return Err(refused(format!("pipeline {} has no execution to do again", name(pipeline))));
+    };
+    let because = if last.name != wanted {
+        format!("it is not the last execution of the pipeline, which is {}", last.name)
+    } else if last.trigger == Trigger::RollBack {
+        "it went back to an earlier release".into()
+    } else if !last.began_production || last.release.is_none() {
+        "its deployment to production never began".into()
+    } else {
+        return Ok((name(pipeline), last.clone()));
+    };
+    Err(refused(format!("{wanted} cannot be executed again: {because}. Run the pipeline instead")))
+}
+
+/// An execution of this pipeline that succeeded.
+fn earlier(pipeline: &Pipeline, wanted: &str) -> Result<(String, LedgerEntry), Verdict> {
+    let candidates = || ledger(pipeline).iter().filter(|entry| entry.result == reasons::FINISHED && entry.release.is_some());
+    candidates().find(|entry| entry.name == wanted).map(|entry| (name(pipeline), entry.clone())).ok_or_else(|| {
+        let known: Vec<&str> = candidates().take(10).map(|entry| entry.name.as_str()).collect();
+        refused(format!(
+            "{wanted} is no execution of pipeline {} that succeeded, as far as it remembers: choose one of {}",
+            name(pipeline),
+            if known.is_empty() { "none".into() } else { known.join(", ") }
+        ))
+    })
+}
+
+/// A stage-only execution that passed: the last one, or the one that was chosen.
+fn tested(world: &World, pipeline: &Pipeline, wanted: Option<&str>) -> Result<(String, LedgerEntry), Verdict> {
+    let source = pipeline.spec.source.pipeline.as_deref().unwrap_or_default();
+    let Some(found) = world.source_pipeline.as_ref() else {
+        return Err(refused(format!(
+            "spec.source.pipeline of pipeline {} names {source}, which does not exist: create it, or correct the name",
+            name(pipeline)
+        )));
+    };
+    let mut passed = ledger(found).iter().filter(|entry| entry.result == reasons::FINISHED && entry.release.is_some());
+    let chosen = match wanted {
+        Some(wanted) => passed.find(|entry| entry.name == wanted),
+        None => passed.next(),
+    };
+    chosen.map(|entry| (source.to_owned(), entry.clone())).ok_or_else(|| {
+        refused(match wanted {
+            Some(wanted) => format!("{wanted} is no execution of pipeline {source} that passed its tests: choose one of its ledger"),
+            None => format!("no execution of pipeline {source} has passed its tests yet: run it first"),
+        })
+    })
+}
+
+/// Takes the release over: the artifact preparation of `cloud-manager.md` §1.10. None when this execution builds.
+pub(super) fn take(world: &World, status: &mut PipelineExecutionStatus) -> Option<Verdict> {
+    if let Some(source) = &status.source {
+        return Some(Verdict::finished(format!("takes the release of execution {}", source.execution)));
+    }
+    let (pipeline, entry) = match taken(world)? {
+        Ok(found) => found,
+        Err(verdict) => return Some(verdict),
+    };
+    if let Some(verdict) = too_old(world, &entry) {
+        return Some(verdict);
+    }
+    let digest = entry.release.as_ref().map(|release| release.digest().to_string()).unwrap_or_default();
+    let message = format!("takes {digest} of execution {} of pipeline {pipeline}", entry.name);
+    status.source = Some(SourceRecord { pipeline, execution: entry.name, uid: entry.uid });
+    status.release = entry.release;
+    status.images = entry.images;
+    status.made_at = entry.made_at;
+    // What is approved and deployed from here on is this release: it is written down first.
+    Some(Verdict::Passed { state: StepState::Finished, reason: reasons::FINISHED, message, persist: true })
+}
+
+/// A release that was made before the one that production runs goes there only when somebody says so: elsewhere this
+/// happens silently (`cloud-manager.md` §1.10).
+fn too_old(world: &World, entry: &LedgerEntry) -> Option<Verdict> {
+    let asked = &world.execution.spec;
+    if asked.allow_older || matches!(trigger(asked), Trigger::RollBack | Trigger::ReExecute) {
+        return None;
+    }
+    let environment = world.production.as_ref()?;
+    let runs = environment.status.as_ref()?.deployed.as_ref()?;
+    let (now, then) = (runs.made_at.as_ref()?, entry.made_at.as_ref()?);
+    if Some(&runs.release) == entry.release.as_ref() || then.0 >= now.0 {
+        return None;
+    }
+    Some(Verdict::failed(
+        reasons::OLDER_RELEASE,
+        format!(
+            "the release of {} was made at {}, before the one that {} runs (of execution {}, made at {}): choose a newer \
+             execution, or set spec.allowOlder to go back on purpose",
+            entry.name,
+            then.0,
+            name_of(environment),
+            runs.execution,
+            now.0
+        ),
+    ))
+}

@@ -1,0 +1,304 @@
+//! The step `validate`: everything that the pipeline refers to exists, the execution may ask for what it asks for, and
+//! its environments are this execution's alone.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use launchway_crds::{
+    Environment, Pipeline,
+    conditions::reasons,
+    environment::{EmergencyMode, EnvironmentType, Runtime},
+    execution::{Environments, Mode, PipelineExecutionStatus, WaitingFor},
+    pipeline::{Concurrency, PipelineType},
+    step::{StepName, StepState},
+};
+
+use super::{
+    Verdict,
+    action::Action,
+    holds, identity,
+    ledger::spec_hash,
+    name_of,
+    prepare::{began, runtime_of},
+    route::{self, only_production},
+    source,
+    world::World,
+};
+
+/// How long an execution waits for objects that it refers to: GitOps tools apply in any order.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// A place in a pipeline, and the Environment that is there.
+struct Place<'a> {
+    field: &'static str,
+    name: &'a str,
+    found: Option<&'a Environment>,
+    fits: fn(EnvironmentType) -> bool,
+    wanted: &'static str,
+}
+
+/// Whether the execution can run, and its turn has come.
+pub(super) fn validate(world: &World, status: &PipelineExecutionStatus) -> Verdict {
+    let wanted = &world.execution.spec.pipeline_ref.name;
+    let Some(pipeline) = &world.pipeline else {
+        return absent(world, status, "Pipeline", wanted);
+    };
+    if let Some(verdict) = remembered(world, pipeline).or_else(|| impossible(world, pipeline)) {
+        return verdict;
+    }
+    let names = status.environments.clone().unwrap_or_default();
+    let mut environments = vec![];
+    for place in places(world, &names) {
+        let Some(environment) = place.found else { return absent(world, status, "Environment", place.name) };
+        if !(place.fits)(environment.spec.type_) {
+            return Verdict::failed(
+                reasons::WRONG_ENVIRONMENT_TYPE,
+                format!(
+                    "spec.{}.environment of Pipeline {wanted} names Environment {}, which is of type {:?}: name one of type {}",
+                    place.field, place.name, environment.spec.type_, place.wanted,
+                ),
+            );
+        }
+        environments.push(environment);
+    }
+    if let Some(verdict) = no_emergency(world, &environments) {
+        return verdict;
+    }
+    if !only_production(pipeline.spec.type_, status.trigger)
+        && let Err(verdict) = bases(world, &environments)
+    {
+        return *verdict;
+    }
+    if let Some(Err(verdict)) = source::taken(world) {
+        return verdict;
+    }
+    turn(world, pipeline).unwrap_or_else(|| take(world, &environments))
+}
+
+fn places<'a>(world: &'a World, names: &'a Environments) -> Vec<Place<'a>> {
+    let place = |field, name: &'a Option<String>, found: &'a Option<Environment>, fits, wanted| {
+        name.as_deref().map(|name| Place { field, name, found: found.as_ref(), fits, wanted })
+    };
+    let all = [
+        place("stage", &names.stage, &world.stage, |is| is == EnvironmentType::Stage, "Stage"),
+        place(
+            "deployment",
+            &names.deployment,
+            &world.stage,
+            |is| is != EnvironmentType::Production,
+            "Development or Stage",
+        ),
+        place("production", &names.production, &world.production, |is| is == EnvironmentType::Production, "Production"),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// What an execution asks for has to make sense for its pipeline.
+fn impossible(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
+    let (asked, type_) = (&world.execution.spec, pipeline.spec.type_);
+    let builds = type_ != PipelineType::ProductionOnly;
+    let why = if asked.artifact.is_some() && !builds {
+        "spec.artifact: a ProductionOnly pipeline builds nothing; name a tested execution in spec.sourceExecution"
+    } else if asked.source_execution.is_some() && builds {
+        "spec.sourceExecution: only a ProductionOnly pipeline takes the release of another execution"
+    } else if (asked.re_execute.is_some() || asked.roll_back_to.is_some()) && pipeline.spec.production.is_none() {
+        "spec.reExecute and spec.rollBackTo: this pipeline does not deploy to production"
+    } else if asked.mode == Mode::Emergency && type_ == PipelineType::CodeQuality {
+        "spec.mode: a CodeQuality pipeline has nothing that an emergency could leave out"
+    } else {
+        return None;
+    };
+    Some(Verdict::failed(reasons::NOT_POSSIBLE, format!("{why} (Pipeline {} is of type {type_:?})", asked.pipeline_ref.name)))
+}
+
+/// An emergency has to be allowed where the release goes in the end.
+fn no_emergency(world: &World, environments: &[&Environment]) -> Option<Verdict> {
+    let last = environments.last().filter(|_| world.execution.spec.mode == Mode::Emergency)?;
+    (last.spec.emergency_mode == EmergencyMode::Disabled).then(|| {
+        Verdict::failed(
+            reasons::EMERGENCY_NOT_ENABLED,
+            format!(
+                "Environment {} does not allow emergencies: set its spec.emergencyMode to Enabled, or run without spec.mode",
+                name_of(last)
+            ),
+        )
+    })
+}
+
+/// An execution that ended before does not run again, whoever creates it once more.
+fn remembered(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
+    let (name, _, uid) = identity(world);
+    let ledger = &pipeline.status.as_ref()?.ledger;
+    let entry = ledger.iter().find(|entry| entry.name == name && entry.uid != uid)?;
+    let ended = format!("ended as {} at {}", entry.result, entry.at.0);
+    if entry.spec_hash != spec_hash(&world.execution.spec) {
+        return Some(Verdict::failed(
+            reasons::NAME_REUSED,
+            format!("another execution named {name} {ended}: give this one a name of its own"),
+        ));
+    }
+    let state = if entry.result == reasons::FINISHED { StepState::Finished } else { StepState::Failed };
+    Some(Verdict::Ended {
+        state,
+        reason: reasons::ALREADY_EXECUTED.into(),
+        message: format!("this execution {ended} and does not run again: create one with another name"),
+        actions: vec![],
+    })
+}
+
+fn absent(world: &World, status: &PipelineExecutionStatus, kind: &str, name: &str) -> Verdict {
+    let (_, namespace, _) = identity(world);
+    let message = format!("{kind} {name} does not exist in namespace {namespace}: create it or correct the reference");
+    let began = began(world, status, StepName::Validate);
+    if world.now.duration_since(began) < PATIENCE {
+        return Verdict::retrying(message, began.saturating_add(PATIENCE).unwrap_or(world.now));
+    }
+    Verdict::failed(reasons::NOT_FOUND, message)
+}
+
+/// One release runs on every Environment of the way, so all must name the same bases.
+fn bases(world: &World, environments: &[&Environment]) -> Result<(), Box<Verdict>> {
+    let (Some(first), Some(last)) = (environments.first(), environments.last()) else { return Ok(()) };
+    let (one, other) = (runtime_of(world, first), runtime_of(world, last));
+    for (field, one, other) in [("aem", &one.aem, &other.aem), ("dispatcher", &one.dispatcher, &other.dispatcher)] {
+        if one.is_none() {
+            return Err(Box::new(Verdict::failed(
+                reasons::NO_RUNTIME,
+                format!(
+                    "no base image for {field}: set spec.runtime.{field} of Environment {}, or the chart's value runtime.{field}",
+                    name_of(first)
+                ),
+            )));
+        }
+        if one != other {
+            return Err(Box::new(Verdict::failed(
+                reasons::RUNTIME_MISMATCH,
+                format!(
+                    "Environments {} and {} name different base images in spec.runtime.{field}: one release runs on both, so name the same",
+                    name_of(first),
+                    name_of(last)
+                ),
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether others of the pipeline come first; none when it is this one's turn.
+fn turn(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
+    let (_, namespace, _) = identity(world);
+    let name = &world.execution.spec.pipeline_ref.name;
+    if pipeline.spec.suspend {
+        return Some(queued(
+            world,
+            reasons::SUSPENDED,
+            format!("Pipeline {name} is suspended"),
+            Some(format!(
+                "kubectl patch pipeline {name} --namespace {namespace} --type merge --patch '{{\"spec\":{{\"suspend\":false}}}}'"
+            )),
+        ));
+    }
+    let older = world.siblings.older.as_ref()?;
+    if pipeline.spec.concurrency == Concurrency::Refuse {
+        return Some(Verdict::failed(
+            reasons::BUSY,
+            format!("execution {older} of Pipeline {name} runs, and its spec.concurrency is Refuse: wait for it to end"),
+        ));
+    }
+    Some(queued(
+        world,
+        reasons::BUSY,
+        format!("execution {older} of Pipeline {name} runs"),
+        Some(format!("kubectl launchway status {older} --namespace {namespace}")),
+    ))
+}
+
+/// Whether a newer execution of the pipeline takes the place of this one, which is at this step. What has come to
+/// production's door is not thrown away by a push.
+pub(super) fn may_be_replaced(world: &World, step: StepName) -> bool {
+    world.pipeline.as_ref().is_some_and(|pipeline| pipeline.spec.concurrency == Concurrency::Replace)
+        && step < StepName::ApprovalProduction
+}
+
+/// Whether the execution finds its packages in a registry; else it takes a release that exists.
+pub(super) fn takes_artifact(world: &World) -> bool {
+    world.pipeline.as_ref().is_some_and(|pipeline| {
+        !only_production(pipeline.spec.type_, route::trigger(&world.execution.spec))
+    })
+}
+
+/// Environments of this execution, in the order in which they are locked.
+fn own(world: &World) -> Vec<(&'static str, Option<&Environment>)> {
+    let recorded = world.execution.status.as_ref().and_then(|status| status.environments.clone());
+    let names = recorded
+        .or_else(|| Some(route::environments(&world.pipeline.as_ref()?.spec, &world.execution.spec)))
+        .unwrap_or_default();
+    let tested = names.tested().map(|_| ("stage", world.stage.as_ref()));
+    let production = names.production.as_ref().map(|_| ("production", world.production.as_ref()));
+    tested.into_iter().chain(production).collect()
+}
+
+/// Whether every Environment of this execution, if it has any, is its own.
+pub(super) fn holds_all(world: &World) -> bool {
+    own(world).iter().all(|(_, found)| found.is_some_and(|environment| holds(world, environment)))
+}
+
+/// Takes the environments, always in the same order, so that two executions never wait for each other.
+fn take(world: &World, environments: &[&Environment]) -> Verdict {
+    let (_, namespace, uid) = identity(world);
+    for environment in environments {
+        let name = name_of(environment);
+        let status = |holder: &String| Some(format!("kubectl launchway status {holder} --namespace {namespace}"));
+        match environment.status.as_ref().and_then(|status| status.lock.as_ref()) {
+            Some(lock) if lock.uid == uid => {}
+            Some(lock) => {
+                let holder = &lock.execution;
+                let why = format!("Environment {name} is taken by execution {holder}");
+                return queued(world, reasons::ENVIRONMENT_LOCKED, why, status(holder));
+            }
+            None => match &world.ahead {
+                Some(older) => {
+                    let why = format!("execution {older} waits for Environment {name} longer");
+                    return queued(world, reasons::ENVIRONMENT_LOCKED, why, status(older));
+                }
+                None => {
+                    return Verdict::acting(
+                        format!("takes Environment {name}"),
+                        vec![Action::Lock { environment: name.into() }],
+                    );
+                }
+            },
+        }
+    }
+    Verdict::finished("the pipeline can run")
+}
+
+fn queued(world: &World, reason: &'static str, why: String, command: Option<String>) -> Verdict {
+    Verdict::Waiting {
+        reason,
+        waiting: Box::new(WaitingFor {
+            step: StepName::Validate,
+            why,
+            since: Time(world.now),
+            until: None,
+            who: None,
+            command,
+        }),
+        wake: None,
+        actions: vec![],
+    }
+}
+
+/// Whether its environments are still this execution's.
+pub(super) fn locked(world: &World) -> Result<(), Verdict> {
+    for (field, environment) in own(world) {
+        if !environment.is_some_and(|environment| holds(world, environment)) {
+            return Err(Verdict::error(
+                reasons::ENVIRONMENT_LOCKED,
+                format!(
+                    "this execution no longer holds its {field} Environment: it was deleted or its status was changed by hand"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
