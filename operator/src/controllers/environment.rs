@@ -55,5 +55,5 @@ pub(super) fn of_execution(
     let Ok(execution) = &changed.0 else { return vec![] };
     let Some(names) = execution.status.as_ref().and_then(|status| status.environments.as_ref()) else { return vec![] };
     let namespace = execution.namespace().unwrap_or_default();
-    [&names.stage, &names.production].into_iter().map(|name| ObjectRef::new(name).within(&namespace)).collect()
+    names.all().map(|name| ObjectRef::new(name).within(&namespace)).collect()
 }

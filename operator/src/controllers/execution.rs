@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
-use launchway_crds::PipelineExecution;
+use launchway_crds::{PipelineExecution, step::StepName};
 
 use crate::{
     context::Context,
@@ -70,7 +70,53 @@ pub(super) fn concerned(
                 && status
                     .environments
                     .as_ref()
-                    .is_none_or(|names| [names.stage.as_str(), names.production.as_str()].contains(&environment))
+                    .is_none_or(|names| names.all().any(|name| name == environment))
+        })
+        .map(|object| ObjectRef::from_obj(object.as_ref()))
+        .collect()
+}
+
+/// Executions of the same pipeline that a new one may replace, or that may go on because one has ended.
+pub(super) fn siblings(
+    store: &Store<DeserializeGuard<PipelineExecution>>,
+    changed: &DeserializeGuard<PipelineExecution>,
+) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
+    let namespace = changed.namespace();
+    let Ok(changed) = &changed.0 else { return vec![] };
+    // In between nothing that it does concerns the others: with a thousand that wait, each write would wake them all.
+    if changed.status.as_ref().is_some_and(|status| status.completion_time.is_none()) {
+        return vec![];
+    }
+    store
+        .state()
+        .iter()
+        .filter(|object| object.namespace() == namespace && object.meta().uid != changed.metadata.uid)
+        .filter(|object| {
+            object.0.as_ref().is_ok_and(|other| {
+                other.spec.pipeline_ref == changed.spec.pipeline_ref
+                    && other.status.as_ref().is_some_and(|status| status.completion_time.is_none())
+            })
+        })
+        .map(|object| ObjectRef::from_obj(object.as_ref()))
+        .collect()
+}
+
+/// Executions of a pipeline that changed: those that have not begun for good.
+pub(super) fn of_pipeline(
+    store: &Store<DeserializeGuard<PipelineExecution>>,
+    namespace: &str,
+    pipeline: &str,
+) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
+    store
+        .state()
+        .iter()
+        .filter(|object| object.namespace().as_deref() == Some(namespace))
+        .filter(|object| {
+            object.0.as_ref().is_ok_and(|execution| {
+                execution.spec.pipeline_ref.name == pipeline
+                    && execution.status.as_ref().is_none_or(|status| status.step == Some(StepName::Validate))
+                    && execution.status.as_ref().is_none_or(|status| status.completion_time.is_none())
+            })
         })
         .map(|object| ObjectRef::from_obj(object.as_ref()))
         .collect()

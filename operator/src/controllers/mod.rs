@@ -53,6 +53,7 @@ async fn executions(parts: &Parts, context: &Arc<Context>) {
     let all: Api<DeserializeGuard<PipelineExecution>> = Api::all(parts.watch_client.clone());
     let controller = Controller::new(all, watcher::Config::default());
     let store = controller.store();
+    let (same, of_pipeline) = (store.clone(), store.clone());
     let counted = count(store.clone(), context.clone());
     let rounds = controller
         .with_config(Config::default().concurrency(CONCURRENCY))
@@ -65,6 +66,18 @@ async fn executions(parts: &Parts, context: &Arc<Context>) {
             move |changed| {
                 let namespace = changed.namespace().unwrap_or_default();
                 execution::concerned(&store, &namespace, &changed.name_any())
+            },
+        )
+        .watches(
+            Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            move |changed| execution::siblings(&same, &changed),
+        )
+        .watches(
+            Api::<DeserializeGuard<Pipeline>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            move |changed| {
+                execution::of_pipeline(&of_pipeline, &changed.namespace().unwrap_or_default(), &changed.name_any())
             },
         )
         .graceful_shutdown_on(parts.shutdown.clone().wait())

@@ -13,6 +13,7 @@ use launchway_crds::{
     Environment, Pipeline,
     conditions::{self, reasons, types},
     environment::EnvironmentType,
+    pipeline::{PipelineSpec, PipelineType},
 };
 
 use crate::{
@@ -33,14 +34,15 @@ pub(super) async fn reconcile(
     let environments: Api<Environment> = Api::namespaced(context.client.clone(), &namespace);
     let read = async |name: &str| bounded("read an environment", environments.get_opt(name)).await;
     let spec = &pipeline.spec;
-    let (stage, production) = tokio::try_join!(read(&spec.stage.environment), read(&spec.production.environment))?;
-    let doubt = [
-        doubt("stage", &spec.stage.environment, stage.as_ref(), EnvironmentType::Stage),
-        doubt("production", &spec.production.environment, production.as_ref(), EnvironmentType::Production),
-    ]
-    .into_iter()
-    .flatten()
-    .next();
+    let mut doubts = vec![];
+    for (field, name, fits) in places(spec) {
+        doubts.extend(doubt(field, name, read(name).await?.as_ref(), fits));
+    }
+    if let Some(source) = &spec.source.pipeline {
+        let found = bounded("read the source pipeline", pipelines.get_opt(source)).await?;
+        doubts.extend(source_doubt(source, found.as_ref()));
+    }
+    let doubt = doubts.into_iter().next();
     let (reason, message) = doubt.unwrap_or((reasons::READY, "its environments are there".into()));
     let ready = reason == reasons::READY;
     let generation = pipeline.metadata.generation;
@@ -57,22 +59,47 @@ pub(super) async fn reconcile(
     Ok(None)
 }
 
+/// A field, the Environment that it names, and the types that fit there.
+type Place<'a> = (&'static str, &'a str, &'static [EnvironmentType]);
+
+fn places(spec: &PipelineSpec) -> Vec<Place<'_>> {
+    use EnvironmentType::{Development, Production, Stage};
+    let stage = spec.stage.as_ref().map(|stage| ("stage", stage.environment.as_str(), [Stage].as_slice()));
+    let deployment = spec.deployment.as_ref();
+    let deployment =
+        deployment.map(|place| ("deployment", place.environment.as_str(), [Development, Stage].as_slice()));
+    let production = spec.production.as_ref();
+    let production = production.map(|place| ("production", place.environment.as_str(), [Production].as_slice()));
+    [stage, deployment, production].into_iter().flatten().collect()
+}
+
 fn doubt(
     field: &str,
     name: &str,
     found: Option<&Environment>,
-    type_: EnvironmentType,
+    fits: &[EnvironmentType],
 ) -> Option<(&'static str, String)> {
     let Some(environment) = found else {
         return Some((reasons::NOT_FOUND, format!("spec.{field}.environment: Environment {name} does not exist")));
     };
-    (environment.spec.type_ != type_).then(|| {
+    (!fits.contains(&environment.spec.type_)).then(|| {
         let is = environment.spec.type_;
         (
             reasons::WRONG_ENVIRONMENT_TYPE,
-            format!("spec.{field}.environment: Environment {name} is of type {is:?}, not {type_:?}"),
+            format!("spec.{field}.environment: Environment {name} is of type {is:?}, not {fits:?}"),
         )
     })
+}
+
+fn source_doubt(name: &str, found: Option<&Pipeline>) -> Option<(&'static str, String)> {
+    match found {
+        None => Some((reasons::NOT_FOUND, format!("spec.source.pipeline: Pipeline {name} does not exist"))),
+        Some(source) if source.spec.type_ != PipelineType::StageOnly => Some((
+            reasons::INVALID,
+            format!("spec.source.pipeline: Pipeline {name} is of type {:?}, not StageOnly", source.spec.type_),
+        )),
+        Some(_) => None,
+    }
 }
 
 /// Pipelines that name an Environment.
@@ -87,9 +114,7 @@ pub(super) fn concerned(
         .filter(|object| object.namespace().as_deref() == Some(namespace))
         .filter(|object| {
             object.0.as_ref().is_ok_and(|pipeline| {
-                [&pipeline.spec.stage.environment, &pipeline.spec.production.environment]
-                    .iter()
-                    .any(|name| *name == environment)
+                places(&pipeline.spec).iter().any(|(_, name, _)| *name == environment)
             })
         })
         .map(|object| ObjectRef::from_obj(object.as_ref()))

@@ -8,14 +8,13 @@ use kube::{
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
     environment::{EnvironmentStatus, Lock},
-    pipeline::LEDGER_MAX,
 };
 
 use crate::{
     context::Context,
     error::{Error, bounded},
     observe::now,
-    plan::execution::action::Action,
+    plan::execution::{action::Action, ledger::remember},
     render::job::job,
 };
 
@@ -64,14 +63,11 @@ pub async fn perform(context: &Context, execution: &PipelineExecution, action: &
                 }
             }
             Action::DeleteJob { name, uid } => delete_job(context, execution, name, uid).await,
-            Action::Remember { pipeline, entry } => {
+            Action::Remember { pipeline, entry, tests } => {
                 let api: Api<Pipeline> =
                     Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
                 let Some(mut found) = bounded("read the pipeline", api.get_opt(pipeline)).await? else { return Ok(()) };
-                let known = found.status.get_or_insert_default();
-                if known.ledger.iter().all(|old| old.uid != entry.uid) {
-                    known.ledger.insert(0, entry.as_ref().clone());
-                    known.ledger.truncate(LEDGER_MAX);
+                if remember(found.status.get_or_insert_default(), entry, tests) {
                     status::replace(context, &found).await?;
                 }
                 Ok(())

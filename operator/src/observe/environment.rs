@@ -136,6 +136,7 @@ fn wanted(environment: &mut Environment, sets: &Sets) -> Result<Option<Deployed>
             uid: target.uid,
             release: target.release,
             images: target.images,
+            made_at: target.made_at,
             at: target.since,
         }));
     }
@@ -167,6 +168,7 @@ fn recovered(sets: &Sets) -> Result<Option<Deployed>, String> {
             uid: uid.into(),
             release: marks.get(annotations::RELEASE)?.parse().ok()?,
             images: ReleaseImages { aem: image(publish)?, dispatcher: image(dispatcher)? },
+            made_at: None,
             at: publish.metadata.creation_timestamp.clone().unwrap_or(Time(now())),
         })
     };

@@ -1,5 +1,6 @@
 //! Facts for the planner of an execution.
 
+use jiff::Timestamp;
 use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Environments};
 
@@ -7,8 +8,8 @@ use crate::{
     context::Context,
     error::{Error, bounded},
     plan::execution::{
-        needs,
-        world::{Guard, JobEnd, JobFacts, World},
+        needs, route,
+        world::{Guard, JobEnd, JobFacts, Siblings, World},
     },
 };
 
@@ -25,21 +26,25 @@ pub async fn world(context: &Context, namespace: &str, name: &str) -> Result<Opt
     let pipelines: Api<Pipeline> = Api::namespaced(client.clone(), namespace);
     let reference = &execution.spec.pipeline_ref.name;
     let pipeline = bounded("read the pipeline", pipelines.get_opt(reference)).await?;
-    let environments = environments(&execution, pipeline.as_ref());
-    let (stage, production) = match &environments {
-        Some(names) => tokio::try_join!(
-            environment(context, namespace, &names.stage),
-            environment(context, namespace, &names.production)
-        )?,
-        None => (None, None),
+    let source = pipeline.as_ref().and_then(|pipeline| pipeline.spec.source.pipeline.clone());
+    let source_pipeline = match source {
+        Some(name) => bounded("read the source pipeline", pipelines.get_opt(&name)).await?,
+        None => None,
     };
+    let names = environments(&execution, pipeline.as_ref());
+    let (stage, production) = tokio::try_join!(
+        environment(context, namespace, names.tested()),
+        environment(context, namespace, names.production.as_deref())
+    )?;
     let mut world = World {
         now: now(),
         execution,
         pipeline,
         stage,
         production,
+        source_pipeline,
         ahead: None,
+        siblings: Siblings::default(),
         artifact: None,
         job: JobFacts::Absent,
         release: None,
@@ -48,77 +53,86 @@ pub async fn world(context: &Context, namespace: &str, name: &str) -> Result<Opt
         default_runtime: context.config.default_runtime(),
     };
     let needs = needs(&world);
-    if needs.queue {
-        world.ahead = ahead(&executions, &world, environments.as_ref()).await?;
+    if needs.queue || needs.siblings {
+        let all = bounded("list executions", executions.list(&ListParams::default())).await?.items;
+        world.ahead = needs.queue.then(|| ahead(&all, &world, &names)).flatten();
+        world.siblings = if needs.siblings { siblings(&all, &world) } else { Siblings::default() };
     }
+    let spec = world.pipeline.as_ref().map(|pipeline| pipeline.spec.clone());
+    let (source, images) = spec.map_or((None, None), |spec| (spec.source.artifact, spec.images));
     if needs.artifact
         && world.execution.status.as_ref().is_none_or(|status| status.artifact.is_none())
-        && let Some(pipeline) = &world.pipeline
+        && let Some(source) = &source
     {
         let choice = world.execution.spec.artifact.as_ref();
-        world.artifact = Some(context.registry.artifact(client, namespace, pipeline, choice).await);
+        world.artifact = Some(context.registry.artifact(client, namespace, source, choice).await);
     }
     if let Some(step) = needs.job {
-        let repository = world.pipeline.as_ref().map_or("", |pipeline| &pipeline.spec.images.repository);
+        let repository = images.as_ref().map_or("", |images| &images.repository);
         world.job = job::facts(client, &world.execution, step, repository).await?;
-        if let (JobFacts::Ended { end: JobEnd::Built { release }, .. }, Some(pipeline)) = (&world.job, &world.pipeline)
-        {
-            world.release = Some(context.registry.release(client, namespace, pipeline, release).await);
-        }
-        if let (JobFacts::Ended { end: JobEnd::Failed { report: Some(report), .. }, .. }, Some(pipeline)) =
-            (&world.job, &world.pipeline)
-        {
-            // Only adds detail to a failure that stands: without it the reason and message remain.
-            world.refused = context.registry.refused(client, namespace, pipeline, *report).await.unwrap_or_default();
+        match (&world.job, &images) {
+            (JobFacts::Ended { end: JobEnd::Built { release }, .. }, Some(images)) => {
+                world.release = Some(context.registry.release(client, namespace, images, release).await);
+            }
+            (JobFacts::Ended { end: JobEnd::Failed { report: Some(report), .. }, .. }, Some(images)) => {
+                // Only adds detail to a failure that stands: without it the reason and message remain.
+                world.refused = context.registry.refused(client, namespace, images, *report).await.unwrap_or_default();
+            }
+            _ => {}
         }
     }
-    if needs.guard {
-        world.guard = guard::look(client, &context.config.approval_policy).await?;
+    if let Some(request) = needs.guard {
+        world.guard = guard::look(client, &context.config.approval_policy, request).await?;
     }
     Ok(Some(world))
 }
 
 /// The environments that the execution wrote down, or those that its pipeline names now.
-fn environments(execution: &PipelineExecution, pipeline: Option<&Pipeline>) -> Option<Environments> {
-    execution.status.as_ref().and_then(|status| status.environments.clone()).or_else(|| {
-        pipeline.map(|pipeline| Environments {
-            stage: pipeline.spec.stage.environment.clone(),
-            production: pipeline.spec.production.environment.clone(),
-        })
-    })
+fn environments(execution: &PipelineExecution, pipeline: Option<&Pipeline>) -> Environments {
+    let recorded = execution.status.as_ref().and_then(|status| status.environments.clone());
+    let named = || pipeline.map(|pipeline| route::environments(&pipeline.spec, &execution.spec));
+    recorded.or_else(named).unwrap_or_default()
 }
 
-async fn environment(context: &Context, namespace: &str, name: &str) -> Result<Option<Environment>, Error> {
+async fn environment(context: &Context, namespace: &str, name: Option<&str>) -> Result<Option<Environment>, Error> {
+    let Some(name) = name else { return Ok(None) };
     let api: Api<Environment> = Api::namespaced(context.client.clone(), namespace);
     bounded("read an environment", api.get_opt(name)).await
 }
 
+/// The order in which executions take their turn.
+fn order(execution: &PipelineExecution) -> (Option<Timestamp>, String) {
+    (execution.metadata.creation_timestamp.as_ref().map(|time| time.0), execution.name_any())
+}
+
+/// Other executions that have not ended.
+fn others<'a>(all: &'a [PipelineExecution], world: &'a World) -> impl Iterator<Item = &'a PipelineExecution> {
+    all.iter()
+        .filter(|other| other.metadata.uid != world.execution.metadata.uid)
+        .filter(|other| other.status.as_ref().is_none_or(|status| status.completion_time.is_none()))
+}
+
 /// The oldest other execution that waits for one of the same environments and was there first.
-async fn ahead(
-    executions: &Api<PipelineExecution>,
-    world: &World,
-    environments: Option<&Environments>,
-) -> Result<Option<String>, Error> {
-    let Some(wanted) = environments else { return Ok(None) };
-    let all = bounded("list executions", executions.list(&ListParams::default())).await?;
-    let order = |execution: &PipelineExecution| {
-        (execution.metadata.creation_timestamp.as_ref().map(|time| time.0), execution.name_any())
-    };
+fn ahead(all: &[PipelineExecution], world: &World, wanted: &Environments) -> Option<String> {
     let mine = order(&world.execution);
-    Ok(all
-        .items
-        .iter()
-        .filter(|other| other.metadata.uid != world.execution.metadata.uid && order(other) < mine)
+    others(all, world)
+        .filter(|other| order(other) < mine)
         .filter(|other| {
-            other.status.as_ref().is_some_and(|status| {
-                status.completion_time.is_none()
-                    && status.environments.as_ref().is_some_and(|theirs| {
-                        [&theirs.stage, &theirs.production]
-                            .iter()
-                            .any(|name| [&wanted.stage, &wanted.production].contains(name))
-                    })
-            })
+            let theirs = other.status.as_ref().and_then(|status| status.environments.as_ref());
+            theirs.is_some_and(|theirs| theirs.all().any(|name| wanted.all().any(|mine| mine == name)))
         })
         .min_by_key(|other| order(other))
-        .map(ResourceExt::name_any))
+        .map(ResourceExt::name_any)
+}
+
+/// Executions of the same pipeline.
+fn siblings(all: &[PipelineExecution], world: &World) -> Siblings {
+    let mine = order(&world.execution);
+    let same: Vec<&PipelineExecution> = others(all, world)
+        .filter(|other| other.spec.pipeline_ref == world.execution.spec.pipeline_ref)
+        .collect();
+    Siblings {
+        older: same.iter().filter(|other| order(other) < mine).min_by_key(|other| order(other)).map(|other| other.name_any()),
+        newer: same.iter().filter(|other| order(other) > mine).max_by_key(|other| order(other)).map(|other| other.name_any()),
+    }
 }

@@ -63,10 +63,9 @@ impl RegistryReader {
         &self,
         client: &Client,
         namespace: &str,
-        pipeline: &Pipeline,
+        source: &ArtifactSource,
         choice: Option<&ArtifactChoice>,
     ) -> Result<FoundArtifact, Fault> {
-        let source = &pipeline.spec.source.artifact;
         let registry = self
             .client(client, namespace, source.secret_ref.as_slice(), source.plain_http.then_some(&source.repository))
             .await?;
@@ -100,10 +99,9 @@ impl RegistryReader {
         &self,
         client: &Client,
         namespace: &str,
-        pipeline: &Pipeline,
+        images: &Images,
         built: &ReleaseDigests,
     ) -> Result<FoundRelease, Fault> {
-        let images = &pipeline.spec.images;
         let registry = self
             .client(client, namespace, images.secret_ref.as_slice(), images.plain_http.then_some(&images.repository))
             .await?;
@@ -128,10 +126,9 @@ impl RegistryReader {
         &self,
         client: &Client,
         namespace: &str,
-        pipeline: &Pipeline,
+        images: &Images,
         digest: Sha256Digest,
     ) -> Result<Vec<ArtifactFile>, Fault> {
-        let images = &pipeline.spec.images;
         let plain = images.plain_http.then_some(&images.repository);
         let registry = self.client(client, namespace, images.secret_ref.as_slice(), plain).await?;
         let repository = Repository::parse(&images.repository).map_err(fault)?;

@@ -290,6 +290,7 @@ fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
             uid: target.uid,
             release: target.release,
             images: target.images,
+            made_at: target.made_at,
             at: now.clone(),
         });
     }

@@ -18,7 +18,7 @@ mod jobs;
 pub mod ledger;
 mod prepare;
 mod requested;
-mod route;
+pub mod route;
 mod schedule;
 mod source;
 pub mod status;

@@ -69,7 +69,8 @@ const fn fresh(trigger: Trigger) -> bool {
 }
 
 /// The Environments that an execution locks.
-pub(super) fn environments(pipeline: &PipelineSpec, asked: &PipelineExecutionSpec) -> Environments {
+#[must_use]
+pub fn environments(pipeline: &PipelineSpec, asked: &PipelineExecutionSpec) -> Environments {
     let tested = !only_production(pipeline.type_, trigger(asked));
     Environments {
         stage: pipeline.stage.as_ref().filter(|_| tested).map(|stage| stage.environment.clone()),

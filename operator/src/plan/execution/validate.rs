@@ -27,6 +27,9 @@ use super::{
 /// How long an execution waits for objects that it refers to: GitOps tools apply in any order.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
+/// How often an execution that waits for another one of its pipeline looks by itself.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+
 /// A place in a pipeline, and the Environment that is there.
 struct Place<'a> {
     field: &'static str,
@@ -283,7 +286,8 @@ fn queued(world: &World, reason: &'static str, why: String, command: Option<Stri
             who: None,
             command,
         }),
-        wake: None,
+        // That another one was deleted is not always told.
+        wake: (reason == reasons::BUSY).then(|| world.now.saturating_add(LOOK_AGAIN).unwrap_or(world.now)),
         actions: vec![],
     }
 }
