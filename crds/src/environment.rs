@@ -451,6 +451,9 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// When the message was written. What pods say changes every few seconds; it is told every 30 s at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_at: Option<Time>,
 }
 
 /// State of a rollout.

@@ -1,8 +1,9 @@
 //! The frame of a scenario test: one at a time, on a cluster that is up, with the operator of this repository on it.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     future::Future,
+    io::Write,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -19,6 +20,9 @@ use crate::{
 
 /// The longest that any scenario takes.
 const LIMIT: Duration = Duration::from_secs(2400);
+
+/// The longest that a scenario waits for its turn.
+const TURN: Duration = Duration::from_secs(3600);
 
 /// What a scenario works with.
 #[derive(Clone)]
@@ -47,9 +51,7 @@ where
         .build()
         .map_err(|error| Failure::new(format!("no threads: {error}")))?;
     // One at a time on a machine, whoever starts them: scenarios stop operators and count requests.
-    let lock = paths::cache_folder("e2e")?.join("scenario.lock");
-    let lock = File::create(&lock).map_err(|error| Failure::new(format!("{}: {error}", lock.display())))?;
-    lock.lock().map_err(|error| Failure::new(format!("the lock of scenarios: {error}")))?;
+    let _turn = turn(name)?;
     runtime.block_on(async {
         let began = Instant::now();
         let set_up = set_up(name).await.map_err(|failure| failure.during(&format!("{name} cannot begin")))?;
@@ -72,6 +74,37 @@ where
             }
         }
     })
+}
+
+/// Waits until no other scenario runs; the next one waits until the file that this returns is closed.
+fn turn(name: &str) -> Outcome<File> {
+    let path = paths::cache_folder("e2e")?.join("scenario.lock");
+    let said = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", path.display()));
+    let mut lock = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| said(&error))?;
+    let until = Instant::now() + TURN;
+    let mut told = String::new();
+    while let Err(error) = lock.try_lock() {
+        let TryLockError::WouldBlock = error else { return Err(said(&error)) };
+        let holder = std::fs::read_to_string(&path).unwrap_or_default();
+        if told != holder {
+            println!("{name}: waits for scenario {holder} to end: one runs at a time on a machine");
+            told = holder;
+        }
+        if Instant::now() >= until {
+            return Err(said(&format!("scenario {told} has run for {} s", TURN.as_secs())));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    lock.set_len(0)
+        .and_then(|()| lock.write_all(format!("{name} (pid {})", std::process::id()).as_bytes()))
+        .map_err(|error| said(&error))?;
+    Ok(lock)
 }
 
 async fn set_up(name: &'static str) -> Outcome<Scenario> {

@@ -5,9 +5,9 @@ build_httpd() {
   local key tar base files
   tar=$(rootfs httpd essential apache2,ca-certificates,curl,jq "$PASSWD_HOOK")
   base=$(base_layout httpd "$(basename "$tar" .tar | cut -d- -f2)" "$tar")
-  key=$( { tree_key "$IMAGES_DIR/httpd" "$IMAGES_DIR/lib.sh"; basename "$base"; } | sha256sum | cut -c1-16)
+  key=$( { tree_key "$IMAGES_DIR/common" "$IMAGES_DIR/httpd" "$IMAGES_DIR/lib.sh"; basename "$base"; } | sha256sum | cut -c1-16)
   files=$(mktemp -d)
-  cp -a "$IMAGES_DIR/httpd/rootfs/." "$files/"
+  cp -a "$IMAGES_DIR/common/rootfs/." "$IMAGES_DIR/httpd/rootfs/." "$files/"
   # Names that dispatcher trees use and Debian does not: the logs folder (on the writable /run) and rotatelogs.
   mkdir -p "$files/usr/local/bin" "$files/mnt/var/www" "$files/var/www/cgi-bin"
   ln -s /run/httpd/logs "$files/etc/httpd/logs"
@@ -23,6 +23,7 @@ build_httpd() {
     --config.label dev.launchway.contract=1 --config.label dev.launchway.tier=dispatcher --config.label dev.launchway.port=80 \
     --config.label dev.launchway.config-path=/etc/httpd --config.label dev.launchway.cache-path=/mnt/var/www \
     --config.label dev.launchway.writable-paths=/tmp,/run \
+    --config.label dev.launchway.immutable-files=conf.d/available_vhosts/default.vhost,conf.d/dispatcher_vhost.conf,conf.d/rewrites/default_rewrite.rules \
     --config.label 'dev.launchway.command.ready=["/opt/launchway/bin/ready"]' \
     --config.label 'dev.launchway.command.live=["/opt/launchway/bin/live"]' \
     --config.label 'dev.launchway.command.drain=["/opt/launchway/bin/drain"]' \

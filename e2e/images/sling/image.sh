@@ -6,7 +6,7 @@ build_sling() {
   . "$IMAGES_DIR/sling/artifacts.sh"
   tar=$(rootfs sling essential openjdk-17-jre-headless,ca-certificates,curl,jq "$PASSWD_HOOK")
   base_key=$( { cat "$IMAGES_DIR/sling/artifacts.list" "$IMAGES_DIR/sling/artifacts.sh"; basename "$tar"; } | sha256sum | cut -c1-16)
-  key=$( { tree_key "$IMAGES_DIR/sling" "$IMAGES_DIR/lib.sh"; printf '%s\n' "$base_key"; } | sha256sum | cut -c1-16)
+  key=$( { tree_key "$IMAGES_DIR/common" "$IMAGES_DIR/sling" "$IMAGES_DIR/lib.sh"; printf '%s\n' "$base_key"; } | sha256sum | cut -c1-16)
   starter=org.apache.sling:org.apache.sling.starter:12:oak_tar@slingosgifeature
   launcher=org.apache.sling:org.apache.sling.feature.launcher:1.3.4@tar.gz
   repository=$CACHE_DIR/maven-$(sha256sum <"$IMAGES_DIR/sling/artifacts.list" | cut -c1-16)
@@ -30,7 +30,7 @@ build_sling() {
   fi
 
   files=$(mktemp -d)
-  cp -a "$IMAGES_DIR/sling/rootfs/." "$files/"
+  cp -a "$IMAGES_DIR/common/rootfs/." "$IMAGES_DIR/sling/rootfs/." "$files/"
   mkdir -p "$files/opt/launchway/install" "$files/opt/launchway/data" "$files/opt/launchway/sling"
   if [ -e "$repository/.complete" ]; then
     jq -f "$IMAGES_DIR/sling/feature.jq" "$repository/$(artifact_path "$starter")" >"$files/opt/launchway/sling/feature.json"

@@ -8,6 +8,7 @@ pub mod execution;
 mod guard;
 mod job;
 mod pods;
+mod readiness;
 pub mod registry;
 
 use jiff::{Timestamp, Unit};

@@ -1,6 +1,6 @@
 //! What pods say: ready or not, and why not, in words that a person can act on.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
 
@@ -10,8 +10,10 @@ use crate::{
     render::workload::CONFIG_TEST,
 };
 
+use super::readiness;
+
 /// Longest problem of one pod.
-const PROBLEM_MAX: usize = 400;
+pub(super) const PROBLEM_MAX: usize = 400;
 
 /// Facts about the pods of an Environment.
 pub(super) async fn of_environment(
@@ -103,23 +105,7 @@ async fn why_not_ready(client: &Client, namespace: &str, pod: &Pod) -> Result<(O
     if !running {
         return Ok((None, false));
     }
-    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
-    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let selector = ListParams::default().fields(&format!("involvedObject.uid={uid},reason=Unhealthy"));
-    let mut found = bounded("list the events of a pod", events.list(&selector)).await?.items;
-    found.sort_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0));
-    let Some(said) = found.last().and_then(|event| event.message.as_deref()) else { return Ok((None, false)) };
-    Ok(read_probe(said))
-}
-
-/// Reads what a readiness command printed: `pending ID: …` and `failed ID: …` lines.
-fn read_probe(said: &str) -> (Option<String>, bool) {
-    let Some((_, output)) = said.split_once("Readiness probe failed:") else { return (None, false) };
-    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let failed: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("failed ")).collect();
-    let hopeless = !failed.is_empty();
-    let told = if hopeless { failed } else { lines };
-    ((!told.is_empty()).then(|| truncate(&told.join("; "), PROBLEM_MAX)), hopeless)
+    Ok(readiness::said(client, namespace, pod).await?.map_or((None, false), readiness::Said::into_problem))
 }
 
 #[cfg(test)]
@@ -137,15 +123,5 @@ mod tests {
             .unwrap();
             assert_eq!(configuration_is_refused(&pod), hopeless, "{restarts} {ready}");
         }
-    }
-
-    #[test]
-    fn a_failed_package_is_hopeless_and_a_pending_one_is_not() {
-        let (problem, hopeless) =
-            read_probe("Readiness probe failed: pending a:b:1: starts\nfailed a:c:1: no node type cq:Page\n");
-        assert_eq!((problem.as_deref(), hopeless), (Some("failed a:c:1: no node type cq:Page"), true));
-        let (problem, hopeless) = read_probe("Readiness probe failed: pending a:b:1: waits for dependency x");
-        assert_eq!((problem.as_deref(), hopeless), (Some("pending a:b:1: waits for dependency x"), false));
-        assert_eq!(read_probe("Liveness probe failed: failed x"), (None, false));
     }
 }

@@ -104,8 +104,10 @@ fn pair_prefix(environment: &str) -> String {
     format!("{environment}-pair-")
 }
 
-/// How long a wait is told of in the words in which it began.
+/// How long a wait is told of in the same words.
 const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+/// How often pods that a rollout waits for are asked what they lack.
+const LOOK: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
 /// The phase in which only numbers of pods change.
 const SETTLE: &str = "Settle";
 /// The phase in which the first release starts.
@@ -306,6 +308,7 @@ fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         updated: pairs,
         total: pairs,
         message: String::new(),
+        message_at: None,
     });
     let told = format!("every pod runs {}", desired.release.digest());
     status::ready(world, &mut status, true, reasons::READY, &told);
@@ -356,16 +359,20 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     };
     let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revision)).count();
     let state = if failure.is_some() { RolloutState::Failed } else { RolloutState::Progressing };
-    let message =
-        failure.unwrap_or_else(|| steadied(world, old.as_ref(), &taken, i32::try_from(updated).unwrap_or(pairs)));
+    let updated = i32::try_from(updated).unwrap_or(pairs);
+    let (message, at) = match failure {
+        Some(failure) => (failure, Time(world.now)),
+        None => steadied(world, old.as_ref(), &taken, updated),
+    };
     status.rollout = Some(RolloutStatus {
         state,
         phase: taken.phase.clone(),
         since,
         revision: desired.revision.clone(),
-        updated: i32::try_from(updated).unwrap_or(pairs),
+        updated,
         total: pairs,
         message: truncate(&message, 1024),
+        message_at: Some(at),
     });
     let reason = match state {
         RolloutState::Failed => reasons::ROLLOUT_FAILED,
@@ -374,17 +381,21 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     };
     status::ready(world, &mut status, false, reason, &format!("{}: {message}", taken.phase));
     let wake = if world.now < half { half } else { deadline };
-    let wake = (state == RolloutState::Progressing && !resting).then_some(wake);
+    // A package that failed changes nothing that is watched: pods that are waited for are asked.
+    let look = world.now.saturating_add(LOOK).unwrap_or(wake);
+    let wake = (state == RolloutState::Progressing && !resting).then_some(wake.min(look));
     Plan { changes: taken.changes, status, wake }
 }
 
-/// What a rollout waits for, as it was told when the wait began, as long as it is young: what pods
-/// say changes every few seconds while they start, and would be written as often.
-fn steadied(world: &World, old: Option<&RolloutStatus>, taken: &Move, updated: i32) -> String {
-    let young = old.filter(|old| {
-        old.phase == taken.phase && old.updated == updated && world.now.duration_since(old.since.0) < PATIENCE
+/// What a rollout waits for and since when that is told: what pods say changes every few seconds while they start, and
+/// would be written as often.
+fn steadied(world: &World, old: Option<&RolloutStatus>, taken: &Move, updated: i32) -> (String, Time) {
+    let told = old.filter(|old| old.phase == taken.phase && old.updated == updated).and_then(|old| {
+        let at = old.message_at.clone()?;
+        let young = world.now.duration_since(at.0) < PATIENCE;
+        (young || old.message == taken.message).then(|| (old.message.clone(), at))
     });
-    young.map_or_else(|| taken.message.clone(), |old| old.message.clone())
+    told.unwrap_or_else(|| (taken.message.clone(), Time(world.now)))
 }
 
 #[cfg(test)]

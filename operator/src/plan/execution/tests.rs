@@ -349,6 +349,7 @@ fn a_failed_job_or_rollout_ends_the_execution_and_production_stays_as_it_is() {
         updated: 0,
         total: 1,
         message: "publish-0: failed wknd: no node type".into(),
+        message_at: None,
     });
     assert_eq!(play.run().result(), reasons::FAILED);
     assert_eq!(play.step(StepName::DeployStage), (StepState::Failed, reasons::DEPLOYMENT_FAILED));
