@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::{
     batch::v1::Job,
-    core::v1::{ContainerStateTerminated, Pod},
+    core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use launchway_crds::{
@@ -16,9 +16,12 @@ use launchway_crds::{
 
 use crate::{
     error::{Error, bounded},
+    gate::TestKind,
     plan::execution::world::{JobEnd, JobFacts, ReleaseDigests},
+    render::job::COLLECTOR,
     worker::{
         build::Built,
+        measured::Measured,
         smoke::Passed,
         verdict::{Reason, Verdict},
     },
@@ -50,15 +53,14 @@ pub(super) async fn facts(
     let all: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let selector = ListParams::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
     let pods = bounded("list the pods of a job", all.list(&selector)).await?;
-    let terminated = pods.items.iter().find_map(ended);
     let failed = job
         .status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten())
         .find(|condition| condition.type_ == "Failed" && condition.status == "True");
     // The container's end is known more than a second before the Job's.
-    if let Some(end) = terminated {
-        return Ok(JobFacts::Ended { name, uid, end: verdict(repository, step, end) });
+    if let Some(end) = pods.items.iter().find_map(|pod| outcome(repository, step, pod)) {
+        return Ok(JobFacts::Ended { name, uid, end });
     }
     if let Some(condition) = failed {
         let message = condition.message.clone().unwrap_or_default();
@@ -80,45 +82,67 @@ pub(super) async fn facts(
     Ok(JobFacts::Active { name, uid, problem: pods.items.iter().find_map(pods::problem) })
 }
 
-/// How the only container of a pod ended.
-fn ended(pod: &Pod) -> Option<&ContainerStateTerminated> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    statuses.iter().find_map(|status| status.state.as_ref()?.terminated.as_ref())
-}
-
-fn verdict(repository: &str, step: StepName, end: &ContainerStateTerminated) -> JobEnd {
+/// How the work of a pod ended, if it has.
+fn outcome(repository: &str, step: StepName, pod: &Pod) -> Option<JobEnd> {
+    let end = ended(pod.status.as_ref()?.container_statuses.as_deref()?, |_| true)?;
     let text = end.message.as_deref().unwrap_or_default().trim();
     if end.reason.as_deref() == Some("OOMKilled") {
-        return JobEnd::Error {
+        return Some(JobEnd::Error {
             reason: reasons::JOB_FAILED.into(),
             message: "the container was killed because it used more memory than its limit".into(),
-        };
+        });
     }
+    let Some(kind) = kind(step) else { return Some(worker(repository, step, end.exit_code, text)) };
+    let beside = pod.status.as_ref()?.init_container_statuses.as_deref().unwrap_or_default();
+    let collected = ended(beside, |name| name == COLLECTOR);
+    if collected.is_none() && beside.iter().any(|status| status.name == COLLECTOR) {
+        // It reads the reports and ends a moment later.
+        return None;
+    }
+    Some(tested(kind, end.exit_code, text, collected.and_then(|end| end.message.as_deref()).unwrap_or_default()))
+}
+
+fn ended(statuses: &[ContainerStatus], wanted: impl Fn(&str) -> bool) -> Option<&ContainerStateTerminated> {
+    let mut wanted = statuses.iter().filter(|status| wanted(&status.name));
+    wanted.find_map(|status| status.state.as_ref()?.terminated.as_ref())
+}
+
+/// The kind of a test that is somebody's image.
+const fn kind(step: StepName) -> Option<TestKind> {
     match step {
-        StepName::FunctionalTest => functional(end.exit_code, text),
-        StepName::BuildImage
-        | StepName::SmokeTest
-        | StepName::Validate
-        | StepName::Build
-        | StepName::DeployStage
-        | StepName::ApprovalProduction
-        | StepName::DeployProduction => worker(repository, step, end.exit_code, text),
+        StepName::ProductTest => Some(TestKind::Product),
+        StepName::FunctionalTest => Some(TestKind::Functional),
+        StepName::UiTest => Some(TestKind::Ui),
+        StepName::ContentAudit => Some(TestKind::Audit),
+        _ => None,
     }
 }
 
-/// The project's own test image says by its exit code whether it passed, and why in its last words.
-fn functional(code: i32, text: &str) -> JobEnd {
-    let last = text.lines().last().unwrap_or_default();
-    if code == 0 {
-        return JobEnd::Passed {
-            message: if last.is_empty() { "the test image passed".into() } else { truncate(last, 512) },
-        };
-    }
-    JobEnd::Failed {
-        reason: reasons::TEST_FAILED.into(),
-        message: truncate(&format!("the test image exited with {code}: {text}"), 1024),
-        report: None,
-    }
+/// What a test image's exit code, its last words, and what was found in its reports come to.
+fn tested(kind: TestKind, code: i32, text: &str, collected: &str) -> JobEnd {
+    let read = match Verdict::<Measured>::parse(collected) {
+        Ok(Verdict::Ok(read)) => read,
+        Ok(Verdict::Failed(Reason { reason, message, .. })) => {
+            return JobEnd::Failed { reason, message: said(code, &message, text), report: None };
+        }
+        Ok(Verdict::Error(Reason { reason, message, .. })) => return JobEnd::Error { reason, message },
+        Err(_) => {
+            return JobEnd::Error {
+                reason: reasons::JOB_FAILED.into(),
+                message: truncate(&format!("the reports of the test were not read: {collected}"), 1024),
+            };
+        }
+    };
+    JobEnd::Measured { message: said(code, &read.message, text), metrics: kind.judged(code, read.metrics) }
+}
+
+/// The last line that a passing test wrote, all of a failing one's, and what its reports say.
+fn said(code: i32, reports: &str, text: &str) -> String {
+    let words = if code == 0 { text.lines().last().unwrap_or_default() } else { text };
+    let ended = (code != 0).then(|| format!("the test image exited with {code}"));
+    let parts = [ended.as_deref().unwrap_or_default(), words, reports];
+    let told: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    if told.is_empty() { "the test image passed".into() } else { truncate(&told.join(": "), 1024) }
 }
 
 /// Our own workers leave a verdict.
@@ -130,6 +154,11 @@ fn worker(repository: &str, step: StepName, code: i32, text: &str) -> JobEnd {
     if step == StepName::BuildImage {
         return Verdict::<Built>::parse(text)
             .map_or_else(unknown, |verdict| ended_with(verdict, |built| built_release(repository, &built)));
+    }
+    if let StepName::CodeQuality | StepName::SecurityTest | StepName::LoadTest = step {
+        return Verdict::<Measured>::parse(text).map_or_else(unknown, |verdict| {
+            ended_with(verdict, |Measured { metrics, message, .. }| JobEnd::Measured { metrics, message })
+        });
     }
     Verdict::<Passed>::parse(text).map_or_else(unknown, |verdict| {
         ended_with(verdict, |passed| {
@@ -170,13 +199,24 @@ fn built_release(repository: &str, built: &Built) -> JobEnd {
 mod tests {
     use super::*;
 
-    fn end(code: i32, message: &str, reason: Option<&str>) -> ContainerStateTerminated {
-        ContainerStateTerminated {
-            exit_code: code,
-            message: Some(message.into()),
-            reason: reason.map(Into::into),
-            ..ContainerStateTerminated::default()
-        }
+    fn pod(message: &str, code: i32, reason: Option<&str>, collected: Option<&str>) -> Pod {
+        let terminated = serde_json::json!({ "exitCode": code, "message": message, "reason": reason });
+        let status = |name: &str, state: serde_json::Value| {
+            serde_json::json!({ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state })
+        };
+        let beside = collected.map(|text| match text {
+            "" => status(COLLECTOR, serde_json::json!({ "running": {} })),
+            text => status(COLLECTOR, serde_json::json!({ "terminated": { "exitCode": 0, "message": text } })),
+        });
+        serde_json::from_value(serde_json::json!({ "status": {
+            "containerStatuses": [status("work", serde_json::json!({ "terminated": terminated }))],
+            "initContainerStatuses": beside.map(|beside| vec![beside]),
+        } }))
+        .unwrap()
+    }
+
+    fn end(repository: &str, step: StepName, code: i32, text: &str, reason: Option<&str>) -> JobEnd {
+        outcome(repository, step, &pod(text, code, reason, None)).unwrap()
     }
 
     #[test]
@@ -185,10 +225,7 @@ mod tests {
         let text = format!(
             r#"{{"ok":{{"release":"{digest}","aem":"{digest}","dispatcher":"{digest}","report":"{digest}"}}}}"#
         );
-        let JobEnd::Built { release } = verdict("reg.example/images", StepName::BuildImage, &end(0, &text, None))
-        else {
-            panic!()
-        };
+        let JobEnd::Built { release } = end("reg.example/images", StepName::BuildImage, 0, &text, None) else { panic!() };
         assert_eq!(release.release.to_string(), format!("reg.example/images@{digest}"));
     }
 
@@ -196,23 +233,25 @@ mod tests {
     fn what_a_worker_says_decides_whose_fault_it_is() {
         let failed = r#"{"failed":{"reason":"NoArtifacts","message":"no zip"}}"#;
         assert!(
-            matches!(verdict("r", StepName::BuildImage, &end(1, failed, None)), JobEnd::Failed { reason, .. } if reason == "NoArtifacts")
+            matches!(end("r", StepName::BuildImage, 1, failed, None), JobEnd::Failed { reason, .. } if reason == "NoArtifacts")
         );
         let error = r#"{"error":{"reason":"RegistryUnreachable","message":"no answer"}}"#;
-        assert!(matches!(verdict("r", StepName::SmokeTest, &end(2, error, None)), JobEnd::Error { .. }));
+        assert!(matches!(end("r", StepName::SmokeTest, 2, error, None), JobEnd::Error { .. }));
         for (code, text, reason) in [(0, "garbage", None), (139, "", None), (137, failed, Some("OOMKilled"))] {
-            assert!(
-                matches!(verdict("r", StepName::BuildImage, &end(code, text, reason)), JobEnd::Error { .. }),
-                "{text}"
-            );
+            assert!(matches!(end("r", StepName::BuildImage, code, text, reason), JobEnd::Error { .. }), "{text}");
         }
     }
 
     #[test]
-    fn a_test_image_passes_by_its_exit_code_alone() {
-        assert!(matches!(functional(0, "3 of 3\nall well"), JobEnd::Passed { message } if message == "all well"));
-        assert!(
-            matches!(functional(1, "page is empty"), JobEnd::Failed { message, .. } if message.contains("page is empty"))
-        );
+    fn a_test_image_is_judged_by_its_exit_code_and_its_reports() {
+        let nothing = r#"{"ok":{"metrics":[],"message":""}}"#;
+        let of =
+            |code, text: &str, collected| outcome("r", StepName::FunctionalTest, &pod(text, code, None, Some(collected)));
+        let Some(JobEnd::Measured { metrics, message }) = of(0, "3 of 3\nall well", nothing) else { panic!() };
+        assert_eq!((message.as_str(), metrics.iter().all(|metric| metric.passed)), ("all well", true));
+        let Some(JobEnd::Measured { metrics, message }) = of(1, "page is empty", nothing) else { panic!() };
+        assert!(message.contains("page is empty") && metrics.iter().any(|metric| !metric.passed), "{message}");
+        assert_eq!(of(0, "", ""), None, "the collector is still at work");
+        assert!(matches!(of(0, "", "garbage"), Some(JobEnd::Error { .. })));
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn judge(
     let overridden = status.overrides.iter().find(|known| known.step == step).map(|known| known.metrics.clone());
     let failing = match decide(metrics, gates.important_failures, overridden.as_deref().unwrap_or_default()) {
         Decision::Pass => return passed(metrics, told),
-        Decision::Fail(failing) => return Verdict::failed(reasons::GATE_FAILED, sentence(&failing)),
+        Decision::Fail(failing) => return failed(step, told, &sentence(&failing)),
         Decision::Wait(failing) => failing,
     };
     let names: Vec<&str> = failing.iter().map(|metric| metric.name.as_str()).collect();
@@ -53,6 +53,15 @@ pub(super) fn judge(
         None => None,
     };
     wait(world, status, step, &gates, &names, failing, doubt)
+}
+
+/// A test that fails is told by its own words first.
+fn failed(step: StepName, told: &str, failing: &str) -> Verdict {
+    let reason = match step {
+        StepName::ProductTest | StepName::FunctionalTest | StepName::UiTest => reasons::TEST_FAILED,
+        _ => reasons::GATE_FAILED,
+    };
+    Verdict::failed(reason, if told.is_empty() { failing.to_owned() } else { format!("{told}: {failing}") })
 }
 
 fn passed(metrics: &[Metric], told: &str) -> Verdict {
