@@ -9,7 +9,7 @@ use crate::{
     common::LocalName,
     digest::{ImageRef, Sha256Digest},
     environment::{ReleaseImages, none_seen},
-    step::{StepName, StepState},
+    step::{Metric, StepName, StepState},
 };
 
 /// One run of a pipeline.
@@ -286,6 +286,10 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
+    /// What it measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 40))]
+    pub metrics: Vec<Metric>,
 }
 
 impl Step {
@@ -302,6 +306,7 @@ impl Step {
             child: None,
             reason: None,
             message: None,
+            metrics: vec![],
         }
     }
 }

@@ -168,6 +168,91 @@ impl StepState {
     }
 }
 
+/// How many metrics a step keeps; the rest is in its report.
+pub const METRICS_MAX: usize = 40;
+/// Longest name of a metric, in bytes.
+pub const METRIC_NAME_MAX: usize = 48;
+/// Longest expected or actual value of a metric, in bytes.
+pub const METRIC_VALUE_MAX: usize = 24;
+
+/// Something that a step measured, and what it had to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Metric {
+    /// What was measured, in Cloud Manager's words where it has one (`coverage`, `error_rate`). One name may appear
+    /// with several severities.
+    #[schemars(length(min = 1, max = 48), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"))]
+    pub name: String,
+    /// What a failure means.
+    pub severity: Severity,
+    /// How `actual` has to compare with `expected`.
+    pub comparator: Comparator,
+    /// A number, a grade from `A` (best) to `F`, or a word.
+    #[schemars(length(min = 1, max = 24))]
+    pub expected: String,
+    /// What was found, of the same kind.
+    #[schemars(length(min = 1, max = 24))]
+    pub actual: String,
+    /// Whether `actual` compares as it has to.
+    pub passed: bool,
+}
+
+/// What a failed metric means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The execution fails, and nobody can override it.
+    Critical,
+    /// The pipeline's behaviour decides: ask a person, fail, or go on.
+    Important,
+    /// It is recorded.
+    Informational,
+}
+
+impl Severity {
+    /// The name in status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Important => "important",
+            Self::Informational => "informational",
+        }
+    }
+}
+
+/// How an actual value has to compare with the expected one. Grades compare as grades: `A` is greater than `B`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Comparator {
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Gte,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Lte,
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Neq,
+}
+
+impl Comparator {
+    /// The name in status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gt => "GT",
+            Self::Gte => "GTE",
+            Self::Lt => "LT",
+            Self::Lte => "LTE",
+            Self::Eq => "EQ",
+            Self::Neq => "NEQ",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +261,28 @@ mod tests {
     fn names_in_status_are_the_serialised_names() {
         for step in StepName::ALL {
             assert_eq!(serde_json::to_value(step).unwrap(), step.as_str());
+        }
+    }
+
+    #[test]
+    fn a_metric_has_cloud_managers_words() {
+        let metric = Metric {
+            name: "security_rating".into(),
+            severity: Severity::Critical,
+            comparator: Comparator::Gte,
+            expected: "B".into(),
+            actual: "A".into(),
+            passed: true,
+        };
+        let text = r#"{"name":"security_rating","severity":"critical","comparator":"GTE","expected":"B","actual":"A","passed":true}"#;
+        assert_eq!(serde_json::to_string(&metric).unwrap(), text);
+        for comparator in
+            [Comparator::Gt, Comparator::Gte, Comparator::Lt, Comparator::Lte, Comparator::Eq, Comparator::Neq]
+        {
+            assert_eq!(serde_json::to_value(comparator).unwrap(), comparator.as_str());
+        }
+        for severity in [Severity::Critical, Severity::Important, Severity::Informational] {
+            assert_eq!(serde_json::to_value(severity).unwrap(), severity.as_str());
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// With plain `kubectl apply` the whole object goes into an annotation of at most this size.
 const FILE_MAX: usize = 256 * 1024;
 /// Far below what etcd takes in one request.
-const STATUS_MAX: u64 = 256 * 1024;
+const STATUS_MAX: u64 = 384 * 1024;
 /// What a name, a UID or a reason may have that the apiserver bounds.
 const NAME_MAX: u64 = 256;
 /// What the operator keeps of a condition's message.
@@ -255,6 +255,7 @@ fn largest(schema: &Value) -> u64 {
             let time = schema["format"].is_string().then_some(40);
             number("maxLength").or(values.map(|longest| longest as u64)).or(time).unwrap_or(NAME_MAX) + 2
         }
+        "boolean" => 5,
         _ => 24,
     }
 }

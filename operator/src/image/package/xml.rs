@@ -17,20 +17,51 @@ pub enum Node {
 const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 400_000;
 
+/// Which document type declaration is accepted. None is ever read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doctype<'a> {
+    /// No declaration at all.
+    None,
+    /// `<!DOCTYPE name SYSTEM "…">` of this id.
+    System(&'a str),
+    /// `<!DOCTYPE name PUBLIC "…" "…">` whose public id begins so.
+    Public(&'a str),
+}
+
 /// Parses a document. `doctype` says whether an external DOCTYPE of that system id is accepted.
 ///
 /// # Errors
 /// The rule that the document breaks.
 pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
+    let mut out: Vec<Node> = Vec::new();
+    walk(bytes, doctype.map_or(Doctype::None, Doctype::System), MAX_NODES, |node| {
+        match (out.last_mut(), node) {
+            (Some(Node::Text(previous)), Node::Text(text)) => previous.push_str(&text),
+            (_, node) => out.push(node),
+        }
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+/// Walks through a document of at most `nodes` nodes without keeping it. A text may come in several pieces.
+///
+/// # Errors
+/// The rule that the document breaks, or what `visit` says.
+pub fn walk(
+    bytes: &[u8],
+    doctype: Doctype<'_>,
+    nodes: usize,
+    mut visit: impl FnMut(Node) -> Result<(), String>,
+) -> Result<(), String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 ({error})"))?;
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = true;
-    let mut out: Vec<Node> = Vec::new();
-    let mut depth = 0_usize;
-    let mut roots = 0_usize;
+    let (mut depth, mut roots, mut seen) = (0_usize, 0_usize, 0_usize);
     loop {
-        if out.len() > MAX_NODES {
+        seen += 1;
+        if seen > nodes {
             return Err("it has too many elements".to_owned());
         }
         match reader.read_event().map_err(|error| format!("it is not well-formed XML ({error})"))? {
@@ -40,30 +71,30 @@ pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
                 if depth > MAX_DEPTH {
                     return Err(format!("elements are nested more than {MAX_DEPTH} deep"));
                 }
-                out.push(element(&start)?);
+                visit(element(&start)?)?;
             }
             Event::Empty(start) => {
                 roots += usize::from(depth == 0);
                 let node = element(&start)?;
                 if let Node::Start(name, _) = &node {
                     let end = Node::End(name.clone());
-                    out.push(node);
-                    out.push(end);
+                    visit(node)?;
+                    visit(end)?;
                 }
             }
             Event::End(end) => {
                 depth = depth.checked_sub(1).ok_or("an element is closed that was never opened")?;
-                out.push(Node::End(end.name().into_inner().to_owned()));
+                visit(Node::End(end.name().into_inner().to_owned()))?;
             }
-            Event::Text(text) => push_text(&mut out, &text.xml10_content(), depth)?,
-            Event::CData(text) => push_text(&mut out, &text.xml10_content(), depth)?,
+            Event::Text(text) => inside(&text.xml10_content(), depth, &mut visit)?,
+            Event::CData(text) => inside(&text.xml10_content(), depth, &mut visit)?,
             Event::GeneralRef(reference) => {
                 let resolved = match reference.resolve_char_ref() {
                     Ok(Some(character)) => character,
                     Ok(None) => predefined(&reference.into_inner())?,
                     Err(error) => return Err(format!("a character reference is wrong ({error})")),
                 };
-                push_text(&mut out, resolved.encode_utf8(&mut [0; 4]), depth)?;
+                inside(resolved.encode_utf8(&mut [0; 4]), depth, &mut visit)?;
             }
             Event::DocType(declaration) => check_doctype(&declaration.into_inner(), doctype)?,
             Event::Decl(declaration) => {
@@ -83,7 +114,7 @@ pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
     if roots != 1 {
         return Err(format!("it has {roots} root elements instead of one"));
     }
-    Ok(out)
+    Ok(())
 }
 
 fn predefined(name: &str) -> Result<char, String> {
@@ -100,20 +131,11 @@ fn predefined(name: &str) -> Result<char, String> {
     }
 }
 
-fn push_text(out: &mut Vec<Node>, text: &str, depth: usize) -> Result<(), String> {
-    if depth == 0 {
-        return if text.trim().is_empty() {
-            Ok(())
-        } else {
-            Err("there is text outside of the root element".to_owned())
-        };
+fn inside(text: &str, depth: usize, visit: &mut impl FnMut(Node) -> Result<(), String>) -> Result<(), String> {
+    if depth > 0 {
+        return visit(Node::Text(text.to_owned()));
     }
-    if let Some(Node::Text(previous)) = out.last_mut() {
-        previous.push_str(text);
-    } else {
-        out.push(Node::Text(text.to_owned()));
-    }
-    Ok(())
+    if text.trim().is_empty() { Ok(()) } else { Err("there is text outside of the root element".to_owned()) }
 }
 
 fn element(start: &BytesStart<'_>) -> Result<Node, String> {
@@ -129,14 +151,20 @@ fn element(start: &BytesStart<'_>) -> Result<Node, String> {
     Ok(Node::Start(name, attributes))
 }
 
-fn check_doctype(declaration: &str, accepted: Option<&str>) -> Result<(), String> {
-    let refused = || "it has a DOCTYPE that is not the one of Java properties; DTDs are not read".to_owned();
-    let accepted = accepted.ok_or_else(refused)?;
+fn check_doctype(declaration: &str, accepted: Doctype<'_>) -> Result<(), String> {
+    let quotes = |c: char| c == '"' || c == '\'';
     let words: Vec<&str> = declaration.split_ascii_whitespace().collect();
-    let [_, "SYSTEM", id] = words.as_slice() else {
-        return Err(refused());
+    let fits = match accepted {
+        Doctype::None => return Err("it has a DOCTYPE; DTDs are not read".to_owned()),
+        Doctype::System(id) => matches!(words.as_slice(), [_, "SYSTEM", found] if found.trim_matches(quotes) == id),
+        Doctype::Public(id) => {
+            let stated = words.get(2..).unwrap_or_default().join(" ");
+            words.get(1) == Some(&"PUBLIC")
+                && stated.strip_prefix(quotes).is_some_and(|rest| rest.starts_with(id))
+                && !declaration.contains('[')
+        }
     };
-    if id.trim_matches(['"', '\'']) == accepted { Ok(()) } else { Err(refused()) }
+    if fits { Ok(()) } else { Err("it has a DOCTYPE that is not the one of its format; DTDs are not read".to_owned()) }
 }
 
 #[cfg(test)]
