@@ -9,6 +9,7 @@ mod guard;
 mod job;
 mod pods;
 pub mod registry;
+pub mod test_end;
 
 use jiff::{Timestamp, Unit};
 
