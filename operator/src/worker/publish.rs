@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::{build, images};
 use crate::{
     image::{
-        Hasher,
+        Blob, Hasher,
         manifest::{self, Descriptor, EMPTY_JSON, TITLE},
     },
-    registry::{Client, ClientOptions, Credentials, Repository},
+    registry::{Client, ClientOptions, Credentials, Repository, Silent},
 };
 
 /// Artifact type of a test's report.
@@ -54,7 +57,7 @@ pub struct Document {
 pub enum Content {
     /// Here.
     Bytes(Vec<u8>),
-    /// In a file; it is read when its turn comes.
+    /// In a file, which stays as it is.
     File(PathBuf),
 }
 
@@ -103,15 +106,13 @@ pub async fn push(to: &Destination, credentials: &Path, documents: Vec<Document>
     let client = Client::new(ClientOptions { plain_http, credentials }).map_err(|error| text(&error))?;
     let mut layers = vec![];
     for document in documents {
-        let bytes = match document.content {
-            Content::Bytes(bytes) => bytes,
-            Content::File(path) => {
-                tokio::fs::read(&path).await.map_err(|error| format!("{}: {error}", document.title))?
-            }
-        };
-        let digest = Hasher::of(&bytes);
-        client.push_bytes(&repository, &digest, &bytes).await.map_err(|error| text(&error))?;
-        let mut layer = Descriptor::new(document.media_type, digest, bytes.len() as u64);
+        let (blob, digest) = blob(document.content).await.map_err(|error| format!("{}: {error}", document.title))?;
+        let size = blob.len();
+        client
+            .push_blob(&repository, &digest, Arc::new(blob), None, (&Silent, ""))
+            .await
+            .map_err(|error| text(&error))?;
+        let mut layer = Descriptor::new(document.media_type, digest, size);
         layer.annotations.insert(TITLE.to_owned(), document.title);
         layers.push(layer);
     }
@@ -125,4 +126,17 @@ pub async fn push(to: &Destination, credentials: &Path, documents: Vec<Document>
     // Clean-ups of untagged content leave it alone.
     put(&format!("report-{}", encoded.digest.short())).await?;
     Ok(encoded.digest)
+}
+
+/// Content with its digest. A file stays where it is: a video is larger than this process's memory.
+async fn blob(content: Content) -> io::Result<(Blob, Sha256Digest)> {
+    let read = move || {
+        let blob = match content {
+            Content::Bytes(bytes) => Blob::from_bytes(bytes),
+            Content::File(path) => Blob::from_file(File::open(path)?)?,
+        };
+        let digest = blob.digest()?;
+        Ok((blob, digest))
+    };
+    tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
 }

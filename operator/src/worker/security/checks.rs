@@ -47,6 +47,10 @@ pub(super) enum Sign {
     AnyText(&'static [&'static str]),
     /// 401 that asks for a log-in to something of this name.
     Realm(&'static [&'static str]),
+    /// A redirection to an address with one of these texts.
+    Redirect(&'static [&'static str]),
+    /// 2xx with a body that begins so.
+    Begins(&'static str),
     /// A header.
     Header(&'static str),
     /// A header with a digit in it.
@@ -88,7 +92,9 @@ impl Probe {
 
 const CONSOLE: Sign = Sign::Either(&[
     Sign::Text(&["Web Console", "felix.webconsole", "Bundle information"]),
-    Sign::Realm(&["OSGi Management Console", "Sling", "AEM"]),
+    Sign::Realm(&["OSGi Management Console", "Web Console", "Sling", "AEM", "Adobe"]),
+    // Sling asks for a log-in by a form, and says in the address what for.
+    Sign::Redirect(&["system%2Fconsole", "system%2fconsole"]),
 ]);
 const CRX: Sign = Sign::Text(&["CRXDE", "CRX Package Manager", "Content Explorer", "<crx version"]);
 const WHO: &str = "/system/sling/info.sessionInfo.json";
@@ -122,7 +128,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "the OSGi console cannot be reached",
         remedy: "Deny /system/* in the farm's /filter.",
         probes: &[
-            Probe::get("/system/console", CONSOLE),
+            Probe::get("/system/console", Sign::Either(&[Sign::Redirect(&["/system/console/bundles"]), CONSOLE])),
             Probe::get("/system/console/bundles", CONSOLE),
             Probe::get("/system/console/bundles.json", Sign::Either(&[Sign::Json, CONSOLE])),
             Probe::get("/system/console/configMgr", CONSOLE),
@@ -252,6 +258,7 @@ pub(super) const CHECKS: &[Check] = &[
             Probe::get("/crx/server/crx.default/jcr:root.1.json", Sign::Json),
             Probe::get("/crx/server/crx.default/jcr:root/.1.json", Sign::Json),
             Probe::get("/server/default/jcr:root.1.json", Sign::Json),
+            Probe::get("/server/default/jcr:root/content.json", Sign::Json),
             Probe::get("/server/default/jcr:root/", Sign::Text(&["jcr:root", "Available Resources"])),
             Probe::get("/server.html", Sign::Realm(&["Sling", "Jackrabbit"])),
         ],
@@ -354,7 +361,7 @@ pub(super) const CHECKS: &[Check] = &[
             ],
             login: None,
             form: Some(""),
-            sign: Sign::Text(&["<H1>OK</H1>"]),
+            sign: Sign::Either(&[Sign::Text(&["<H1>OK</H1>"]), Sign::Begins("OK")]),
         }],
     },
     Check {

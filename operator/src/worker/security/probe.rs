@@ -141,6 +141,11 @@ impl Sign {
                 let mark = marks.iter().find(|mark| realm.contains(*mark))?;
                 (status == 401).then(|| format!("asks for a log-in to `{mark}`"))
             }
+            Self::Redirect(marks) => {
+                let target = header("location").filter(|_| (300..400).contains(&status))?;
+                marks.iter().any(|mark| target.contains(mark)).then(|| format!("status {status} to {target}"))
+            }
+            Self::Begins(text) => (ok && page.body.starts_with(text)).then(|| format!("status {status} with `{text}`")),
             Self::Header(name) => header(name).map(|value| format!("{name}: {value}")),
             Self::Digits(name) => {
                 let value = header(name)?;
