@@ -4,6 +4,7 @@
 //!
 //! * [`plan`] decides, purely: facts in, actions and status out.
 //! * [`render`] says what each Kubernetes object looks like, purely.
+//! * [`gate`] turns what was measured into a decision, purely.
 //! * [`image`] turns zips into image bytes, purely.
 //! * [`observe`] reads; [`effects`] writes, and nothing else does.
 //! * [`controllers`] wire these into rounds; [`operator_command`] is the frame around them.
@@ -23,6 +24,7 @@ pub mod context;
 pub mod controllers;
 pub mod effects;
 pub mod error;
+pub mod gate;
 pub mod image;
 pub mod lease;
 pub mod metrics;

@@ -17,6 +17,23 @@ pub fn one_line(text: &str) -> String {
     printable(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Text as HTML shows it, in elements and in quoted attributes.
+#[must_use]
+pub fn html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in printable(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// A word as a POSIX shell reads it back.
 #[must_use]
 pub fn shell(word: &str) -> String {
@@ -68,6 +85,11 @@ mod tests {
         assert_eq!(shell("launchway.dev/cancel=x"), "launchway.dev/cancel=x");
         assert_eq!(shell("it's $HOME"), r"'it'\''s $HOME'");
         assert_eq!(shell(""), "''");
+    }
+
+    #[test]
+    fn html_is_shown_and_not_obeyed() {
+        assert_eq!(html("<a href=\"x\">'&'\u{202e}"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39; ");
     }
 
     #[test]

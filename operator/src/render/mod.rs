@@ -6,6 +6,7 @@ pub mod job;
 mod meta;
 mod pod;
 pub mod service;
+pub mod test_job;
 pub mod workload;
 
 use launchway_crds::{

@@ -33,7 +33,8 @@ pub const SPOOL: &str = "LAUNCHWAY_SPOOL";
 pub const TERMINATION_LOG: &str = "LAUNCHWAY_TERMINATION_LOG";
 /// Environment variable with the folder of the credentials; for tests.
 pub const CREDENTIALS: &str = "LAUNCHWAY_CREDENTIALS";
-const CREDENTIALS_FOLDER: &str = "/var/run/launchway/credentials";
+/// The folder of the credentials, one folder each for `source` and `target`.
+pub const CREDENTIALS_FOLDER: &str = "/var/run/launchway/credentials";
 
 /// The two base images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

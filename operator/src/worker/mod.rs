@@ -1,9 +1,18 @@
 //! What Jobs do: one task, no access to the apiserver, and one small outcome in the termination log.
 
 pub mod build;
+pub mod collect;
+mod frame;
+mod http;
 pub mod images;
+pub mod measured;
+pub mod performance;
+pub mod publish;
 pub mod report;
+pub mod security;
 pub mod smoke;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
 
 use std::process::ExitCode;
@@ -21,6 +30,18 @@ pub enum Worker {
     ///
     /// Reads the checks from LAUNCHWAY_SMOKE: {"url":…,"host":…,"checks":[{"path":…,"status":…,"contains":…}],"timeoutSeconds":…}.
     SmokeTest,
+    /// Ask pages of stage as many visitors do, and measure errors and response times
+    ///
+    /// Reads the request from LAUNCHWAY_PERFORMANCE; see docs/tests.md.
+    PerformanceTest,
+    /// Ask stage what an attacker would ask, and count what gets through
+    ///
+    /// Reads the request from LAUNCHWAY_SECURITY; see docs/tests.md.
+    SecurityTest,
+    /// Wait for the end of a test's container, then read and keep the reports that it left
+    ///
+    /// Reads the request from LAUNCHWAY_COLLECT; see docs/tests.md.
+    Collect,
 }
 
 impl Worker {
@@ -29,6 +50,9 @@ impl Worker {
         match self {
             Self::BuildImage => build::main().await,
             Self::SmokeTest => smoke::run().await,
+            Self::PerformanceTest => performance::run().await,
+            Self::SecurityTest => security::run().await,
+            Self::Collect => collect::run().await,
         }
     }
 }

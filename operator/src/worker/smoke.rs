@@ -9,12 +9,14 @@ use launchway_crds::conditions::reasons;
 use reqwest::{
     Client, Url,
     header::{HOST, HeaderValue},
-    redirect::Policy,
 };
 use serde::{Deserialize, Serialize};
 
-use super::verdict::{Reason, Verdict};
-use crate::shutdown::Shutdown;
+use super::{
+    frame,
+    http::{self, cause},
+    verdict::{Reason, Verdict},
+};
 
 /// Where the request is.
 const REQUEST: &str = "LAUNCHWAY_SMOKE";
@@ -72,49 +74,28 @@ const PACE: Pace = Pace { pause: Duration::from_secs(2), each: Duration::from_se
 
 /// Runs the test that the environment asks for.
 pub async fn run() -> ExitCode {
-    let Ok(shutdown) = Shutdown::on_signals() else {
-        return stopped("signal handlers cannot be installed");
-    };
-    let text = std::env::var(REQUEST).unwrap_or_default();
-    tokio::select! {
-        outcome = from_text(&text, PACE) => outcome.conclude(),
-        // As the first process of a container it would otherwise not even hear SIGTERM.
-        () = shutdown.wait() => stopped("the test was stopped before it ended: its pod was deleted or its node drained"),
-    }
-}
-
-fn stopped(why: &str) -> ExitCode {
-    Verdict::<Passed>::Error(Reason::new(reasons::JOB_FAILED, why)).conclude()
+    frame::run(async { from_text(&frame::text(REQUEST), PACE).await }).await
 }
 
 async fn from_text(text: &str, pace: Pace) -> Verdict<Passed> {
-    let invalid = |why: String| Verdict::Error(Reason::new(reasons::INVALID, &format!("{REQUEST}: {why}")));
-    let request: Request = match serde_json::from_str(text) {
+    let invalid = |why: String| Verdict::Error(frame::invalid(REQUEST, &why));
+    let request: Request = match frame::request(REQUEST, "url, checks and timeoutSeconds", text) {
         Ok(request) => request,
-        Err(error) => return invalid(format!("expected JSON with url, checks and timeoutSeconds: {error}")),
+        Err(reason) => return Verdict::Error(reason),
     };
     let host = match request.host.as_deref().map(HeaderValue::from_str).transpose() {
         Ok(host) => host,
         Err(error) => return invalid(format!("host: {error}")),
     };
-    // A 3xx is an answer like any other. A proxy of the environment is not on the way of stage's visitors.
-    let client = Client::builder()
-        .user_agent("launchway-smoke-test")
-        .redirect(Policy::none())
-        .no_proxy()
-        // Services inside the cluster are asked by plain HTTP: no certificates of the image are needed.
-        .tls_certs_only([])
-        .timeout(pace.each)
-        .build();
-    let client = match client {
+    let client = match http::client("launchway-smoke-test", pace.each) {
         Ok(client) => client,
-        Err(error) => return invalid(format!("no HTTP client: {}", cause(&error))),
+        Err(error) => return invalid(error),
     };
     let mut urls = vec![];
     for check in &request.checks {
-        match Url::parse(&format!("{}{}", request.url.trim_end_matches('/'), check.path)) {
+        match http::address(&request.url, &check.path) {
             Ok(url) => urls.push(url),
-            Err(error) => return invalid(format!("{}{} is no URL: {error}", request.url, check.path)),
+            Err(error) => return invalid(error),
         }
     }
     let end = Instant::now() + Duration::from_secs(request.timeout_seconds);
@@ -174,30 +155,13 @@ async fn ask(client: &Client, url: Url, host: Option<HeaderValue>, check: &Check
     let Some(wanted) = &check.contains else {
         return Ok(format!("{}: status {}", check.path, status.as_u16()));
     };
-    let mut body: Vec<u8> = vec![];
-    while body.len() < BODY_MAX {
-        match answer.chunk().await.map_err(|error| format!("the answer broke off: {}", cause(&error)))? {
-            Some(chunk) => body.extend_from_slice(&chunk[..chunk.len().min(BODY_MAX - body.len())]),
-            None => break,
-        }
-    }
+    let body =
+        http::body(&mut answer, BODY_MAX).await.map_err(|error| format!("the answer broke off: {}", cause(&error)))?;
     if wanted.is_empty() || body.windows(wanted.len()).any(|part| part == wanted.as_bytes()) {
         return Ok(format!("{}: status {}, has `{wanted}`", check.path, status.as_u16()));
     }
     let read = if body.len() < BODY_MAX { format!("the {} bytes", body.len()) } else { "the first 1 MiB".into() };
     Err(format!("expected the text `{wanted}`, it is not in {read} of the answer"))
-}
-
-/// The innermost cause: reqwest's own text only repeats the URL.
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "time-out".into();
-    }
-    let mut error: &dyn std::error::Error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 #[cfg(test)]
