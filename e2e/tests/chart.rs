@@ -181,7 +181,8 @@ fn no_built_in_role_approves_manages_declares_emergencies_or_writes_pipelines() 
     for (name, role) in rendered(&[]).iter().filter(|(_, object)| object["rules"].is_array()) {
         let deliberate = role["rules"].as_array().into_iter().flatten().any(|rule| {
             let has = |list: &str, text: &str| rule[list].as_array().is_some_and(|all| all.contains(&json!(text)));
-            deliberate.iter().any(|verb| has("verbs", verb)) || (has("resources", "pipelines") && has("verbs", "update"))
+            deliberate.iter().any(|verb| has("verbs", verb))
+                || (has("resources", "pipelines") && has("verbs", "update"))
         });
         if deliberate {
             let labels = role["metadata"]["labels"].to_string();
@@ -223,7 +224,11 @@ fn every_request_has_a_policy_that_denies_everywhere_and_the_operator_may_look_a
         let binding = json!({"policyName": name, "validationActions": ["Deny"]});
         assert_eq!(spec("ValidatingAdmissionPolicyBinding"), binding, "{name}");
     }
-    assert_eq!(kinds(&objects, "ValidatingAdmissionPolicy"), names.len(), "a policy for a request that crds does not know");
+    assert_eq!(
+        kinds(&objects, "ValidatingAdmissionPolicy"),
+        names.len(),
+        "a policy for a request that crds does not know"
+    );
     let rules = objects["ClusterRole -/launchway-operator"]["rules"].as_array().cloned().unwrap_or_default();
     let looks = rules.iter().find(|rule| rule["apiGroups"] == json!(["admissionregistration.k8s.io"]));
     assert_eq!(looks.map(|rule| rule["resourceNames"].clone()), Some(json!(names)));

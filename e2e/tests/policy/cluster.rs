@@ -178,7 +178,8 @@ impl Program {
     /// Gives `user` further `rules`, for the reason `why`.
     pub async fn also_allow(&self, user: &str, why: &str, rules: Vec<PolicyRule>) -> Outcome {
         let name = format!("{user}-{why}");
-        let role = Role { metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() }, rules: Some(rules) };
+        let role =
+            Role { metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() }, rules: Some(rules) };
         bounded(self.of_admin::<Role>().create(&PostParams::default(), &role)).await?;
         self.bind_to(user, "Role", &name).await
     }

@@ -7,3 +7,4 @@ mod mutants;
 mod requests;
 mod rights;
 mod schema;
+mod types;

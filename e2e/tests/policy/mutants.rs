@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
 };
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ struct Mutant {
 }
 
 /// The unchanged policies, by request.
-fn originals() -> Outcome<Vec<(String, Value)>> {
+pub fn originals() -> Outcome<Vec<(String, Value)>> {
     let path = config_dir().join("policy/requests.yaml");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let policies = documents(&text)?.into_iter().filter(|document| document["kind"] == "ValidatingAdmissionPolicy");
@@ -194,7 +194,9 @@ async fn clean(program: &Program) -> Outcome {
 
 async fn install(program: &Program, mutants: &[Mutant]) -> Outcome {
     for user in PEOPLE {
-        program.also_allow(user, "mutants", vec![rule_of(GROUP, "pipelineexecutions", &["create", "patch"], &[])]).await?;
+        program
+            .also_allow(user, "mutants", vec![rule_of(GROUP, "pipelineexecutions", &["create", "patch"], &[])])
+            .await?;
     }
     for object in surroundings()? {
         create(program, object).await?;
@@ -219,11 +221,12 @@ async fn install(program: &Program, mutants: &[Mutant]) -> Outcome {
 
 /// Whether the stamps fill in a name, and a policy refuses a name without a request.
 async fn acts(program: &Program, place: &Place) -> Outcome {
-    let created = bounded(program.executions(place).create(&PostParams::default(), &place.execution(&json!({}))?)).await?;
+    let created =
+        bounded(program.executions(place).create(&PostParams::default(), &place.execution(&json!({}))?)).await?;
     let stamped = created.data["spec"]["requestedBy"].is_string();
     stamped.then_some(()).ok_or_else(|| "the stamps do not fill in spec.requestedBy".to_string())?;
-    let patch = kube::api::Patch::Merge(json!({"metadata": {"annotations": {"launchway.dev/cancelled-by": "x"}}}));
-    let forged = bounded(program.executions(place).patch(&created.name_any(), &Default::default(), &patch)).await;
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {"launchway.dev/cancelled-by": "x"}}}));
+    let forged = bounded(program.executions(place).patch(&created.name_any(), &PatchParams::default(), &patch)).await;
     forged.err().map(drop).ok_or_else(|| "a name without a request was admitted".to_string())
 }
 

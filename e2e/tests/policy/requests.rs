@@ -191,13 +191,7 @@ async fn set_status(program: &Program, place: &Place, name: &str, state: State) 
     kept.then_some(()).ok_or_else(|| format!("the nulls did not arrive: {}", stored.data["status"]))
 }
 
-async fn annotate(
-    program: &Program,
-    place: &Place,
-    name: &str,
-    who: &str,
-    request: &Value,
-) -> Outcome<DynamicObject> {
+async fn annotate(program: &Program, place: &Place, name: &str, who: &str, request: &Value) -> Outcome<DynamicObject> {
     let annotations: serde_json::Map<String, Value> = request
         .as_object()
         .into_iter()

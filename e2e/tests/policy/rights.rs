@@ -101,8 +101,10 @@ async fn built_in_roles_carry_running_but_never_approving() {
         let mut failures = Vec::new();
         let refused = ["approve", "manage"].map(|verb| (verb, "environments"));
         let refused = refused.into_iter().chain([("emergency", "pipelines"), ("patch", "pipelines")]);
-        let mut table: Vec<_> =
-            ["edit", "admin"].into_iter().flat_map(|role| refused.clone().map(move |(verb, kind)| (role, verb, kind, false))).collect();
+        let mut table: Vec<_> = ["edit", "admin"]
+            .into_iter()
+            .flat_map(|role| refused.clone().map(move |(verb, kind)| (role, verb, kind, false)))
+            .collect();
         table.extend([
             ("view", "list", "pipelineexecutions", true),
             ("view", "patch", "pipelineexecutions", false),

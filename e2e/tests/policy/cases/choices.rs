@@ -47,7 +47,9 @@ fn times() -> Vec<Case> {
         "2026-11-21T22:00[Europe/Zurich_which_is_far_longer_than_any_zone_is]",
     ];
     let waits = Waits("schedule");
-    let good = good.map(|text| case("schedule", format!("`{text}`"), waits, "mia", at(text), admitted(&[("scheduled-by", "mia")])));
+    let good = good.map(|text| {
+        case("schedule", format!("`{text}`"), waits, "mia", at(text), admitted(&[("scheduled-by", "mia")]))
+    });
     let refused = "must be now, or a date and time with its zone in at most 64 characters";
     let bad = bad.map(|text| case("schedule", format!("`{text}`"), waits, "mia", at(text), Refused(refused)));
     good.into_iter().chain(bad).collect()
@@ -171,9 +173,9 @@ fn metrics() -> Vec<Case> {
         many(3_000),
     ];
     let short = |text: &str| text.chars().take(60).collect::<String>();
-    let good = good.iter().map(|text| {
-        case("override", short(text), waits, "mia", accept(text), admitted(&[("overridden-by", "mia")]))
-    });
+    let good = good
+        .iter()
+        .map(|text| case("override", short(text), waits, "mia", accept(text), admitted(&[("overridden-by", "mia")])));
     let bad = bad.iter().map(|text| {
         case("override", short(text), waits, "mia", accept(text), Refused("must be STEP:METRIC,METRIC without blanks"))
     });
