@@ -197,6 +197,7 @@ fn no_built_in_role_approves_manages_declares_emergencies_or_writes_pipelines() 
 fn every_request_has_a_policy_that_denies_everywhere_and_the_operator_may_look_at() {
     use launchway_crds::names::requests;
     let base = "launchway-requests";
+    let objects = rendered(&[STAMPS]);
     let mut names = vec![base.to_string()];
     for (request, by) in [
         (requests::APPROVE_STAGE, requests::APPROVED_STAGE_BY),
@@ -208,16 +209,14 @@ fn every_request_has_a_policy_that_denies_everywhere_and_the_operator_may_look_a
         (requests::CANCEL, requests::CANCELLED_BY),
     ] {
         let name = format!("{base}-{}", request.trim_start_matches("launchway.dev/"));
-        let policies = rendered(&[STAMPS]);
-        let policy = policies[&format!("ValidatingAdmissionPolicy -/{name}")]["spec"].to_string();
-        let stamps = policies[&format!("MutatingAdmissionPolicy -/{base}")]["spec"].to_string();
-        let creations = policies[&format!("ValidatingAdmissionPolicy -/{base}")]["spec"].to_string();
+        let policy = objects[&format!("ValidatingAdmissionPolicy -/{name}")]["spec"].to_string();
+        let stamps = objects[&format!("MutatingAdmissionPolicy -/{base}")]["spec"].to_string();
+        let creations = objects[&format!("ValidatingAdmissionPolicy -/{base}")]["spec"].to_string();
         for key in [request, by] {
             assert!([&policy, &stamps, &creations].iter().all(|text| text.contains(&format!("'{key}'"))), "{key}");
         }
         names.push(name);
     }
-    let objects = rendered(&[]);
     for name in &names {
         let spec = |kind: &str| objects[&format!("{kind} -/{name}")]["spec"].clone();
         assert_eq!(spec("ValidatingAdmissionPolicy")["failurePolicy"], "Fail", "{name}");

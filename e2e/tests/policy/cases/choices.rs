@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, Ended, New, Nulls, Overridden, Refused, Running, Scheduled, Waits, admitted, case, reject};
+use super::{
+    Case, Ended, EndedWaiting, New, Nulls, Overridden, Refused, Running, Scheduled, Waits, admitted, case, reject,
+};
 
 const TIME: &str = "2026-11-21T22:00[Europe/Zurich]";
 
@@ -74,6 +76,7 @@ fn schedules() -> Vec<Case> {
         case("while another step waits", Waits("managed"), "mia", at("now"), Refused("it waits for managed")),
         case("a status of nulls", Nulls, "mia", at("now"), too_early()),
         case("after the end", Ended, "mia", at("now"), Refused("it has ended")),
+        case("after the end, when it waited for this", EndedWaiting("schedule"), "mia", at("now"), Refused("it has ended")),
         case("after a rejection", waits, "mia", at("now"), Refused("was rejected already")).given("schedule", "mia", reject()),
         case("the name alone", waits, "mia", json!({"scheduled-by": "mia"}), signature_fixed()),
         given(case("changed", waits, "mia", at("now"), admitted(&[("schedule", "now"), ("scheduled-by", "mia")]))),
@@ -123,6 +126,7 @@ fn overrides() -> Vec<Case> {
         case("while an approval is awaited", Waits("approvalProduction"), "mia", accept("approvalProduction:coverage"), too_early()),
         case("a status of nulls", Nulls, "mia", quality(), too_early()),
         case("after the end", Ended, "mia", quality(), Refused("it has ended")),
+        case("after the end, when it waited for this", EndedWaiting("codeQuality"), "mia", quality(), Refused("it has ended")),
         case("after a rejection", waits, "mia", quality(), Refused("was rejected already")).given("codeQuality", "mia", reject()),
         case("the name alone", waits, "mia", json!({"overridden-by": "mia"}), signature_fixed()),
     ];

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::requests::{
     Case, Creation, DIGEST,
     Expect::{self, Admitted, Refused},
-    State::{self, Approved, Ended, New, Nulls, Overridden, Running, Scheduled, Waits},
+    State::{self, Approved, Ended, EndedWaiting, New, Nulls, Overridden, Running, Scheduled, Waits},
 };
 
 /// Requested by `ann`, with nothing asked before.
@@ -67,6 +67,7 @@ fn rejections() -> Vec<Case> {
         case("with a status of nulls", Nulls, "bob", reject(), Refused("nothing to reject")),
         case("of a wait that no person ends", Waits("validate"), "carol", reject(), Refused("nothing to reject")),
         case("after the end", Ended, "bob", reject(), Refused("it has ended")),
+        case("after the end, of what waited then", EndedWaiting(PRODUCTION), "bob", reject(), Refused("it has ended")),
         case("after an approval", waits, "carol", reject(), Refused("was approved already")).given(PRODUCTION, "bob", approve()),
         case("changed", waits, "bob", json!({"reject": "ugly"}), fixed()).given(PRODUCTION, "bob", reject()),
         case("withdrawn", waits, "bob", without_both(), fixed()).given(PRODUCTION, "bob", reject()),

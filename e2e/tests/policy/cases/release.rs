@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Approved, Case, DIGEST, Ended, New, Nulls, Refused, Running, Waits, admitted, case, reject};
+use super::{Approved, Case, DIGEST, Ended, EndedWaiting, New, Nulls, Refused, Running, Waits, admitted, case, reject};
 
 const OTHER: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 const REFERENCE: &str =
@@ -85,6 +85,7 @@ fn given(kind: &Kind) -> Vec<Case> {
         case("before its time", Running, right, digest(DIGEST), Refused(kind.too_early)),
         case("while another step waits", Waits(other_step), "carol", digest(DIGEST), Refused(kind.too_early)),
         case("after the end", Ended, right, digest(DIGEST), Refused("it has ended")),
+        case("after the end, when it waited for this", EndedWaiting(step), right, digest(DIGEST), Refused("it has ended")),
         case("a status of nulls", Nulls, right, digest(DIGEST), Refused(kind.too_early)),
         case("with a rejection at once", waits, right, json!({key: DIGEST, "reject": "no"}), Refused("rejected already")),
         case("after a rejection", waits, "carol", digest(DIGEST), Refused("was rejected already")).given(step, right, reject()),
