@@ -172,11 +172,65 @@ fn no_role_writes_pods_or_the_status_that_approvals_rest_on() {
             assert!(!rule["verbs"].as_array().is_some_and(|verbs| verbs.contains(&json!("*"))), "{name} has verb *");
         }
     }
-    let roles = rendered(&[]);
-    for name in ["launchway-approver", "launchway-admin"] {
-        let labels = roles[&format!("ClusterRole -/{name}")]["metadata"]["labels"].to_string();
-        assert!(!labels.contains("aggregate-to"), "{name} joins a built-in role");
+}
+
+#[test]
+fn no_built_in_role_approves_manages_declares_emergencies_or_writes_pipelines() {
+    let deliberate = ["approve", "manage", "emergency"];
+    let mut kept = Vec::new();
+    for (name, role) in rendered(&[]).iter().filter(|(_, object)| object["rules"].is_array()) {
+        let deliberate = role["rules"].as_array().into_iter().flatten().any(|rule| {
+            let has = |list: &str, text: &str| rule[list].as_array().is_some_and(|all| all.contains(&json!(text)));
+            deliberate.iter().any(|verb| has("verbs", verb))
+                || (has("resources", "pipelines") && has("verbs", "update"))
+        });
+        if deliberate {
+            let labels = role["metadata"]["labels"].to_string();
+            assert!(!labels.contains("aggregate-to"), "{name} joins a built-in role");
+            kept.push(name.trim_start_matches("ClusterRole -/launchway-").to_string());
+        }
     }
+    assert_eq!(kept, ["admin", "approver", "emergency", "support"], "roles that are given deliberately");
+}
+
+#[test]
+fn every_request_has_a_policy_that_denies_everywhere_and_the_operator_may_look_at() {
+    use launchway_crds::names::requests;
+    let base = "launchway-requests";
+    let objects = rendered(&[STAMPS]);
+    let mut names = vec![base.to_string()];
+    for (request, by) in [
+        (requests::APPROVE_STAGE, requests::APPROVED_STAGE_BY),
+        (requests::APPROVE_PRODUCTION, requests::APPROVED_BY),
+        (requests::MANAGED_GO, requests::MANAGED_GO_BY),
+        (requests::SCHEDULE, requests::SCHEDULED_BY),
+        (requests::OVERRIDE, requests::OVERRIDDEN_BY),
+        (requests::REJECT, requests::REJECTED_BY),
+        (requests::CANCEL, requests::CANCELLED_BY),
+    ] {
+        let name = format!("{base}-{}", request.trim_start_matches("launchway.dev/"));
+        let policy = objects[&format!("ValidatingAdmissionPolicy -/{name}")]["spec"].to_string();
+        let stamps = objects[&format!("MutatingAdmissionPolicy -/{base}")]["spec"].to_string();
+        let creations = objects[&format!("ValidatingAdmissionPolicy -/{base}")]["spec"].to_string();
+        for key in [request, by] {
+            assert!([&policy, &stamps, &creations].iter().all(|text| text.contains(&format!("'{key}'"))), "{key}");
+        }
+        names.push(name);
+    }
+    for name in &names {
+        let spec = |kind: &str| objects[&format!("{kind} -/{name}")]["spec"].clone();
+        assert_eq!(spec("ValidatingAdmissionPolicy")["failurePolicy"], "Fail", "{name}");
+        let binding = json!({"policyName": name, "validationActions": ["Deny"]});
+        assert_eq!(spec("ValidatingAdmissionPolicyBinding"), binding, "{name}");
+    }
+    assert_eq!(
+        kinds(&objects, "ValidatingAdmissionPolicy"),
+        names.len(),
+        "a policy for a request that crds does not know"
+    );
+    let rules = objects["ClusterRole -/launchway-operator"]["rules"].as_array().cloned().unwrap_or_default();
+    let looks = rules.iter().find(|rule| rule["apiGroups"] == json!(["admissionregistration.k8s.io"]));
+    assert_eq!(looks.map(|rule| rule["resourceNames"].clone()), Some(json!(names)));
 }
 
 #[test]

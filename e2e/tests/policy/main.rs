@@ -3,6 +3,8 @@
 
 mod cases;
 mod cluster;
+mod mutants;
 mod requests;
 mod rights;
 mod schema;
+mod types;

@@ -1,38 +1,53 @@
-//! Running, approving, rejecting, cancelling: who may, when, and in whose name.
+//! Asking by annotation, and creating: who may, when, with which value, and in whose name.
 
 use kube::{
-    Api, ResourceExt,
-    api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
+    ResourceExt,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
 };
-use launchway_crds::execution::PipelineExecution;
 use serde_json::{Value, json};
 
-use crate::cases::table;
-use crate::cluster::{Outcome, Program, bounded, execution, in_a_program, rule};
+use crate::cases::{creations, table};
+use crate::cluster::{Outcome, Place, Program, bounded, in_a_program, rule};
 
-/// The release that stage tested.
+/// The release of every execution here.
 pub const DIGEST: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 
-/// People: `ann` and `carl` develop, `bob` approves, `carol` does both, `erin` approves for stage alone,
-/// `dave` may patch executions and nothing else, `vera` looks.
-async fn people(program: &Program) -> Outcome {
+/// People: `ann` and `carl` develop, `mia` and `max` manage deployments, `bob` approves, `sam` is the support, `carol` develops and
+/// does what these two do, `emma` develops and may act in an emergency, `edda` in one of another Pipeline, `vera` looks. `walt` has every verb, but on another
+/// Environment or Pipeline: on production what belongs to stage, and the reverse. `dave` may patch and create executions
+/// and nothing else.
+pub async fn people(program: &Program) -> Outcome {
     for (user, role) in [
         ("ann", "launchway-developer"),
         ("carl", "launchway-developer"),
+        ("mia", "launchway-deployment-manager"),
+        ("max", "launchway-deployment-manager"),
         ("bob", "launchway-approver"),
+        ("sam", "launchway-support"),
         ("carol", "launchway-developer"),
         ("carol", "launchway-approver"),
+        ("carol", "launchway-support"),
+        ("emma", "launchway-developer"),
+        ("emma", "launchway-emergency"),
+        ("edda", "launchway-developer"),
         ("vera", "launchway-viewer"),
     ] {
         program.bind(user, role).await?;
     }
     program.allow("dave", vec![rule("pipelineexecutions", &["patch", "create"], &[])]).await?;
-    program
-        .allow(
-            "erin",
-            vec![rule("pipelineexecutions", &["patch"], &[]), rule("environments", &["approve"], &["stage"])],
-        )
-        .await
+    program.allow("edda", vec![rule("pipelines", &["emergency"], &["other"])]).await?;
+    let others = ["run", "cancel", "override", "emergency"];
+    for (user, environment, verbs) in
+        [("walt", "stage", &["approve", "manage", "schedule"][..]), ("wanda", "prod", &["approve"])]
+    {
+        let rules = vec![
+            rule("pipelineexecutions", &["patch", "create"], &[]),
+            rule("environments", verbs, &[environment]),
+            rule("pipelines", &others, &["other"]),
+        ];
+        program.allow(user, rules).await?;
+    }
+    Ok(())
 }
 
 /// How far an execution is before the request under test.
@@ -42,12 +57,18 @@ pub enum State {
     New,
     /// Stage is being deployed and tested.
     Running,
-    /// Stage has tested the release: it waits for an approval.
-    Waiting,
-    /// The operator has copied an approval into status.
-    Approved,
+    /// This step waits for somebody.
+    Waits(&'static str),
+    /// The operator has copied the approval of this step into status.
+    Approved(&'static str),
+    /// The operator has copied this time into status, and waits for it.
+    Scheduled(&'static str),
+    /// The operator has copied an override of `codeQuality` into status; this step waits.
+    Overridden(&'static str),
     /// It ended.
     Ended,
+    /// It ended, and status still says that this step waits.
+    EndedWaiting(&'static str),
     /// Running, written by a client that sends nulls for what it does not know.
     Nulls,
 }
@@ -59,20 +80,34 @@ impl State {
             "state": "Running", "startTime": now,
             "environments": {"stage": "stage", "production": "prod"},
             "release": format!("registry.example.com:5000/wknd/images@{DIGEST}"),
+            "waitingFor": null, "approvals": null, "scheduled": null, "overrides": null, "completionTime": null,
         });
+        let waits = |step: &str| json!({"step": step, "why": "somebody", "since": now});
         match self {
             Self::New => return None,
             Self::Running => {}
-            Self::Waiting => {
-                status["waitingFor"] = json!({"step": "approvalProduction", "why": "an approval", "since": now});
+            Self::Waits(step) => status["waitingFor"] = waits(step),
+            Self::Approved(step) => {
+                status["approvals"] = json!([{"step": step, "by": "bob", "at": now, "release": DIGEST}]);
             }
-            Self::Approved => {
-                status["approvals"] =
-                    json!([{"step": "approvalProduction", "by": "bob", "at": now, "release": DIGEST}]);
+            Self::Scheduled(text) => {
+                status["waitingFor"] = waits("schedule");
+                status["scheduled"] = json!({"by": "mia", "at": now, "text": text});
+            }
+            Self::Overridden(step) => {
+                status["waitingFor"] = waits(step);
+                status["overrides"] = json!([{"step": "codeQuality", "by": "mia", "at": now, "metrics": ["coverage"]}]);
             }
             Self::Ended => status["completionTime"] = json!(now),
+            Self::EndedWaiting(step) => {
+                status["completionTime"] = json!(now);
+                status["waitingFor"] = waits(step);
+            }
             Self::Nulls => {
-                status = json!({"waitingFor": null, "completionTime": null, "release": null, "environments": null});
+                status = json!({
+                    "waitingFor": null, "completionTime": null, "release": null, "environments": null,
+                    "approvals": null, "scheduled": null, "overrides": null,
+                });
             }
         }
         Some(status)
@@ -80,21 +115,55 @@ impl State {
 }
 
 /// What the apiserver should say.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Expect {
     /// Admitted, and these annotations are there afterwards.
-    Admitted(&'static [(&'static str, &'static str)]),
+    Admitted(Vec<(&'static str, &'static str)>),
     /// Refused, and the message says this.
     Refused(&'static str),
 }
 use Expect::{Admitted, Refused};
 
-/// One request.
+/// What went wrong with a case.
+pub struct Wrong {
+    /// Whether the apiserver admitted what it should refuse, or the reverse.
+    pub flipped: bool,
+    pub told: String,
+}
+
+impl From<String> for Wrong {
+    fn from(told: String) -> Self {
+        Self { flipped: false, told }
+    }
+}
+
+/// Whether an answer is the expected one.
+fn compare(expect: &Expect, answer: Outcome<DynamicObject>) -> Result<(), Wrong> {
+    let flipped = |told: String| Wrong { flipped: true, told };
+    match (expect, answer) {
+        (Admitted(wanted), Ok(after)) => {
+            let missing = wanted.iter().find(|(key, value)| {
+                after.annotations().get(&format!("launchway.dev/{key}")).is_none_or(|is| is != value)
+            });
+            missing.map_or(Ok(()), |(key, value)| {
+                Err(format!("{key} should be {value}: {:?}", after.annotations()).into())
+            })
+        }
+        (Refused(part), Err(error)) if error.contains(part) => Ok(()),
+        (Refused(part), Err(error)) => Err(format!("should be refused with `{part}`, but: {error}").into()),
+        (Refused(part), Ok(_)) => Err(flipped(format!("was admitted, but should be refused with `{part}`"))),
+        (Admitted(_), Err(error)) => Err(flipped(format!("should be admitted, but: {error}"))),
+    }
+}
+
+/// One request by annotation.
 pub struct Case {
-    pub name: &'static str,
+    pub name: String,
+    /// The request whose policy decides; empty: the policy of creations and of what holds for all requests.
+    pub policy: &'static str,
     pub requested_by: &'static str,
-    /// Requests that were admitted before.
-    pub given: Vec<(&'static str, Value)>,
+    /// Requests that were admitted before: while which step waited, from whom, what.
+    pub given: Vec<(&'static str, &'static str, Value)>,
     pub state: State,
     pub who: &'static str,
     /// Annotations of the request; null removes one.
@@ -103,8 +172,9 @@ pub struct Case {
 }
 
 impl Case {
-    pub fn given(mut self, who: &'static str, request: Value) -> Self {
-        self.given.push((who, request));
+    /// After a request that was admitted while `step` waited.
+    pub fn given(mut self, step: &'static str, who: &'static str, request: Value) -> Self {
+        self.given.push((step, who, request));
         self
     }
 
@@ -113,66 +183,37 @@ impl Case {
         self
     }
 
-    async fn run(&self, program: &Program) -> Outcome {
-        let wanted = PipelineExecution {
-            metadata: ObjectMeta { generate_name: Some("run-".into()), ..ObjectMeta::default() },
-            ..PipelineExecution::new("", execution("wknd"))
-        };
-        let created =
-            bounded(program.executions_of(self.requested_by).await?.create(&PostParams::default(), &wanted)).await?;
-        let name = created.name_any();
-        // Every request that can be given before is accepted by an execution that waits.
-        if !self.given.is_empty() {
-            set_status(program, &name, State::Waiting).await?;
-            for (who, request) in &self.given {
-                annotate(program, &name, who, request)
-                    .await
-                    .map_err(|error| format!("a request before it: {error}"))?;
-            }
+    pub async fn run(&self, program: &Program, place: &Place) -> Result<(), Wrong> {
+        let wanted = place.execution(&json!({}))?;
+        let requester = program.executions_of(self.requested_by, place).await?;
+        let name = bounded(requester.create(&PostParams::default(), &wanted)).await?.name_any();
+        for (step, who, request) in &self.given {
+            set_status(program, place, &name, State::Waits(step)).await?;
+            annotate(program, place, &name, who, request)
+                .await
+                .map_err(|error| format!("a request before it: {error}"))?;
         }
-        set_status(program, &name, self.state).await?;
-        match (self.expect, annotate(program, &name, self.who, &self.request).await) {
-            (Admitted(wanted), Ok(after)) => {
-                let missing = wanted.iter().find(|(key, value)| {
-                    after.annotations().get(&format!("launchway.dev/{key}")).is_none_or(|is| is != value)
-                });
-                missing
-                    .map_or(Ok(()), |(key, value)| Err(format!("{key} should be {value}: {:?}", after.annotations())))
-            }
-            (Refused(part), Err(error)) if error.contains(part) => Ok(()),
-            (Refused(part), Err(error)) => Err(format!("should be refused with `{part}`, but: {error}")),
-            (Refused(part), Ok(_)) => Err(format!("was admitted, but should be refused with `{part}`")),
-            (Admitted(_), Err(error)) => Err(format!("should be admitted, but: {error}")),
-        }
+        set_status(program, place, &name, self.state).await?;
+        compare(&self.expect, annotate(program, place, &name, self.who, &self.request).await)
     }
 }
 
-async fn set_status(program: &Program, name: &str, state: State) -> Outcome {
-    let Some(mut status) = state.status() else { return Ok(()) };
-    for key in ["waitingFor", "approvals", "completionTime"] {
-        if status.get(key).is_none() {
-            status[key] = Value::Null;
-        }
+async fn set_status(program: &Program, place: &Place, name: &str, state: State) -> Outcome {
+    let Some(status) = state.status() else { return Ok(()) };
+    let api = program.executions(place);
+    if !matches!(state, State::Nulls) {
+        let patch = Patch::Merge(json!({"status": status}));
+        return bounded(api.patch_status(name, &PatchParams::default(), &patch)).await.map(drop);
     }
-    if matches!(state, State::Nulls) {
-        return put_status(program, name, &status).await;
-    }
-    let api = program.of_admin::<PipelineExecution>();
-    bounded(api.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({"status": status})))).await.map(drop)
-}
-
-/// Replaces the status: unlike a merge patch this keeps nulls.
-async fn put_status(program: &Program, name: &str, status: &Value) -> Outcome {
-    let resource = ApiResource::erase::<PipelineExecution>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(program.admin(), &program.namespace, &resource);
+    // Replaced as a whole: a merge patch would remove what is null.
     let mut live = bounded(api.get(name)).await?;
-    live.data["status"] = status.clone();
+    live.data["status"] = status;
     let stored = bounded(api.replace_status(name, &PostParams::default(), &live)).await?;
     let kept = stored.data["status"].as_object().is_some_and(|status| status.get("waitingFor") == Some(&Value::Null));
     kept.then_some(()).ok_or_else(|| format!("the nulls did not arrive: {}", stored.data["status"]))
 }
 
-async fn annotate(program: &Program, name: &str, who: &str, request: &Value) -> Outcome<PipelineExecution> {
+async fn annotate(program: &Program, place: &Place, name: &str, who: &str, request: &Value) -> Outcome<DynamicObject> {
     let annotations: serde_json::Map<String, Value> = request
         .as_object()
         .into_iter()
@@ -181,9 +222,32 @@ async fn annotate(program: &Program, name: &str, who: &str, request: &Value) -> 
             (if key.contains('/') { key.clone() } else { format!("launchway.dev/{key}") }, value.clone())
         })
         .collect();
-    let api = program.executions_of(who).await?;
-    bounded(api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"annotations": annotations}}))))
-        .await
+    let api = program.executions_of(who, place).await?;
+    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+    bounded(api.patch(name, &PatchParams::default(), &patch)).await
+}
+
+/// One creation.
+pub struct Creation {
+    pub name: String,
+    pub who: &'static str,
+    /// Merged into the smallest execution; a null arrives as one.
+    pub change: Value,
+    pub expect: Expect,
+}
+
+impl Creation {
+    pub async fn run(&self, program: &Program, place: &Place) -> Result<(), Wrong> {
+        let wanted = place.execution(&self.change)?;
+        let api = program.executions_of(self.who, place).await?;
+        let created = bounded(api.create(&PostParams::default(), &wanted)).await;
+        if let (Admitted(_), Ok(created)) = (&self.expect, &created)
+            && (created.data["spec"]["requestedBy"] != self.who || created.data.get("status").is_some())
+        {
+            return Err(format!("requestedBy should be {} and status empty: {}", self.who, created.data).into());
+        }
+        compare(&self.expect, created)
+    }
 }
 
 #[tokio::test]
@@ -194,9 +258,9 @@ async fn requests_are_admitted_from_the_right_person_at_the_right_time_only() {
         let cases = table();
         println!("{} requests (about {} s)", cases.len(), cases.len() / 10 + 1);
         for case in &cases {
-            match case.run(&program).await {
+            match case.run(&program, &Place::real()).await {
                 Ok(()) => println!("ok   {} ({})", case.name, case.who),
-                Err(error) => failures.push(format!("{} ({}, {:?}): {error}", case.name, case.who, case.state)),
+                Err(wrong) => failures.push(format!("{} ({}, {:?}): {}", case.name, case.who, case.state, wrong.told)),
             }
         }
         Ok(failures)
@@ -208,68 +272,14 @@ async fn requests_are_admitted_from_the_right_person_at_the_right_time_only() {
 async fn executions_are_created_by_those_who_may_run_the_pipeline_in_their_own_name() {
     in_a_program("creation", |program| async move {
         people(&program).await?;
-        program
-            .allow("otto", vec![rule("pipelineexecutions", &["create"], &[]), rule("pipelines", &["run"], &["other"])])
-            .await?;
-        let annotated = |key: &str, value: &str| json!({"metadata": {"annotations": {format!("launchway.dev/{key}"): value}}});
-        let by = |name: &str| json!({"spec": {"requestedBy": name}});
-        let created_already = Refused("cannot be created approved, rejected or cancelled");
-        let table = [
-            ("stamped", "ann", json!({}), Admitted(&[])),
-            ("signed", "ann", by("ann"), Admitted(&[])),
-            ("an explicit null is stamped too", "ann", json!({"spec": {"requestedBy": null}}), Admitted(&[])),
-            ("in another's name", "ann", by("bob"), Refused("spec.requestedBy is 'bob', but the request comes from 'ann'")),
-            ("without the verb", "dave", json!({}), Refused("needs the verb run on pipelines.launchway.dev")),
-            ("with the verb on another pipeline", "otto", json!({}), Refused("may not run Pipeline 'wknd'")),
-            ("an approver cannot run", "bob", json!({}), Refused("cannot create resource")),
-            ("already approved", "carol", annotated("approve-production", DIGEST), created_already),
-            ("with an approver", "carol", annotated("approved-by", "bob"), created_already),
-            ("already rejected", "ann", annotated("reject", "no"), created_already),
-            ("already cancelled", "ann", annotated("cancel", "no"), created_already),
-            ("with an empty cancellation", "ann", annotated("cancel", ""), created_already),
-            ("with a status of its own", "ann", json!({"status": {"waitingFor": {"step": "approvalProduction", "why": "x", "since": "2026-11-21T10:00:00Z"}}}), Admitted(&[])),
-        ];
         let mut failures = Vec::new();
-        for (name, who, change, expect) in table {
-            let mut object = json!({
-                "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
-                "metadata": {"generateName": "made-"}, "spec": {"pipelineRef": {"name": "wknd"}},
-            });
-            merge(&mut object, &change);
-            let created = create_raw(&program, who, &object).await;
-            let verdict = match (expect, created) {
-                (Admitted(_), Ok(created)) if created["spec"]["requestedBy"] == who && created.get("status").is_none() => Ok(()),
-                (Admitted(_), Ok(created)) => Err(format!("requestedBy should be {who} and status empty: {created}")),
-                (Refused(part), Err(error)) if error.contains(part) => Ok(()),
-                (_, Ok(_)) => Err("was admitted".to_string()),
-                (_, Err(error)) => Err(error),
-            };
-            match verdict {
-                Ok(()) => println!("ok   {name} ({who})"),
-                Err(error) => failures.push(format!("{name} ({who}): {error}")),
+        for creation in creations() {
+            match creation.run(&program, &Place::real()).await {
+                Ok(()) => println!("ok   {} ({})", creation.name, creation.who),
+                Err(wrong) => failures.push(format!("{} ({}): {}", creation.name, creation.who, wrong.told)),
             }
         }
         Ok(failures)
     })
     .await;
-}
-
-/// Sends JSON as it is, so that a null arrives as one.
-async fn create_raw(program: &Program, who: &str, object: &Value) -> Outcome<Value> {
-    let url = format!("/apis/launchway.dev/v1alpha1/namespaces/{}/pipelineexecutions", program.namespace);
-    let body = serde_json::to_vec(object).map_err(|error| error.to_string())?;
-    let request =
-        kube::core::Request::new(url).create(&PostParams::default(), body).map_err(|error| error.to_string())?;
-    bounded(program.executions_of(who).await?.into_client().request(request)).await
-}
-
-fn merge(into: &mut Value, from: &Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from.clone(),
-    }
 }

@@ -7,6 +7,16 @@ use crate::cluster::{Outcome, Program, bounded, in_a_program};
 
 const OPERATOR: &str = "the-operator";
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+/// Verbs that people hold and the operator does not.
+const PEOPLES: [(&str, &str); 7] = [
+    ("run", "pipelines"),
+    ("cancel", "pipelines"),
+    ("emergency", "pipelines"),
+    ("override", "pipelines"),
+    ("approve", "environments"),
+    ("manage", "environments"),
+    ("schedule", "environments"),
+];
 const OWN: [&str; 3] = ["environments", "pipelines", "pipelineexecutions"];
 
 async fn may(program: &Program, user: &str, verb: &str, group: &str, resource: &str) -> Outcome<bool> {
@@ -56,7 +66,7 @@ async fn the_operator_writes_no_pod_and_nothing_that_people_wrote() {
             expected.extend(["get", "list", "watch"].map(|verb| (verb, "launchway.dev", kind.to_string(), true)));
             expected.push(("patch", "launchway.dev", format!("{kind}/status"), true));
         }
-        for (verb, kind) in [("run", "pipelines"), ("cancel", "pipelines"), ("approve", "environments")] {
+        for (verb, kind) in PEOPLES {
             expected.push((verb, "launchway.dev", kind.to_string(), false));
         }
         expected.extend(["list", "watch", "create"].map(|verb| (verb, "", "secrets".to_string(), false)));
@@ -89,20 +99,27 @@ async fn built_in_roles_carry_running_but_never_approving() {
             program.bind(role, role).await?;
         }
         let mut failures = Vec::new();
-        for (user, verb, resource, wanted) in [
+        let refused = ["approve", "manage"].map(|verb| (verb, "environments"));
+        let refused = refused.into_iter().chain([("emergency", "pipelines"), ("patch", "pipelines")]);
+        let mut table: Vec<_> = ["edit", "admin"]
+            .into_iter()
+            .flat_map(|role| refused.clone().map(move |(verb, kind)| (role, verb, kind, false)))
+            .collect();
+        table.extend([
             ("view", "list", "pipelineexecutions", true),
             ("view", "patch", "pipelineexecutions", false),
             ("edit", "create", "pipelineexecutions", true),
             ("edit", "run", "pipelines", true),
             ("edit", "cancel", "pipelines", true),
-            ("edit", "approve", "environments", false),
-            ("edit", "patch", "pipelines", false),
+            ("edit", "override", "pipelines", false),
+            ("edit", "schedule", "environments", false),
             ("edit", "patch", "pipelineexecutions/status", false),
             ("admin", "run", "pipelines", true),
-            ("admin", "approve", "environments", false),
-            ("admin", "patch", "pipelines", false),
+            ("admin", "override", "pipelines", true),
+            ("admin", "schedule", "environments", true),
             ("admin", "patch", "pipelineexecutions/status", false),
-        ] {
+        ]);
+        for (user, verb, resource, wanted) in table {
             if eventually(&program, user, verb, resource, wanted).await? != wanted {
                 failures.push(format!(
                     "role {user}: {verb} {resource} should be {}",
