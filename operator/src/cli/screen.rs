@@ -66,10 +66,10 @@ impl Screen {
         Some(Self { size: Size::now(), drawings: 0, rows: 0, colours })
     }
 
-    /// Characters in a line.
+    /// Room on the terminal.
     #[must_use]
-    pub const fn width(&self) -> usize {
-        self.size.columns
+    pub const fn size(&self) -> Size {
+        self.size
     }
 
     /// Draws over what was drawn last. What does not fit loses its first lines: the cursor cannot go back to
