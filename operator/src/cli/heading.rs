@@ -21,34 +21,39 @@ pub fn heading(
     width: usize,
 ) -> Vec<String> {
     let mut lines = vec![first(execution, status, now)];
-    let mut asked = format!("pipeline {}", execution.spec.pipeline_ref.name);
+    let mut asked = execution.spec.pipeline_ref.name.clone();
     if let Some(by) = &execution.spec.requested_by {
         asked.push_str(&format!(", asked by {}", one_line(by)));
     }
-    lines.extend(wrap(&asked, width));
-    let mut row = |title: &str, text: &str| {
-        let room = width.saturating_sub(title.chars().count() + 1);
-        let indent = " ".repeat(title.chars().count());
-        for (number, line) in wrap(text, room).into_iter().enumerate() {
-            lines.push(format!("{} {line}", if number == 0 { title } else { &indent }));
-        }
-    };
+    lines.extend(titled("pipeline", &asked, width));
     if let Some((title, text)) = origin(execution, status) {
-        row(title, &text);
+        lines.extend(titled(title, &text, width));
     }
     if let Some(reason) = &execution.spec.reason {
-        row("because", &one_line(reason));
+        lines.extend(titled("because", &one_line(reason), width));
     }
     if let Some(chosen) = &status.scheduled {
-        row("time", &scheduled(chosen, now));
+        lines.extend(titled("time", &scheduled(chosen, now), width));
     }
     if !owed.is_empty() {
-        row("debt", &debt(owed, now).join(", "));
+        lines.extend(titled("debt", &debt(owed, now).join(", "), width));
     }
     if let Some(release) = &status.release {
-        lines.push(format!("release {release}"));
+        lines.push(format!("{:TITLE$}{release}", "release"));
     }
     lines
+}
+
+/// Says that tests are skipped.
+pub const EMERGENCY: &str = "EMERGENCY";
+
+/// Width of the titles above and below the steps.
+pub const TITLE: usize = 11;
+
+/// A text beside its title, as many lines as it needs.
+pub fn titled(title: &str, text: &str, width: usize) -> impl Iterator<Item = String> {
+    let lines = wrap(text, width.saturating_sub(TITLE)).into_iter().enumerate();
+    lines.map(move |(number, line)| format!("{:TITLE$}{line}", if number == 0 { title } else { "" }))
 }
 
 fn first(execution: &PipelineExecution, status: &PipelineExecutionStatus, now: Timestamp) -> String {
@@ -59,7 +64,7 @@ fn first(execution: &PipelineExecution, status: &PipelineExecutionStatus, now: T
         parts.push(span(between(begun.0, end)));
     }
     if execution.spec.mode == Mode::Emergency {
-        parts.push("EMERGENCY".into());
+        parts.push(EMERGENCY.into());
     }
     parts.join("  ")
 }

@@ -92,7 +92,8 @@ fn job(execution: &PipelineExecution, wanted: Option<StepName>, hint: &str) -> R
             .ok_or_else(|| CliError::said(format!("{name} has had no Job yet: look where it is with `{hint}`")))?,
     };
     if !uses_job(step) {
-        let others: Vec<&str> = StepName::ALL.into_iter().filter(|step| uses_job(*step)).map(StepName::as_str).collect();
+        let others: Vec<&str> =
+            StepName::ALL.into_iter().filter(|step| uses_job(*step)).map(StepName::as_str).collect();
         return Err(CliError::said(format!(
             "{} has no Job and so no log: these have one: {}; `{hint}` says what it did",
             step.as_str(),

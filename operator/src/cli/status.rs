@@ -8,8 +8,9 @@ use launchway_crds::{PipelineExecution, common::Span, execution::Mode};
 use super::{
     CliError, End,
     follow::follow,
+    heading::EMERGENCY,
     print_json, say,
-    screen::Size,
+    screen::{Screen, Size},
     session::{Connection, Session},
     table::table,
     times::{between, span},
@@ -67,8 +68,10 @@ pub async fn run(args: StatusArgs) -> Result<End, CliError> {
         return Ok(End::Done);
     }
     let around = session.around(&execution).await;
-    for line in tree::draw(&execution, &around, Timestamp::now(), Room::Whole(Size::now().columns)) {
-        say(line)?;
+    let lines = tree::draw(&execution, &around, Timestamp::now(), Room::Whole(Size::now().columns));
+    match Screen::open() {
+        Some(mut screen) => screen.finish(&lines)?,
+        None => lines.iter().try_for_each(say)?,
     }
     Ok(End::Done)
 }
@@ -117,7 +120,7 @@ fn row(execution: &PipelineExecution, now: Timestamp) -> [String; 7] {
 /// The state, and whether tests are skipped.
 fn state(execution: &PipelineExecution, state: &str) -> String {
     let state = clip(&one_line(if state.is_empty() { "Pending" } else { state }), 40);
-    if execution.spec.mode == Mode::Emergency { format!("{state}, EMERGENCY") } else { state }
+    if execution.spec.mode == Mode::Emergency { format!("{state}, {EMERGENCY}") } else { state }
 }
 
 #[cfg(test)]

@@ -13,12 +13,12 @@ use launchway_crds::{
 
 use super::{
     gate,
-    heading::heading,
+    heading::{TITLE, heading, titled},
     request::ending,
-    screen::Size,
+    screen::{Size, height},
     times::{between, moment, span},
 };
-use crate::text::{clip, one_line, wrap};
+use crate::text::{brief, clip, one_line, wrap};
 
 /// Cells of a rollout's bar.
 const BAR: usize = 10;
@@ -42,7 +42,7 @@ pub enum Room {
     /// Everything, in lines of so many characters.
     Whole(usize),
     /// What can be seen at once: metrics that pass are left out, and where the rows do not suffice the steps that have
-    /// passed share one.
+    /// passed share one, and then those that are to come.
     Screen(Size),
 }
 
@@ -52,19 +52,20 @@ pub enum Room {
 pub fn draw(execution: &PipelineExecution, around: &Around, now: Timestamp, room: Room) -> Vec<String> {
     let status = execution.status.clone().unwrap_or_default();
     let drawing = Drawing { execution, status: &status, around, now, room };
-    match room {
-        Room::Whole(_) => drawing.lines(0),
-        Room::Screen(size) => {
-            let lines = drawing.lines(0);
-            // One row is the cursor's.
-            if lines.len() < size.rows { lines } else { drawing.lines(passed(&status.steps)) }
-        }
+    let whole = drawing.lines(0, 0);
+    let Room::Screen(size) = room else { return whole };
+    // One row is the cursor's.
+    let fits = |lines: &[String]| height(lines, size.columns) < size.rows;
+    if fits(&whole) {
+        return whole;
     }
-}
-
-/// How many steps at the begin have passed.
-fn passed(steps: &[Step]) -> usize {
-    steps.iter().take_while(|step| step.state.lets_pass()).count()
+    let passed = status.steps.iter().take_while(|step| step.state.lets_pass()).count();
+    let folded = drawing.lines(passed, 0);
+    if fits(&folded) {
+        return folded;
+    }
+    let to_come = status.steps.iter().rev().take_while(|step| step.state == StepState::NotStarted).count();
+    drawing.lines(passed, to_come)
 }
 
 struct Drawing<'a> {
@@ -91,8 +92,8 @@ impl Drawing<'_> {
         }
     }
 
-    /// The whole, with the first `folded` steps in one row.
-    fn lines(&self, folded: usize) -> Vec<String> {
+    /// All lines, with the first `passed` steps in one row and the last `to_come` in another.
+    fn lines(&self, passed: usize, to_come: usize) -> Vec<String> {
         let (status, width, now) = (self.status, self.width(), self.now);
         let mut lines = heading(self.execution, status, &self.around.debt, now, width);
         if status.steps.is_empty() {
@@ -100,13 +101,13 @@ impl Drawing<'_> {
             return lines;
         }
         let columns = self.columns();
-        // One step alone is as short as what would stand for it.
-        let folded = if folded > 1 { folded } else { 0 };
-        lines.extend(fold(&status.steps[..folded], status.steps.len() == folded, &columns, now));
-        let last = status.steps.len() - 1;
-        for (number, step) in status.steps.iter().enumerate().skip(folded) {
-            lines.extend(self.step(step, number == last, &columns));
+        let (passed, rest) = status.steps.split_at(passed);
+        let (shown, to_come) = rest.split_at(rest.len().saturating_sub(to_come));
+        lines.extend(self.folded(passed, rest.is_empty(), &columns));
+        for (number, step) in shown.iter().enumerate() {
+            lines.extend(self.step(step, to_come.is_empty() && number + 1 == shown.len(), &columns));
         }
+        lines.extend(self.folded(to_come, true, &columns));
         match (&status.waiting_for, ending(status)) {
             (_, Some(how)) => {
                 lines.push(String::new());
@@ -131,13 +132,27 @@ impl Drawing<'_> {
         Columns { names, places: if fits { places } else { 0 } }
     }
 
+    /// Steps of one kind in one row; one alone is as short as what would stand for it.
+    fn folded(&self, steps: &[Step], last: bool, columns: &Columns) -> Vec<String> {
+        let (first, end) = match steps {
+            [] => return vec![],
+            [one] => return self.step(one, last, columns),
+            [first, .., end] => (first, end),
+        };
+        let branch = if last { "└─" } else { "├─" };
+        let sign = sign(if first.state.lets_pass() { StepState::Finished } else { first.state });
+        let time = steps.iter().filter_map(|step| taken(step, self.now)).reduce(|sum, time| sum + time);
+        let row = row(branch, sign, &format!("{} steps", steps.len()), "", time, columns);
+        vec![clip(&format!("{row}  {} … {}", first.name.as_str(), end.name.as_str()), self.width())]
+    }
+
     /// A step, and below it what went wrong, its metrics and its rollout.
     fn step(&self, step: &Step, last: bool, columns: &Columns) -> Vec<String> {
         let (branch, below) = if last { ("└─", "  ") } else { ("├─", "│ ") };
         let (width, now) = (self.width(), self.now);
         let place = step.environment.as_deref().unwrap_or_default();
         let row = row(branch, sign(step.state), step.name.as_str(), place, taken(step, now), columns);
-        let note = note(step);
+        let note = brief(&note(step));
         let room = width.saturating_sub(row.chars().count() + 2);
         let mut lines = vec![];
         // What went wrong is shown whole, below; what went well may be cut.
@@ -171,15 +186,6 @@ fn row(
     format!("{branch} {sign} {name:names$}{place}  {time:>TIME$}")
 }
 
-/// Steps that passed, in one row.
-fn fold(steps: &[Step], last: bool, columns: &Columns, now: Timestamp) -> Option<String> {
-    let (first, newest) = (steps.first()?, steps.last()?);
-    let branch = if last { "└─" } else { "├─" };
-    let time = steps.iter().filter_map(|step| taken(step, now)).sum();
-    let row = row(branch, sign(StepState::Finished), &format!("{} steps", steps.len()), "", Some(time), columns);
-    Some(format!("{row}  {} … {}", first.name.as_str(), newest.name.as_str()))
-}
-
 fn unseen(execution: &PipelineExecution, now: Timestamp) -> Vec<String> {
     let created = execution.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
     let waited = between(created, now);
@@ -195,22 +201,16 @@ fn unseen(execution: &PipelineExecution, now: Timestamp) -> Vec<String> {
 
 /// What a step waits for, in the words of the status, and the whole command.
 fn waits(waiting: &WaitingFor, now: Timestamp, width: usize) -> Vec<String> {
-    let mut lines = vec![];
-    let mut row = |title: &str, text: &str| {
-        for (number, line) in wrap(text, width.saturating_sub(11)).into_iter().enumerate() {
-            lines.push(format!("{:11}{line}", if number == 0 { title } else { "" }));
-        }
-    };
-    row("waits for", &one_line(&waiting.why));
-    row("since", &moment(waiting.since.0, now));
+    let mut lines: Vec<String> = titled("waits for", &brief(&one_line(&waiting.why)), width).collect();
+    lines.extend(titled("since", &moment(waiting.since.0, now), width));
     if let Some(until) = &waiting.until {
-        row("until", &moment(until.0, now));
+        lines.extend(titled("until", &moment(until.0, now), width));
     }
     if let Some(who) = &waiting.who {
-        row("who", &one_line(who));
+        lines.extend(titled("who", &one_line(who), width));
     }
     if let Some(command) = &waiting.command {
-        lines.push(format!("{:11}{}", "command", one_line(command)));
+        lines.push(format!("{:TITLE$}{}", "command", one_line(command)));
     }
     lines
 }

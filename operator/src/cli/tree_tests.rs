@@ -21,8 +21,8 @@ fn an_execution_that_waits() {
     let expected = format!(
         "\
 wknd-42  Waiting  10m12s
-pipeline wknd-production, asked by ann
-release registry.example.com/wknd/images@sha256:{}
+pipeline   wknd-production, asked by ann
+release    registry.example.com/wknd/images@sha256:{}
 ├─ ✓ validate                        1s
 ├─ ✓ build                           2s
 ├─ ✓ buildImage                     41s
@@ -136,10 +136,10 @@ fn every_step_of_an_emergency_is_shown_with_what_it_owes() {
     let expected = format!(
         "\
 wknd-42  Waiting  10m12s  EMERGENCY
-pipeline wknd-production, asked by ann
-because checkout is down
-debt securityTest since wknd-40 (3d0h ago), loadTest since wknd-41 (1h00m ago)
-release registry.example.com/wknd/images@sha256:{}
+pipeline   wknd-production, asked by ann
+because    checkout is down
+debt       securityTest since wknd-40 (3d0h ago), loadTest since wknd-41 (1h00m ago)
+release    registry.example.com/wknd/images@sha256:{}
 ├─ ✓ validate                          40s
 ├─ ✓ build                             40s
 ├─ ✓ codeQuality                       40s  coverage is 42.1; accepted by dana
@@ -182,9 +182,33 @@ fn steps_that_passed_share_a_row_where_the_terminal_is_low() {
 ├─ ✓ 14 steps                        9m20s  validate … contentAudit
 ├─ ◷ approvalProduction     prod    10m12s
 ├─ · schedule               prod
+├─ · managed                prod
+└─ · deployProduction       prod
 ";
     assert!(text.contains(expected), "{text}");
     assert!(text.starts_with("wknd-42  Waiting") && text.lines().count() < 24, "{text}");
+}
+
+#[test]
+fn steps_to_come_share_a_row_where_the_terminal_is_lower_still() {
+    let text = on_screen(&samples::emergency(), 16);
+    let expected = "
+├─ ✓ 14 steps                        9m20s  validate … contentAudit
+├─ ◷ approvalProduction     prod    10m12s
+└─ · 3 steps                                schedule … deployProduction
+";
+    assert!(text.contains(expected) && text.lines().count() < 16, "{text}");
+}
+
+#[test]
+fn digests_in_what_steps_say_are_short() {
+    let mut execution = samples::waiting();
+    let status = execution.status.as_mut().unwrap();
+    status.steps[2].message = Some(format!("made release sha256:{}", release()));
+    status.waiting_for.as_mut().unwrap().why = format!("approval of sha256:{} for prod", release());
+    let text = drawn(&execution, &Around::default(), 80);
+    assert!(text.contains("made release sha256:abababababab\n"), "{text}");
+    assert!(text.contains("waits for  approval of sha256:abababababab for prod\n"), "{text}");
 }
 
 #[test]
@@ -197,9 +221,9 @@ fn a_narrow_terminal_keeps_times_and_leaves_environments_out() {
 fn a_promotion_names_its_source_and_its_time() {
     let text = drawn(&samples::promoted(), &Around::default(), 100);
     let expected = "\
-pipeline wknd-production, asked by ann
-promotes wknd-stage-7 of pipeline wknd-stage
-time Sat 2026-11-21 22:00 Europe/Zurich (UTC+01:00), in 10h24m, chosen by cem
-release ";
+pipeline   wknd-production, asked by ann
+promotes   wknd-stage-7 of pipeline wknd-stage
+time       Sat 2026-11-21 22:00 Europe/Zurich (UTC+01:00), in 10h24m, chosen by cem
+release    ";
     assert!(text.contains(expected), "{text}");
 }
