@@ -202,7 +202,11 @@ where
     C: FnOnce(Parts) -> F,
     F: Future<Output = Result<(), kube::Error>>,
 {
-    let only_reads = matches!(cli.command, Command::Status(_) | Command::Logs(_) | Command::Completion(_));
+    let only_reads = match &cli.command {
+        Command::Status(_) | Command::Logs(_) | Command::Completion(_) => true,
+        Command::RollBack(args) => args.to.is_none(),
+        _ => false,
+    };
     let result = match cli.command {
         Command::Operator(args) => return operator_command::run(*args, controllers).await,
         Command::Worker(worker) => return worker.run().await,

@@ -43,11 +43,15 @@ pub async fn annotate(
     Ok(())
 }
 
-/// Tells how kubectl sets the same annotations.
+/// Tells how kubectl sets the same annotations. Those that are there already, it overwrites only when told so.
 pub fn tell(session: &Session, execution: &PipelineExecution, annotations: &[(&str, &str)]) {
     let object = format!("pipelineexecution/{}", execution.name_any());
     let pairs: Vec<String> = annotations.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let words: Vec<&str> = ["annotate", object.as_str()].into_iter().chain(pairs.iter().map(String::as_str)).collect();
+    let mut words = vec!["annotate", object.as_str()];
+    if annotations.iter().any(|(key, _)| execution.annotations().contains_key(*key)) {
+        words.push("--overwrite");
+    }
+    words.extend(pairs.iter().map(String::as_str));
     same_as(&session.kubectl(&words));
 }
 

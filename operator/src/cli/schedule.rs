@@ -99,7 +99,7 @@ fn choose(text: &str, zone: Option<&TimeZone>, here: Option<&TimeZone>, now: Tim
     if at.timestamp() <= now {
         return Err(format!("{} was {}: say `now` to deploy at once", local(&at), away(at.timestamp(), now)));
     }
-    let name = at.time_zone().iana_name().unwrap_or("UTC");
+    let name = at.time_zone().iana_name().filter(|name| *name != "Etc/UTC").unwrap_or("UTC");
     let seconds = if at.second() == 0 { "" } else { ":%S" };
     // The offset is said only where it is needed: a zone's rules may change until then, its clocks are meant.
     let offset = if twice { "%:z" } else { "" };
@@ -171,10 +171,12 @@ fn zone(text: &str) -> Result<TimeZone, String> {
 fn told(name: &str, choice: &Choice, here: Option<&TimeZone>, now: Timestamp) -> Vec<String> {
     let Some(at) = &choice.at else { return vec![format!("{name} goes to production now")] };
     let mut lines = vec![format!("{name} goes to production at {}, {}", local(at), away(at.timestamp(), now))];
-    let other = here.filter(|here| *here != at.time_zone()).cloned().unwrap_or(TimeZone::UTC);
-    if other != *at.time_zone() {
-        let second = local(&at.with_time_zone(other));
-        let place = if here.is_some_and(|here| here != at.time_zone()) { "here" } else { "elsewhere" };
+    let (place, zone) = match here.filter(|here| *here != at.time_zone()) {
+        Some(here) => ("here", here.clone()),
+        None => ("elsewhere", TimeZone::UTC),
+    };
+    let second = local(&at.with_time_zone(zone));
+    if second != local(at) {
         lines.push(format!("{:width$}which {place} is {second}", "", width = name.chars().count() + 1));
     }
     lines
@@ -256,6 +258,9 @@ wknd-42 goes to production at Sat 2026-11-21 22:00 Europe/Zurich (UTC+01:00), in
         );
         let lines = told("wknd-42", &choice, Some(&tz("Europe/Zurich")), now);
         assert!(lines[1].ends_with("which elsewhere is Sat 2026-11-21 21:00 UTC"), "{lines:?}");
+        let choice = chosen("2026-11-21T22:00", None, "Etc/UTC").unwrap();
+        assert_eq!(choice.text, "2026-11-21T22:00[UTC]");
+        assert_eq!(told("wknd-42", &choice, Some(&tz("Etc/UTC")), now).len(), 1, "there is no other clock");
     }
 
     #[test]
