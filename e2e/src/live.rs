@@ -8,7 +8,11 @@ use std::{
 use jiff::Timestamp;
 use kube::{ResourceExt, api::ListParams};
 use launchway_crds::{Environment, PipelineExecution, execution::PipelineExecutionStatus};
-use launchway_operator::cli::{screen::Screen, transitions::Told, tree};
+use launchway_operator::cli::{
+    screen::Screen,
+    transitions::Told,
+    tree::{self, Around, Room},
+};
 
 use crate::{Failure, Outcome, cluster::call, executions::told, install, program::Program};
 
@@ -47,7 +51,8 @@ impl<'a> Live<'a> {
                 let there = until(&status);
                 match &mut screen {
                     Some(screen) => {
-                        let drawing = tree::draw(execution, environments, now, screen.width());
+                        let around = Around { environments: environments.clone(), debt: vec![] };
+                        let drawing = tree::draw(execution, &around, now, Room::Screen(screen.size()));
                         let drawn = if there || over { screen.finish(&drawing) } else { screen.redraw(&drawing) };
                         drawn.map_err(|error| Failure::new(format!("the terminal is gone: {error}")))?;
                     }

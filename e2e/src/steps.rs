@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use launchway_operator::cli::tree::span;
+use launchway_operator::cli::times::span;
 
 use crate::Outcome;
 

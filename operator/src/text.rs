@@ -54,6 +54,23 @@ pub fn clip(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The text with its digests cut to twelve digits, for where the whole one is shown nearby.
+#[must_use]
+pub fn brief(text: &str) -> String {
+    const SHORT: usize = 12;
+    const WHOLE: usize = 64;
+    let mut parts = text.split("sha256:");
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        out.push_str("sha256:");
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let (kept, rest) = if digits == WHOLE { (&part[..SHORT], &part[WHOLE..]) } else { (part, "") };
+        out.push_str(kept);
+        out.push_str(rest);
+    }
+    out
+}
+
 /// Breaks a text at blanks into lines of at most `width` characters; a longer word has a line of its own.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
@@ -90,6 +107,13 @@ mod tests {
     #[test]
     fn html_is_shown_and_not_obeyed() {
         assert_eq!(html("<a href=\"x\">'&'\u{202e}"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39; ");
+    }
+
+    #[test]
+    fn whole_digests_are_cut_and_nothing_else() {
+        let digest = "ab".repeat(32);
+        let text = format!("takes sha256:{digest}, not sha256:{digest}00 or sha256:12");
+        assert_eq!(brief(&text), format!("takes sha256:abababababab, not sha256:{digest}00 or sha256:12"));
     }
 
     #[test]

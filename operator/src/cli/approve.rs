@@ -1,21 +1,19 @@
-//! `launchway approve`: says yes to exactly the release that stage tested.
-
-use std::collections::BTreeMap;
+//! `launchway approve`: says yes to exactly the release that an execution waits with, on stage or for production.
 
 use clap::Args;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use launchway_crds::{
-    Environment, PipelineExecution,
+    PipelineExecution,
     digest::ImageRef,
-    names::requests::{APPROVE_PRODUCTION, APPROVED_BY},
+    execution::Step,
+    names::requests::{APPROVE_PRODUCTION, APPROVE_STAGE, APPROVED_BY, APPROVED_STAGE_BY, MANAGED_GO, MANAGED_GO_BY},
     step::StepName,
 };
 
 use super::{
-    CliError, End, request, say,
+    CliError, End, approval, request, say,
     session::{Connection, Session},
-    tree,
 };
 use crate::text::one_line;
 
@@ -32,6 +30,40 @@ pub struct ApproveArgs {
     pub connection: Connection,
 }
 
+/// A yes that an execution can wait for: the step, its annotations, and words for people.
+#[derive(Debug, PartialEq, Eq)]
+struct Yes {
+    step: StepName,
+    key: &'static str,
+    by: &'static str,
+    question: &'static str,
+    done: &'static str,
+}
+
+const YES: [Yes; 3] = [
+    Yes {
+        step: StepName::ApprovalStage,
+        key: APPROVE_STAGE,
+        by: APPROVED_STAGE_BY,
+        question: "Let the tests of this release begin?",
+        done: "approved on stage",
+    },
+    Yes {
+        step: StepName::ApprovalProduction,
+        key: APPROVE_PRODUCTION,
+        by: APPROVED_BY,
+        question: "Deploy this release to production?",
+        done: "approved",
+    },
+    Yes {
+        step: StepName::Managed,
+        key: MANAGED_GO,
+        by: MANAGED_GO_BY,
+        question: "Give the go for this release to production?",
+        done: "given the go",
+    },
+];
+
 /// Shows what is approved, asks, approves.
 ///
 /// # Errors
@@ -39,108 +71,61 @@ pub struct ApproveArgs {
 pub async fn run(args: ApproveArgs) -> Result<End, CliError> {
     let session = Session::open(args.connection).await?;
     let execution = session.execution(&args.name).await?;
-    let release = release(&execution)?;
-    let environments = session.environments(&execution).await;
-    for line in what(&execution, &environments, release, Timestamp::now()) {
+    let (yes, release) = awaited(&execution)?;
+    let around = session.around(&execution).await;
+    for line in approval::what(&execution, &around, release, Timestamp::now()) {
         say(line)?;
     }
     let me = session.me().await?;
     say(format!("  you are    {}", one_line(&me)))?;
     let digest = release.digest().to_string();
-    let annotations = [(APPROVE_PRODUCTION, digest.as_str()), (APPROVED_BY, me.as_str())];
+    let annotations = [(yes.key, digest.as_str()), (yes.by, me.as_str())];
     request::tell(&session, &execution, &annotations);
     if !args.yes {
-        request::confirm("Deploy this release to production?").await?;
+        request::confirm(yes.question).await?;
     }
     request::annotate(&session, &execution, &annotations).await?;
-    say(format!("{} approved by {me}", args.name))?;
+    say(format!("{} {} by {me}", args.name, yes.done))?;
     eprintln!("follow it with:\n  {}", session.plugin(&["status", &args.name, "-w"]));
     Ok(End::Done)
 }
 
-/// The release that can be approved now.
-fn release(execution: &PipelineExecution) -> Result<&ImageRef, CliError> {
-    let status = request::awaiting_approval(execution)?;
+/// The yes that is waited for, and the release that it is for.
+fn awaited(execution: &PipelineExecution) -> Result<(&'static Yes, &ImageRef), CliError> {
+    let wanted = |step: &Step| YES.iter().find(|yes| yes.step == step.name);
+    let (status, yes) = request::awaiting(execution, "an approval", wanted)?;
     let name = execution.name_any();
-    if let Some(value) = execution.annotations().get(APPROVE_PRODUCTION) {
-        let who = execution.annotations().get(APPROVED_BY).map_or("somebody", String::as_str);
+    if let Some(value) = execution.annotations().get(yes.key) {
+        let who = execution.annotations().get(yes.by).map_or("somebody", String::as_str);
         let (value, who) = (one_line(value), one_line(who));
         return Err(CliError::said(format!(
-            "{name} is approved already, by {who} for {value}: an approval is given once"
+            "{name} is {} already, by {who} for {value}: that is said once, and the operator will act on it",
+            yes.done
         )));
     }
-    status
-        .release
-        .as_ref()
-        .ok_or_else(|| CliError::said(format!("{name} names no release yet: there is nothing to approve")))
-}
-
-/// What an approver has to know.
-fn what(
-    execution: &PipelineExecution,
-    environments: &BTreeMap<String, Environment>,
-    release: &ImageRef,
-    now: Timestamp,
-) -> Vec<String> {
-    let status = execution.status.clone().unwrap_or_default();
-    let by = execution.spec.requested_by.as_deref().unwrap_or("unknown");
-    let mut lines = vec![
-        format!("{} of pipeline {}", execution.name_any(), execution.spec.pipeline_ref.name),
-        format!("  asked by   {}", one_line(by)),
-        format!("  release    {release}"),
-    ];
-    if let Some(artifact) = &status.artifact {
-        lines.push(format!("  packages   {}", artifact.reference));
-    }
-    let mut head = "  stage      ";
-    for step in [StepName::DeployStage, StepName::SmokeTest, StepName::FunctionalTest] {
-        if let Some(step) = status.steps.iter().find(|have| have.name == step) {
-            lines.push(format!("{head}{}", tree::summary(step, now)));
-            head = "             ";
-        }
-    }
-    if let Some(names) = &status.environments {
-        let deployed = environments
-            .get(&names.production)
-            .map(|environment| environment.status.as_ref().and_then(|status| status.deployed.as_ref()));
-        let runs = match deployed {
-            Some(Some(deployed)) if deployed.release.digest() == release.digest() => {
-                "which runs this release already".into()
-            }
-            Some(Some(deployed)) => format!("which runs {} of {}", deployed.release.digest(), deployed.execution),
-            Some(None) => "where nothing was ever deployed".into(),
-            None => "whose state cannot be read".into(),
-        };
-        lines.push(format!("  goes to    {}, {runs}", names.production));
-    }
-    if let Some(until) = status.waiting_for.as_ref().and_then(|waiting| waiting.until.as_ref()) {
-        lines.push(format!("  until      {}", tree::moment(until.0, now)));
-    }
-    lines
+    let release = status.release.as_ref();
+    let release =
+        release.ok_or_else(|| CliError::said(format!("{name} names no release yet: there is nothing to approve")))?;
+    Ok((yes, release))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tree::samples;
+    use crate::cli::samples;
 
     #[test]
-    fn an_approver_sees_the_whole_digest_and_what_stage_did() {
-        let execution = samples::waiting();
-        let release = release(&execution).unwrap();
-        let text = what(&execution, &BTreeMap::new(), release, samples::NOW.parse().unwrap()).join("\n");
-        let digest = "ab".repeat(32);
-        let expected = format!(
-            "wknd-42 of pipeline wknd-production
-  asked by   ann
-  release    registry.example.com/wknd/images@sha256:{digest}
-  stage      deployStage Finished in 3m10s
-             smokeTest Finished in 4s: 3 pages
-             functionalTest Incomplete: the pipeline names no functional test
-  goes to    prod, whose state cannot be read
-  until      2026-12-05 10:30:00 UTC (in 13d23h)"
-        );
-        assert_eq!(text, expected);
+    fn each_step_that_waits_for_a_yes_has_annotations_of_its_own() {
+        for (step, key, by) in [
+            (StepName::ApprovalStage, "launchway.dev/approve-stage", "launchway.dev/approved-stage-by"),
+            (StepName::ApprovalProduction, "launchway.dev/approve-production", "launchway.dev/approved-by"),
+            (StepName::Managed, "launchway.dev/managed-go", "launchway.dev/managed-go-by"),
+        ] {
+            let execution = samples::awaits(step);
+            let (yes, release) = awaited(&execution).unwrap();
+            assert_eq!((yes.key, yes.by), (key, by));
+            assert_eq!(release.digest().hex(), "ab".repeat(32));
+        }
     }
 
     #[test]
@@ -148,10 +133,12 @@ mod tests {
         let mut execution = samples::waiting();
         execution.annotations_mut().insert(APPROVE_PRODUCTION.into(), "sha256:x".into());
         execution.annotations_mut().insert(APPROVED_BY.into(), "bob".into());
-        assert!(release(&execution).unwrap_err().to_string().contains("approved already, by bob"));
-        let error = release(&samples::rolling()).unwrap_err().to_string();
+        assert!(awaited(&execution).unwrap_err().to_string().contains("approved already, by bob"));
+        let error = awaited(&samples::rolling()).unwrap_err().to_string();
         assert_eq!(error, "wknd-42 does not wait for an approval: it is at deployProduction");
-        let error = release(&samples::failed()).unwrap_err().to_string();
+        let error = awaited(&samples::awaits(StepName::Schedule)).unwrap_err().to_string();
+        assert!(error.starts_with("wknd-42 does not wait for an approval: it is at schedule"), "{error}");
+        let error = awaited(&samples::failed()).unwrap_err().to_string();
         assert!(error.starts_with("wknd-42 has ended: Failed: "), "{error}");
     }
 }

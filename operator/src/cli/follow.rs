@@ -13,7 +13,15 @@ use kube::{
 };
 use launchway_crds::{Environment, PipelineExecution, common::Span};
 
-use super::{CliError, End, request::ended, say, screen::Screen, session::Session, transitions::Told, tree::draw};
+use super::{
+    CliError, End,
+    request::ended,
+    say,
+    screen::Screen,
+    session::Session,
+    transitions::Told,
+    tree::{Around, Room, draw},
+};
 use crate::client::explain;
 
 /// Elapsed times are shown in seconds.
@@ -26,7 +34,7 @@ const FIRST: Duration = Duration::from_secs(30);
 /// # Errors
 /// When there is no such execution, or it cannot be read.
 pub async fn follow(session: &Session, name: &str, timeout: Option<Span>) -> Result<End, CliError> {
-    let mut view = View { screen: Screen::open(), told: Told::default(), environments: BTreeMap::new(), trouble: None };
+    let mut view = View { screen: Screen::open(), told: Told::default(), around: Around::default(), trouble: None };
     let limit = async {
         match timeout {
             Some(span) => tokio::time::sleep(span.into()).await,
@@ -48,7 +56,7 @@ pub async fn follow(session: &Session, name: &str, timeout: Option<Span>) -> Res
 struct View {
     screen: Option<Screen>,
     told: Told,
-    environments: BTreeMap<String, Environment>,
+    around: Around,
     trouble: Option<String>,
 }
 
@@ -64,6 +72,10 @@ async fn watch(session: &Session, name: &str, view: &mut View) -> Result<End, Cl
             item = objects.next() => match item {
                 Some(Ok(Some(execution))) => {
                     view.trouble = None;
+                    // It changes when an execution ends: with this one at the earliest.
+                    if current.is_none() || execution.status.as_ref().and_then(ended).is_some() {
+                        view.around.debt = session.debt(&execution).await;
+                    }
                     current = Some(execution);
                 }
                 Some(Ok(None)) if current.is_some() => return Err(CliError::said(format!("{name} was deleted"))),
@@ -76,7 +88,7 @@ async fn watch(session: &Session, name: &str, view: &mut View) -> Result<End, Cl
             item = places.next() => {
                 // Progress of rollouts is extra: who may not read Environments sees the rest.
                 if let Some(Ok(event)) = item {
-                    remember(&mut view.environments, event);
+                    remember(&mut view.around.environments, event);
                 }
             }
             _ = tick.tick(), if view.screen.is_some() => {}
@@ -106,12 +118,13 @@ impl View {
     fn show(&mut self, execution: &PipelineExecution, last: bool) -> Result<(), CliError> {
         let now = Timestamp::now();
         let Some(screen) = &mut self.screen else {
-            for line in self.told.news(execution, &self.environments, now) {
+            for line in self.told.news(execution, &self.around.environments, now) {
                 say(line)?;
             }
             return Ok(());
         };
-        let mut lines = draw(execution, &self.environments, now, screen.width());
+        let room = if last { Room::Whole(screen.size().columns) } else { Room::Screen(screen.size()) };
+        let mut lines = draw(execution, &self.around, now, room);
         if let Some(trouble) = &self.trouble {
             lines.push(format!("(as of the last answer: {trouble}; trying again)"));
         }

@@ -15,7 +15,10 @@ use super::{
     CliError, End,
     session::{Connection, Session, same_as},
 };
-use crate::client::{CALL, CallError, within};
+use crate::{
+    client::{CALL, CallError, within},
+    plan::execution::uses_job,
+};
 
 /// How long `-f` waits for a pod to start: a node may have to be added.
 const START: Duration = Duration::from_secs(300);
@@ -80,8 +83,6 @@ pub async fn run(args: LogsArgs) -> Result<End, CliError> {
 fn job(execution: &PipelineExecution, wanted: Option<StepName>, hint: &str) -> Result<(StepName, String), CliError> {
     let name = execution.name_any();
     let status = execution.status.clone().unwrap_or_default();
-    let has_job =
-        |step: StepName| matches!(step, StepName::BuildImage | StepName::SmokeTest | StepName::FunctionalTest);
     let with_child =
         status.steps.iter().rev().find(|step| step.child.as_ref().is_some_and(|child| child.kind == "Job"));
     let step = match wanted {
@@ -90,10 +91,13 @@ fn job(execution: &PipelineExecution, wanted: Option<StepName>, hint: &str) -> R
             .map(|step| step.name)
             .ok_or_else(|| CliError::said(format!("{name} has had no Job yet: look where it is with `{hint}`")))?,
     };
-    if !has_job(step) {
+    if !uses_job(step) {
+        let others: Vec<&str> =
+            StepName::ALL.into_iter().filter(|step| uses_job(*step)).map(StepName::as_str).collect();
         return Err(CliError::said(format!(
-            "{} has no Job and so no log: only buildImage, smokeTest and functionalTest have; `{hint}` says what it did",
-            step.as_str()
+            "{} has no Job and so no log: these have one: {}; `{hint}` says what it did",
+            step.as_str(),
+            others.join(", ")
         )));
     }
     let child = status.steps.iter().find(|have| have.name == step).and_then(|step| step.child.as_ref());
@@ -163,7 +167,7 @@ mod tests {
     use launchway_crds::execution::Child;
 
     use super::*;
-    use crate::cli::tree::samples;
+    use crate::cli::samples;
 
     #[test]
     fn the_pods_are_those_of_the_very_job() {

@@ -1,20 +1,36 @@
 //! The command line: a kubectl plugin for people, and what runs inside the cluster.
 
+pub mod approval;
 pub mod approve;
 pub mod cancel;
+pub mod completion;
 pub mod follow;
+pub mod gate;
+pub mod heading;
 pub mod inspect;
 pub mod logs;
+pub mod override_metrics;
+pub mod promote;
 pub mod push;
+pub mod re_execute;
 pub mod registry;
 pub mod reject;
+pub mod releases;
 pub mod request;
+pub mod roll_back;
 pub mod run;
+pub mod schedule;
 pub mod screen;
 pub mod session;
+pub mod start;
 pub mod status;
+pub mod table;
+pub mod times;
 pub mod transitions;
 pub mod tree;
+
+#[cfg(test)]
+pub(crate) mod samples;
 
 use std::{
     fmt::Display,
@@ -44,6 +60,9 @@ Exit codes:
   2  the command could not do what it was asked: usage, connection, refusal
   3  the time of --timeout is over";
 
+/// Name of this program where kubectl finds it.
+const PLUGIN: &str = "kubectl-launchway";
+
 /// AEM and Sling packages as immutable images: built once, tested on stage, approved, rolled to production.
 #[derive(Debug, Parser)]
 #[command(
@@ -71,14 +90,29 @@ pub enum Command {
     Run(run::RunArgs),
     /// Show the newest executions, or one with its steps and what it waits for
     Status(status::StatusArgs),
-    /// Approve the production deployment of exactly the release that stage tested
+    /// Take the latest release that a stage-only pipeline tested to production
+    Promote(promote::PromoteArgs),
+    /// Do the last deployment of a pipeline to production again
+    ReExecute(re_execute::ReExecuteArgs),
+    /// Take production back to an earlier release, or list those
+    RollBack(roll_back::RollBackArgs),
+    /// Approve exactly the release that waits
+    ///
+    /// On stage, for production, or as the go of the support organisation: whichever the execution waits for.
+    #[command(visible_alias = "managed-go")]
     Approve(approve::ApproveArgs),
-    /// Reject the production deployment that waits for approval
+    /// Reject what an execution waits for: an approval, a time, a go, failing metrics
     Reject(reject::RejectArgs),
+    /// Accept the failing important metrics of a gate
+    Override(override_metrics::OverrideArgs),
+    /// Choose when production is deployed
+    Schedule(schedule::ScheduleArgs),
     /// Stop an execution
     Cancel(cancel::CancelArgs),
     /// Show the log of a step's Job
     Logs(logs::LogsArgs),
+    /// Print what a shell needs to complete this command
+    Completion(completion::CompletionArgs),
     /// Run the operator
     #[command(hide = true)]
     Operator(Box<OperatorArgs>),
@@ -137,14 +171,27 @@ pub fn say(line: impl Display) -> Result<(), CliError> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
-/// Reads the arguments; ends the process with help or a usage error where clap would.
+/// Writes objects as they are.
+///
+/// # Errors
+/// When nobody reads.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    say(serde_json::to_string_pretty(value).map_err(|error| CliError::said(error.to_string()))?)
+}
+
+/// Reads the arguments; ends the process with help or a usage error where clap would, and with an answer where kubectl
+/// asks for completion.
 #[must_use]
 pub fn parse() -> Cli {
+    if let Some(lines) = completion::asked() {
+        let written = lines.iter().try_for_each(say);
+        std::process::exit(i32::from(written.is_err()));
+    }
     let program = std::env::args_os().next().unwrap_or_default();
     let plugin = Path::new(&program).file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubectl-"));
     let mut command = Cli::command();
     if plugin {
-        command = command.name("kubectl-launchway").bin_name("kubectl launchway");
+        command = command.name(PLUGIN).bin_name("kubectl launchway");
     }
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
@@ -155,7 +202,11 @@ where
     C: FnOnce(Parts) -> F,
     F: Future<Output = Result<(), kube::Error>>,
 {
-    let only_reads = matches!(cli.command, Command::Status(_) | Command::Logs(_));
+    let only_reads = match &cli.command {
+        Command::Status(_) | Command::Logs(_) | Command::Completion(_) => true,
+        Command::RollBack(args) => args.to.is_none(),
+        _ => false,
+    };
     let result = match cli.command {
         Command::Operator(args) => return operator_command::run(*args, controllers).await,
         Command::Worker(worker) => return worker.run().await,
@@ -166,10 +217,16 @@ where
             .map_err(|error| CliError::said(error.to_string())),
         Command::Run(args) => run::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Promote(args) => promote::run(args).await,
+        Command::ReExecute(args) => re_execute::run(args).await,
+        Command::RollBack(args) => roll_back::run(args).await,
         Command::Approve(args) => approve::run(args).await,
         Command::Reject(args) => reject::run(args).await,
+        Command::Override(args) => override_metrics::run(args).await,
+        Command::Schedule(args) => schedule::run(args).await,
         Command::Cancel(args) => cancel::run(args).await,
         Command::Logs(args) => logs::run(args).await,
+        Command::Completion(args) => completion::run(&args),
     };
     match result {
         Ok(end) => end.into(),
@@ -210,14 +267,24 @@ mod tests {
         let Command::Run(args) = parse("launchway run wknd --artifact main -n wknd -w --timeout 1h").unwrap() else {
             panic!("another command")
         };
-        assert_eq!((args.pipeline.as_str(), args.watch), ("wknd", true));
+        assert_eq!((args.pipeline.as_str(), args.start.watch), ("wknd", true));
         assert!(matches!(parse("launchway worker smoke-test").unwrap(), Command::Worker(Worker::SmokeTest)));
         assert!(matches!(parse("launchway status"), Ok(Command::Status(_))));
+        assert!(matches!(parse("launchway promote"), Ok(Command::Promote(_))));
+        assert!(matches!(parse("launchway managed-go wknd-1"), Ok(Command::Approve(_))));
+        let line = "launchway schedule wknd-1 2026-11-21T22:00 --time-zone Europe/Zurich";
+        assert!(matches!(parse(line), Ok(Command::Schedule(_))));
         for (line, part) in [
             ("launchway run", "<PIPELINE>"),
             ("launchway run wknd --artifact sha256:12", "sha256:12"),
             ("launchway run wknd --artifact a/b", "a/b"),
             ("launchway run wknd --name Wknd", "Wknd"),
+            ("launchway run wknd --emergency", "--reason"),
+            ("launchway run wknd --artifact main --source wknd-7", "--source"),
+            ("launchway roll-back wknd --yes", "--to"),
+            ("launchway roll-back wknd --to wknd-7 -o json", "--output"),
+            ("launchway schedule wknd-1", "<now|DATE>"),
+            ("launchway schedule wknd-1 now --time-zone Mars", "Mars"),
             ("launchway reject wknd-1", "--reason"),
             ("launchway status -w", "<NAME>"),
             ("launchway status x -w -o json", "--output"),

@@ -1,5 +1,4 @@
-//! How approve, reject and cancel ask: an annotation on the execution, which the apiserver accepts only from
-//! whoever holds the verb.
+//! How people answer an execution: annotations on it, which the apiserver accepts only from whoever holds the verb.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -44,11 +43,15 @@ pub async fn annotate(
     Ok(())
 }
 
-/// Tells how kubectl sets the same annotations.
+/// Tells how kubectl sets the same annotations. Those that are there already, it overwrites only when told so.
 pub fn tell(session: &Session, execution: &PipelineExecution, annotations: &[(&str, &str)]) {
     let object = format!("pipelineexecution/{}", execution.name_any());
     let pairs: Vec<String> = annotations.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let words: Vec<&str> = ["annotate", object.as_str()].into_iter().chain(pairs.iter().map(String::as_str)).collect();
+    let mut words = vec!["annotate", object.as_str()];
+    if annotations.iter().any(|(key, _)| execution.annotations().contains_key(*key)) {
+        words.push("--overwrite");
+    }
+    words.extend(pairs.iter().map(String::as_str));
     same_as(&session.kubectl(&words));
 }
 
@@ -67,21 +70,24 @@ pub fn running(execution: &PipelineExecution) -> Result<&PipelineExecutionStatus
     }
 }
 
-/// The status of an execution that waits for the approval of production.
+/// The status and the step that waits, and what `fits` makes of that step: nothing, when the step does not wait for what
+/// the person wants to give, which `wanted` names.
 ///
 /// # Errors
-/// When it does not; what it does instead is told.
-pub fn awaiting_approval(execution: &PipelineExecution) -> Result<&PipelineExecutionStatus, CliError> {
+/// When the execution has not begun, has ended, or waits for something else; what it does instead is told.
+pub fn awaiting<'a, T>(
+    execution: &'a PipelineExecution,
+    wanted: &str,
+    fits: impl Fn(&'a Step) -> Option<T>,
+) -> Result<(&'a PipelineExecutionStatus, T), CliError> {
     let status = running(execution)?;
-    let step = status.waiting_for.as_ref().map(|waiting| waiting.step);
-    if step == Some(StepName::ApprovalProduction) {
-        return Ok(status);
-    }
-    let at = status.step.map_or("its begin", StepName::as_str);
-    let name = execution.name_any();
-    let why = status.waiting_for.as_ref().map(|waiting| format!(", waiting: {}", one_line(&waiting.why)));
-    let why = why.unwrap_or_default();
-    Err(CliError::said(format!("{name} does not wait for an approval: it is at {at}{why}")))
+    let waiting = status.waiting_for.as_ref();
+    let step = status.steps.iter().find(|step| waiting.is_some_and(|waiting| waiting.step == step.name));
+    step.and_then(fits).map(|found| (status, found)).ok_or_else(|| {
+        let at = status.step.map_or("its begin", StepName::as_str);
+        let why = waiting.map(|waiting| format!(", waiting: {}", one_line(&waiting.why))).unwrap_or_default();
+        CliError::said(format!("{} does not wait for {wanted}: it is at {at}{why}", execution.name_any()))
+    })
 }
 
 /// Whether an execution ended, successfully or not, and how.

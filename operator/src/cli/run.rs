@@ -1,31 +1,18 @@
 //! `launchway run`: starts an execution.
 
 use clap::Args;
-use jiff::Timestamp;
-use kube::{
-    ResourceExt,
-    api::{ListParams, PostParams},
-};
 use launchway_crds::{
-    PipelineExecution,
-    common::{LocalName, Span},
+    Pipeline,
     digest::Sha256Digest,
-    execution::{ArtifactChoice, PipelineExecutionSpec},
+    execution::{ArtifactChoice, Mode, PipelineExecutionSpec},
+    pipeline::PipelineType,
 };
 
 use super::{
-    CliError, End,
-    follow::follow,
-    say,
-    session::{Connection, Session, same_as},
+    CliError, End, request,
+    session::Session,
+    start::{self, StartArgs},
 };
-use crate::{
-    client::{CALL, within},
-    text::shell,
-};
-
-/// A label has room for no more, and Jobs carry the execution's name as a label.
-const NAME_MAX: usize = 63;
 
 /// Arguments of `run`.
 #[derive(Args, Debug)]
@@ -33,65 +20,57 @@ pub struct RunArgs {
     /// Name of the Pipeline
     pub pipeline: String,
     /// Packages to run with: a digest, or a tag that is resolved once; default: the pipeline's tag
-    #[arg(long, value_name = "sha256:…|TAG", value_parser = artifact)]
+    #[arg(long, value_name = "sha256:…|TAG", value_parser = artifact, conflicts_with = "source")]
     pub artifact: Option<ArtifactChoice>,
-    /// Name of the execution; default: the pipeline's name and the time
-    #[arg(long, value_name = "NAME", value_parser = execution_name)]
-    pub name: Option<String>,
-    /// Follow the execution until it ends
-    #[arg(short, long)]
-    pub watch: bool,
-    /// Stop following after this time, such as 90s, 15m or 1h30m; the execution goes on
-    #[arg(long, value_name = "SPAN", requires = "watch")]
-    pub timeout: Option<Span>,
-    /// Which cluster.
+    /// Stage-only execution whose release goes to production, on a pipeline of type ProductionOnly; default: the last
+    /// one that succeeded
+    #[arg(long, value_name = "EXECUTION")]
+    pub source: Option<String>,
+    /// Deploy the release even if it was made before the one that production runs
+    #[arg(long)]
+    pub allow_older: bool,
+    /// Skip the tests of security and performance, on a stage-only pipeline every test of stage
+    #[arg(long, requires = "reason")]
+    pub emergency: bool,
+    /// Why; everyone can read it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Name, following, cluster.
     #[command(flatten)]
-    pub connection: Connection,
+    pub start: StartArgs,
 }
 
 /// Creates the execution, and follows it if asked to.
 ///
 /// # Errors
-/// When there is no such pipeline, or the apiserver refuses.
+/// When there is no such pipeline, what is asked does not belong to it, or the apiserver refuses.
 pub async fn run(args: RunArgs) -> Result<End, CliError> {
-    let session = Session::open(args.connection).await?;
-    known(&session, &args.pipeline).await?;
-    let name = args.name.unwrap_or_else(|| generated_name(&args.pipeline, Timestamp::now()));
+    let reason = args.reason.as_deref().map(request::reason).transpose()?;
+    let session = Session::open(args.start.connection.clone()).await?;
+    if let Some(pipeline) = start::known(&session, &args.pipeline).await? {
+        fits(&pipeline, &args)?;
+    }
     let spec = PipelineExecutionSpec {
-        pipeline_ref: LocalName { name: args.pipeline },
         artifact: args.artifact,
-        requested_by: Some(session.me().await?),
+        source_execution: args.source,
+        allow_older: args.allow_older,
+        mode: if args.emergency { Mode::Emergency } else { Mode::Normal },
+        reason,
+        ..start::usual(&args.pipeline, session.me().await?)
     };
-    let execution = PipelineExecution::new(&name, spec);
-    let json = serde_json::to_string(&execution).map_err(|error| CliError::said(error.to_string()))?;
-    let created = within(CALL, session.executions().create(&PostParams::default(), &execution)).await?;
-    let name = created.name_any();
-    say(format!("pipelineexecution.launchway.dev/{name} created"))?;
-    same_as(&format!("echo {} | {}", shell(&json), session.kubectl(&["create", "-f", "-"])));
-    if args.watch {
-        return follow(&session, &name, args.timeout).await;
-    }
-    eprintln!("follow it with:\n  {}", session.plugin(&["status", &name, "-w"]));
-    Ok(End::Done)
+    start::start(&session, spec, &args.start).await
 }
 
-/// An execution of a pipeline that is not there would fail anyway, only later. Who may not read pipelines
-/// may still run one.
-async fn known(session: &Session, pipeline: &str) -> Result<(), CliError> {
-    if !matches!(within(CALL, session.pipelines().get_opt(pipeline)).await, Ok(None)) {
-        return Ok(());
-    }
-    let others = within(CALL, session.pipelines().list(&ListParams::default().limit(20))).await;
-    let names: Vec<String> = others.map(|list| list.iter().map(ResourceExt::name_any).collect()).unwrap_or_default();
-    let there = if names.is_empty() { "there is none".into() } else { format!("there are: {}", names.join(", ")) };
-    Err(CliError::said(format!("no Pipeline {pipeline} in namespace {}: {there}", session.namespace)))
-}
-
-/// Sorts by time among the pipeline's executions.
-fn generated_name(pipeline: &str, now: Timestamp) -> String {
-    let time = now.strftime("-%Y%m%d-%H%M%S").to_string();
-    let head: String = pipeline.chars().take(NAME_MAX - time.len()).collect();
-    format!("{}{time}", head.trim_end_matches(['-', '.']))
+/// Refuses what the operator would refuse, before there is an execution that has failed.
+fn fits(pipeline: &Pipeline, args: &RunArgs) -> Result<(), CliError> {
+    let takes_release = pipeline.spec.type_ == PipelineType::ProductionOnly;
+    let wrong = match (takes_release, &args.artifact) {
+        (true, Some(_)) => "--artifact names packages, and it builds none: name a stage-only execution with --source",
+        (false, _) if args.source.is_some() => "--source belongs to pipelines of type ProductionOnly",
+        (false, _) if args.allow_older => "--allow-older belongs to pipelines of type ProductionOnly",
+        _ => return Ok(()),
+    };
+    Err(CliError::said(format!("Pipeline {} is of type {}: {wrong}", args.pipeline, start::kind(pipeline.spec.type_))))
 }
 
 fn artifact(text: &str) -> Result<ArtifactChoice, String> {
@@ -107,27 +86,17 @@ fn artifact(text: &str) -> Result<ArtifactChoice, String> {
     Ok(ArtifactChoice { digest: None, tag: Some(text.into()) })
 }
 
-fn execution_name(text: &str) -> Result<String, String> {
-    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let valid = text.starts_with(letter)
-        && text.ends_with(letter)
-        && text.len() <= NAME_MAX
-        && text.chars().all(|c| letter(c) || c == '-' || c == '.');
-    valid
-        .then(|| text.to_string())
-        .ok_or_else(|| format!("a name has lower-case letters, digits, `-` and `.`, at most {NAME_MAX} of them"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser;
 
-    #[test]
-    fn names_tell_the_pipeline_and_the_time() {
-        let now: Timestamp = "2026-11-21T10:34:05Z".parse().unwrap();
-        assert_eq!(generated_name("wknd", now), "wknd-20261121-103405");
-        let long = generated_name(&format!("{}-x", "p".repeat(46)), now);
-        assert!(long.len() <= NAME_MAX && execution_name(&long).is_ok(), "{long}");
+    use super::*;
+    use crate::cli::samples;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
     }
 
     #[test]
@@ -136,6 +105,22 @@ mod tests {
         assert_eq!(artifact("main").unwrap().tag.as_deref(), Some("main"));
         for bad in ["", "sha256:1", ".x", "a b", "a/b", &"t".repeat(129)] {
             assert!(artifact(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_another_type_of_pipeline_is_refused_before_anything_starts() {
+        let asked = |line: &str| Line::try_parse_from(line.split(' ')).unwrap().run;
+        let (full, production) = (samples::full_stack(), samples::production_only());
+        assert!(fits(&full, &asked("run wknd --artifact main")).is_ok());
+        assert!(fits(&production, &asked("run wknd-prod --source wknd-stage-7 --allow-older")).is_ok());
+        for (pipeline, line, part) in [
+            (&full, "run wknd --source wknd-stage-7", "--source belongs"),
+            (&full, "run wknd --allow-older", "--allow-older belongs"),
+            (&production, "run wknd-prod --artifact main", "--source"),
+        ] {
+            let error = fits(pipeline, &asked(line)).unwrap_err().to_string();
+            assert!(error.contains(part), "{line}: {error}");
         }
     }
 }

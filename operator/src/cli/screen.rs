@@ -7,7 +7,7 @@ use std::{
 
 use launchway_crds::step::StepState;
 
-use super::tree::sign;
+use super::{heading::EMERGENCY, tree::sign};
 
 /// Where nothing tells the size.
 const USUAL: Size = Size { columns: 100, rows: 50 };
@@ -66,10 +66,10 @@ impl Screen {
         Some(Self { size: Size::now(), drawings: 0, rows: 0, colours })
     }
 
-    /// Characters in a line.
+    /// Room on the terminal.
     #[must_use]
-    pub const fn width(&self) -> usize {
-        self.size.columns
+    pub const fn size(&self) -> Size {
+        self.size
     }
 
     /// Draws over what was drawn last. What does not fit loses its first lines: the cursor cannot go back to
@@ -95,20 +95,33 @@ impl Screen {
     }
 
     fn write(&mut self, lines: &[String]) -> std::io::Result<()> {
-        let mut text = String::new();
-        if self.rows > 0 {
-            text.push_str(&format!("\x1b[{}A\r\x1b[J", self.rows));
-        }
-        for line in lines {
-            text.push_str(&if self.colours { paint(line) } else { line.clone() });
-            text.push('\n');
-        }
-        self.rows = lines.iter().map(|line| rows(line, self.size.columns)).sum();
+        let text = drawing(lines, self.rows, self.size.columns, self.colours);
+        self.rows = height(lines, self.size.columns);
         // At once: a terminal that shows half a drawing flickers.
         let mut out = stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()
     }
+}
+
+/// What draws the lines over the `old` rows above the cursor. Each row is erased only where nothing is written:
+/// terminals that are cleared keep what they showed, and scroll back to every drawing there was.
+fn drawing(lines: &[String], old: usize, columns: usize, colours: bool) -> String {
+    let mut text = if old > 0 { format!("\x1b[{old}A\r") } else { String::new() };
+    for line in lines {
+        text.push_str(&if colours { paint(line) } else { line.clone() });
+        // Behind a full row the cursor stands on its last character, which would be erased.
+        let full = !line.is_empty() && line.chars().count().is_multiple_of(columns.max(1));
+        text.push_str(if full { "\n" } else { "\x1b[K\n" });
+    }
+    text.push_str("\x1b[J");
+    text
+}
+
+/// Rows that the lines take.
+#[must_use]
+pub fn height(lines: &[String], columns: usize) -> usize {
+    lines.iter().map(|line| rows(line, columns)).sum()
 }
 
 /// Rows that a line takes.
@@ -128,29 +141,38 @@ fn fitting(lines: &[String], size: Size) -> &[String] {
     &lines[lines.len() - kept.count()..]
 }
 
-/// Colours a line's sign.
+/// Colours a line's sign: that of a step, or of a metric below it; and the word that says that tests are skipped.
 fn paint(line: &str) -> String {
-    let colour = |state: StepState| match state {
-        StepState::Finished => Some(32),
-        StepState::Failed | StepState::Error => Some(31),
-        StepState::Running => Some(36),
-        StepState::Waiting | StepState::Cancelled => Some(33),
-        StepState::NotStarted | StepState::Incomplete => None,
-    };
-    let branch = line.starts_with("├─ ") || line.starts_with("└─ ");
-    let Some(at) = line.chars().nth(3).filter(|_| branch) else { return line.to_string() };
-    let states = [
-        StepState::Finished,
-        StepState::Failed,
-        StepState::Error,
-        StepState::Running,
-        StepState::Waiting,
-        StepState::Cancelled,
-    ];
-    match states.into_iter().find(|state| sign(*state) == at).and_then(colour) {
-        Some(code) => line.replacen(at, &format!("\x1b[{code}m{at}\x1b[0m"), 1),
-        None => line.to_string(),
+    let step = line.starts_with("├─ ") || line.starts_with("└─ ");
+    let metric = line.starts_with("│     ") || line.starts_with("      ");
+    let place = if step { 3 } else { 6 };
+    let sign = line.chars().nth(place).filter(|_| step || metric);
+    match sign.and_then(colour) {
+        Some(code) => {
+            let at: usize = line.chars().take(place).map(char::len_utf8).sum();
+            let (before, rest) = line.split_at(at);
+            let mut rest = rest.chars();
+            let sign: String = rest.next().into_iter().collect();
+            format!("{before}\x1b[{code}m{sign}\x1b[0m{}", rest.as_str())
+        }
+        None => match line.strip_suffix(EMERGENCY) {
+            Some(before) => format!("{before}\x1b[31m{EMERGENCY}\x1b[0m"),
+            None => line.to_string(),
+        },
     }
+}
+
+fn colour(at: char) -> Option<u8> {
+    [
+        (StepState::Finished, 32),
+        (StepState::Failed, 31),
+        (StepState::Error, 31),
+        (StepState::Running, 36),
+        (StepState::Waiting, 33),
+        (StepState::Cancelled, 33),
+    ]
+    .into_iter()
+    .find_map(|(state, code)| (sign(state) == at).then_some(code))
 }
 
 #[cfg(test)]
@@ -174,8 +196,16 @@ mod tests {
     }
 
     #[test]
-    fn only_the_sign_of_a_step_is_coloured() {
+    fn only_signs_and_emergencies_are_coloured() {
         assert_eq!(paint("├─ ✓ build ✓"), "├─ \x1b[32m✓\x1b[0m build ✓");
         assert_eq!(paint("waits for ✓"), "waits for ✓");
+        assert_eq!(paint("│     ✗ coverage  42"), "│     \x1b[31m✗\x1b[0m coverage  42");
+        assert_eq!(paint("wknd-42  Waiting  EMERGENCY"), "wknd-42  Waiting  \x1b[31mEMERGENCY\x1b[0m");
+    }
+
+    #[test]
+    fn a_drawing_erases_what_it_does_not_cover_and_no_more() {
+        let lines: Vec<String> = ["ab", "abcd", "abcdef", ""].map(String::from).into();
+        assert_eq!(drawing(&lines, 3, 4, false), "\x1b[3A\rab\x1b[K\nabcd\nabcdef\x1b[K\n\x1b[K\n\x1b[J");
     }
 }

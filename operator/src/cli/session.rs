@@ -9,9 +9,9 @@ use kube::{
     api::PostParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use launchway_crds::{Environment, Pipeline, PipelineExecution};
+use launchway_crds::{Environment, Pipeline, PipelineExecution, pipeline::Debt};
 
-use super::CliError;
+use super::{CliError, tree::Around};
 use crate::{
     client::{self, CALL, within},
     text::{one_line, shell},
@@ -98,17 +98,29 @@ impl Session {
         CliError::said(format!("no PipelineExecution {name} in namespace {}: list them with `{list}`", self.namespace))
     }
 
-    /// The Environments of an execution, as far as they can be read: what is shown of them is extra.
-    pub async fn environments(&self, execution: &PipelineExecution) -> BTreeMap<String, Environment> {
-        let api: Api<Environment> = Api::namespaced(self.client.clone(), &self.namespace);
-        let names = execution.status.as_ref().and_then(|status| status.environments.clone());
-        let mut found = BTreeMap::new();
-        for name in names.into_iter().flat_map(|names| [names.stage, names.production]) {
-            if let Ok(Some(environment)) = within(CALL, api.get_opt(&name)).await {
-                found.insert(name, environment);
+    /// Environments of the namespace.
+    #[must_use]
+    pub fn environments(&self) -> Api<Environment> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The Environments of an execution and what its pipeline owes, as far as they can be read: what is shown of them is
+    /// extra.
+    pub async fn around(&self, execution: &PipelineExecution) -> Around {
+        let names = execution.status.as_ref().and_then(|status| status.environments.clone()).unwrap_or_default();
+        let mut environments = BTreeMap::new();
+        for name in names.all() {
+            if let Ok(Some(environment)) = within(CALL, self.environments().get_opt(name)).await {
+                environments.insert(name.to_string(), environment);
             }
         }
-        found
+        Around { environments, debt: self.debt(execution).await }
+    }
+
+    /// Tests that the pipeline of an execution owes; none when it cannot be read.
+    pub async fn debt(&self, execution: &PipelineExecution) -> Vec<Debt> {
+        let pipeline = within(CALL, self.pipelines().get_opt(&execution.spec.pipeline_ref.name)).await;
+        pipeline.ok().flatten().and_then(|pipeline| pipeline.status).map(|status| status.debt).unwrap_or_default()
     }
 
     /// The caller's name, as the apiserver and its policies see it.

@@ -1,19 +1,20 @@
 //! `launchway status`: the newest executions, or one of them.
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kube::{ResourceExt, api::ListParams};
-use launchway_crds::{PipelineExecution, common::Span};
+use launchway_crds::{PipelineExecution, common::Span, execution::Mode};
 
 use super::{
     CliError, End,
     follow::follow,
-    say,
-    screen::Size,
+    heading::EMERGENCY,
+    print_json, say,
+    screen::{Screen, Size},
     session::{Connection, Session},
-    tree,
+    table::table,
+    times::{between, span},
+    tree::{self, Room},
 };
 use crate::{
     client::{CALL, within},
@@ -66,9 +67,11 @@ pub async fn run(args: StatusArgs) -> Result<End, CliError> {
         print_json(&execution)?;
         return Ok(End::Done);
     }
-    let environments = session.environments(&execution).await;
-    for line in tree::draw(&execution, &environments, Timestamp::now(), Size::now().columns) {
-        say(line)?;
+    let around = session.around(&execution).await;
+    let lines = tree::draw(&execution, &around, Timestamp::now(), Room::Whole(Size::now().columns));
+    match Screen::open() {
+        Some(mut screen) => screen.finish(&lines)?,
+        None => lines.iter().try_for_each(say)?,
     }
     Ok(End::Done)
 }
@@ -86,64 +89,51 @@ async fn list(session: &Session, limit: usize, form: Option<Form>) -> Result<End
         let start = session.plugin(&["run", "PIPELINE"]);
         eprintln!("no executions in namespace {}: start one with `{start}`", session.namespace);
     } else {
-        for line in table(&executions, Timestamp::now(), Size::now().columns) {
+        for line in table(&rows(&executions, Timestamp::now()), Size::now().columns) {
             say(line)?;
         }
     }
     Ok(End::Done)
 }
 
-fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| CliError::said(error.to_string()))?;
-    say(text)?;
-    Ok(())
-}
-
-/// A row each; the last column gets what is left of the width.
-fn table(executions: &[PipelineExecution], now: Timestamp, width: usize) -> Vec<String> {
+/// A row each; what is waited for gets what is left of the width.
+fn rows(executions: &[PipelineExecution], now: Timestamp) -> Vec<[String; 7]> {
     let titles = ["NAME", "PIPELINE", "STATE", "STEP", "RELEASE", "AGE", "WAITS FOR"].map(String::from);
-    let rows: Vec<[String; 7]> = std::iter::once(titles).chain(executions.iter().map(|e| row(e, now))).collect();
-    let columns: Vec<usize> =
-        (0..6).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()).collect();
-    rows.iter()
-        .map(|row| {
-            let cells: Vec<String> = row
-                .iter()
-                .enumerate()
-                .map(|(at, cell)| columns.get(at).map_or_else(|| cell.clone(), |room| format!("{cell:room$}")))
-                .collect();
-            clip(cells.join("  ").trim_end(), width)
-        })
-        .collect()
+    std::iter::once(titles).chain(executions.iter().map(|execution| row(execution, now))).collect()
 }
 
 fn row(execution: &PipelineExecution, now: Timestamp) -> [String; 7] {
     let status = execution.status.clone().unwrap_or_default();
     let created = execution.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
-    let age = Duration::try_from(now.duration_since(created)).unwrap_or_default();
     let short = |text: &str| clip(&one_line(text), 40);
     [
         execution.name_any(),
         short(&execution.spec.pipeline_ref.name),
-        short(if status.state.is_empty() { "Pending" } else { &status.state }),
+        state(execution, &status.state),
         status.step.map(|step| step.as_str().to_string()).unwrap_or_default(),
         status.release.map(|release| release.digest().short()).unwrap_or_default(),
-        tree::span(age),
+        span(between(created, now)),
         status.waiting_for.map(|waiting| one_line(&waiting.why)).unwrap_or_default(),
     ]
+}
+
+/// The state, and whether tests are skipped.
+fn state(execution: &PipelineExecution, state: &str) -> String {
+    let state = clip(&one_line(if state.is_empty() { "Pending" } else { state }), 40);
+    if execution.spec.mode == Mode::Emergency { format!("{state}, {EMERGENCY}") } else { state }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tree::samples;
+    use crate::cli::samples;
 
     #[test]
     fn the_table_lines_up_and_fits() {
         let now: Timestamp = samples::NOW.parse().unwrap();
         let all = [samples::waiting(), samples::failed(), samples::unseen("2026-11-21T10:35:00Z")];
         assert_eq!(
-            table(&all, now, 100).join("\n"),
+            table(&rows(&all, now), 100).join("\n"),
             "\
 NAME     PIPELINE         STATE    STEP                RELEASE       AGE  WAITS FOR
 wknd-42  wknd-production  Waiting  approvalProduction  abababababab  0s   approval of the productio…

@@ -9,7 +9,7 @@ use launchway_crds::{
     step::StepState,
 };
 
-use super::{request::ending, tree};
+use super::{gate, request::ending, tree};
 use crate::text::one_line;
 
 /// What was told last.
@@ -36,6 +36,8 @@ impl Told {
             let old = self.states.insert(name, step.state).unwrap_or_default();
             if old != step.state {
                 lines.push(format!("{}  {}", stamp(at(step, now)), step_line(step, now)));
+                let failing = gate::failing(step).map(|metric| gate::line(metric));
+                lines.extend(failing.map(|line| format!("{}  {name}  ✗ {line}", stamp(at(step, now)))));
             }
             if let Some(rollout) = tree::rollout(execution, step, environments) {
                 // Its time goes on by itself, and its message names each package: neither is a transition.
@@ -104,7 +106,7 @@ fn stamp(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tree::samples;
+    use crate::cli::samples;
 
     #[test]
     fn every_transition_is_told_once() {
@@ -127,7 +129,7 @@ kubectl launchway approve wknd-42 -n wknd"
         );
         assert!(told.news(&samples::waiting(), &BTreeMap::new(), now).is_empty());
 
-        let environments = samples::production("u-42", "Progressing");
+        let environments = samples::production("u-42", "Progressing").environments;
         let lines = told.news(&samples::rolling(), &environments, now);
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[2].contains("deployProduction  Pair 1  ███░░░░░░░ 1/3 pairs"), "{lines:?}");
@@ -136,5 +138,14 @@ kubectl launchway approve wknd-42 -n wknd"
         let lines = told.news(&samples::failed(), &BTreeMap::new(), now);
         assert!(lines[0].contains("deployProduction Failed in 5m00s: ") && lines[0].ends_with("(DeploymentFailed)"));
         assert_eq!(lines[1], "2026-11-21T10:35:00Z  Failed: deployProduction: DeploymentFailed");
+    }
+
+    #[test]
+    fn failing_metrics_are_told_with_their_step() {
+        let lines = Told::default().news(&samples::gate(), &BTreeMap::new(), samples::NOW.parse().unwrap());
+        assert!(
+            lines.contains(&"2026-11-21T10:25:03Z  codeQuality  ✗ coverage is 42.1, needed ≥ 50 (important)".into()),
+            "{lines:?}"
+        );
     }
 }

@@ -2,17 +2,23 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::{Timestamp, Unit};
-use kube::ResourceExt;
+use jiff::Timestamp;
 use launchway_crds::{
     Environment, PipelineExecution,
     environment::{RolloutState, RolloutStatus},
     execution::{PipelineExecutionStatus, Step, WaitingFor},
+    pipeline::Debt,
     step::{StepName, StepState},
 };
 
-use super::request::ending;
-use crate::text::{clip, one_line, wrap};
+use super::{
+    gate,
+    heading::{TITLE, heading, titled},
+    request::ending,
+    screen::{Size, height},
+    times::{between, moment, span},
+};
+use crate::text::{brief, clip, one_line, wrap};
 
 /// Cells of a rollout's bar.
 const BAR: usize = 10;
@@ -21,32 +27,134 @@ const ENVIRONMENT_MAX: usize = 20;
 /// An operator that runs sees an execution within a second.
 const UNSEEN: Duration = Duration::from_secs(30);
 
-/// Lines that show the execution at the moment `now` on a terminal of `width` characters. Only commands and
-/// digests are ever longer than that: they are there to be copied.
+/// What an execution is shown with: its pipeline and Environments, as far as they can be read.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// Environments by name: how far rollouts are.
+    pub environments: BTreeMap<String, Environment>,
+    /// Tests that the pipeline owes.
+    pub debt: Vec<Debt>,
+}
+
+/// The room for a drawing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Everything, in lines of so many characters.
+    Whole(usize),
+    /// What can be seen at once: metrics that pass are left out, and where the rows do not suffice the steps that have
+    /// passed share one, and then those that are to come.
+    Screen(Size),
+}
+
+/// Lines that show the execution at the moment `now`. Only commands and digests are ever longer than the room: they are
+/// there to be copied.
 #[must_use]
-pub fn draw(
-    execution: &PipelineExecution,
-    environments: &BTreeMap<String, Environment>,
-    now: Timestamp,
-    width: usize,
-) -> Vec<String> {
+pub fn draw(execution: &PipelineExecution, around: &Around, now: Timestamp, room: Room) -> Vec<String> {
     let status = execution.status.clone().unwrap_or_default();
-    let mut lines = head(execution, &status, now);
-    if status.steps.is_empty() {
-        lines.extend(unseen(execution, now));
-        return lines;
+    let drawing = Drawing { execution, status: &status, around, now, room };
+    let whole = drawing.lines(0, 0);
+    let Room::Screen(size) = room else { return whole };
+    // One row is the cursor's.
+    let fits = |lines: &[String]| height(lines, size.columns) < size.rows;
+    if fits(&whole) {
+        return whole;
     }
-    let names = status.steps.iter().map(|step| step.name.as_str().len()).max().unwrap_or_default();
-    let places = status.steps.iter().filter_map(|step| step.environment.as_ref()).map(|name| name.chars().count());
-    let places = places.max().unwrap_or_default().min(ENVIRONMENT_MAX);
-    let last = status.steps.len() - 1;
-    for (number, step) in status.steps.iter().enumerate() {
-        let (branch, below) = if number == last { ("└─", "  ") } else { ("├─", "│ ") };
-        let place = clip(step.environment.as_deref().unwrap_or_default(), places);
-        let time = taken(step, now).map(span).unwrap_or_default();
-        let row = format!("{branch} {} {:names$}  {place:places$}  {time:>7}", sign(step.state), step.name.as_str());
-        let note = note(step);
+    let passed = status.steps.iter().take_while(|step| step.state.lets_pass()).count();
+    let folded = drawing.lines(passed, 0);
+    if fits(&folded) {
+        return folded;
+    }
+    let to_come = status.steps.iter().rev().take_while(|step| step.state == StepState::NotStarted).count();
+    drawing.lines(passed, to_come)
+}
+
+struct Drawing<'a> {
+    execution: &'a PipelineExecution,
+    status: &'a PipelineExecutionStatus,
+    around: &'a Around,
+    now: Timestamp,
+    room: Room,
+}
+
+/// Widths of the columns of steps: names and Environments. Times have seven characters.
+struct Columns {
+    names: usize,
+    places: usize,
+}
+
+const TIME: usize = 7;
+
+impl Drawing<'_> {
+    fn width(&self) -> usize {
+        match self.room {
+            Room::Whole(width) => width,
+            Room::Screen(size) => size.columns,
+        }
+    }
+
+    /// All lines, with the first `passed` steps in one row and the last `to_come` in another.
+    fn lines(&self, passed: usize, to_come: usize) -> Vec<String> {
+        let (status, width, now) = (self.status, self.width(), self.now);
+        let mut lines = heading(self.execution, status, &self.around.debt, now, width);
+        if status.steps.is_empty() {
+            lines.extend(unseen(self.execution, now));
+            return lines;
+        }
+        let columns = self.columns();
+        let (passed, rest) = status.steps.split_at(passed);
+        let (shown, to_come) = rest.split_at(rest.len().saturating_sub(to_come));
+        lines.extend(self.folded(passed, rest.is_empty(), &columns));
+        for (number, step) in shown.iter().enumerate() {
+            lines.extend(self.step(step, to_come.is_empty() && number + 1 == shown.len(), &columns));
+        }
+        lines.extend(self.folded(to_come, true, &columns));
+        match (&status.waiting_for, ending(status)) {
+            (_, Some(how)) => {
+                lines.push(String::new());
+                lines.extend(wrap(&how, width));
+            }
+            (Some(waiting), None) => {
+                lines.push(String::new());
+                lines.extend(waits(waiting, now, width));
+            }
+            (None, None) => {}
+        }
+        lines
+    }
+
+    fn columns(&self) -> Columns {
+        let steps = &self.status.steps;
+        let names = steps.iter().map(|step| step.name.as_str().len()).max().unwrap_or_default();
+        let places = steps.iter().filter_map(|step| step.environment.as_ref()).map(|name| name.chars().count());
+        let places = places.max().unwrap_or_default().min(ENVIRONMENT_MAX);
+        // A narrow terminal has no room for Environments: times say more.
+        let fits = 5 + names + 2 + places + 2 + TIME <= self.width();
+        Columns { names, places: if fits { places } else { 0 } }
+    }
+
+    /// Steps of one kind in one row; one alone is as short as what would stand for it.
+    fn folded(&self, steps: &[Step], last: bool, columns: &Columns) -> Vec<String> {
+        let (first, end) = match steps {
+            [] => return vec![],
+            [one] => return self.step(one, last, columns),
+            [first, .., end] => (first, end),
+        };
+        let branch = if last { "└─" } else { "├─" };
+        let sign = sign(if first.state.lets_pass() { StepState::Finished } else { first.state });
+        let time = steps.iter().filter_map(|step| taken(step, self.now)).reduce(|sum, time| sum + time);
+        let row = row(branch, sign, &format!("{} steps", steps.len()), "", time, columns);
+        vec![clip(&format!("{row}  {} … {}", first.name.as_str(), end.name.as_str()), self.width())]
+    }
+
+    /// A step, and below it what went wrong, its metrics and its rollout.
+    fn step(&self, step: &Step, last: bool, columns: &Columns) -> Vec<String> {
+        let (branch, below) = if last { ("└─", "  ") } else { ("├─", "│ ") };
+        let (width, now) = (self.width(), self.now);
+        let place = step.environment.as_deref().unwrap_or_default();
+        let row = row(branch, sign(step.state), step.name.as_str(), place, taken(step, now), columns);
+        let note = brief(&note(step));
         let room = width.saturating_sub(row.chars().count() + 2);
+        let mut lines = vec![];
         // What went wrong is shown whole, below; what went well may be cut.
         if !fails(step.state) || note.chars().count() <= room {
             lines.push(clip(format!("{row}  {note}").trim_end(), width));
@@ -54,41 +162,28 @@ pub fn draw(
             lines.push(row);
             lines.extend(wrap(&note, width.saturating_sub(6)).into_iter().map(|line| format!("{below}    {line}")));
         }
-        if let Some(rollout) = rollout(execution, step, environments) {
+        let all = matches!(self.room, Room::Whole(_));
+        let metrics = step.metrics.iter().filter(|metric| all || !metric.passed);
+        let metrics = gate::below(metrics, step, &self.status.overrides, width.saturating_sub(6));
+        lines.extend(metrics.into_iter().map(|line| format!("{below}    {line}")));
+        if let Some(rollout) = rollout(self.execution, step, &self.around.environments) {
             lines.push(clip(&format!("{below}    {}", progress(rollout, now)), width));
         }
+        lines
     }
-    match (&status.waiting_for, ending(&status)) {
-        (_, Some(how)) => {
-            lines.push(String::new());
-            lines.extend(wrap(&how, width));
-        }
-        (Some(waiting), None) => {
-            lines.push(String::new());
-            lines.extend(waits(waiting, now, width));
-        }
-        (None, None) => {}
-    }
-    lines
 }
 
-fn head(execution: &PipelineExecution, status: &PipelineExecutionStatus, now: Timestamp) -> Vec<String> {
-    let state = if status.state.is_empty() { "Pending" } else { &status.state };
-    let mut first = format!("{}  {}", execution.name_any(), one_line(state));
-    let begun = status.start_time.as_ref().map(|time| time.0);
-    let end = status.completion_time.as_ref().map_or(now, |time| time.0);
-    if let Some(begun) = begun {
-        first.push_str(&format!("  {}", span(between(begun, end))));
-    }
-    let mut second = format!("pipeline {}", execution.spec.pipeline_ref.name);
-    if let Some(by) = &execution.spec.requested_by {
-        second.push_str(&format!(", asked by {}", one_line(by)));
-    }
-    let mut lines = vec![first, second];
-    if let Some(release) = &status.release {
-        lines.push(format!("release {release}"));
-    }
-    lines
+fn row(
+    branch: &str,
+    sign: char,
+    name: &str,
+    place: &str,
+    time: Option<Duration>,
+    Columns { names, places }: &Columns,
+) -> String {
+    let time = time.map(span).unwrap_or_default();
+    let place = if *places == 0 { String::new() } else { format!("  {:places$}", clip(place, *places)) };
+    format!("{branch} {sign} {name:names$}{place}  {time:>TIME$}")
 }
 
 fn unseen(execution: &PipelineExecution, now: Timestamp) -> Vec<String> {
@@ -106,22 +201,16 @@ fn unseen(execution: &PipelineExecution, now: Timestamp) -> Vec<String> {
 
 /// What a step waits for, in the words of the status, and the whole command.
 fn waits(waiting: &WaitingFor, now: Timestamp, width: usize) -> Vec<String> {
-    let mut lines = vec![];
-    let mut row = |title: &str, text: &str| {
-        for (number, line) in wrap(text, width.saturating_sub(11)).into_iter().enumerate() {
-            lines.push(format!("{:11}{line}", if number == 0 { title } else { "" }));
-        }
-    };
-    row("waits for", &one_line(&waiting.why));
-    row("since", &moment(waiting.since.0, now));
+    let mut lines: Vec<String> = titled("waits for", &brief(&one_line(&waiting.why)), width).collect();
+    lines.extend(titled("since", &moment(waiting.since.0, now), width));
     if let Some(until) = &waiting.until {
-        row("until", &moment(until.0, now));
+        lines.extend(titled("until", &moment(until.0, now), width));
     }
     if let Some(who) = &waiting.who {
-        row("who", &one_line(who));
+        lines.extend(titled("who", &one_line(who), width));
     }
     if let Some(command) = &waiting.command {
-        lines.push(format!("{:11}{}", "command", one_line(command)));
+        lines.push(format!("{:TITLE$}{}", "command", one_line(command)));
     }
     lines
 }
@@ -133,7 +222,7 @@ pub fn rollout<'a>(
     step: &Step,
     environments: &'a BTreeMap<String, Environment>,
 ) -> Option<&'a RolloutStatus> {
-    let deploys = matches!(step.name, StepName::DeployStage | StepName::DeployProduction);
+    let deploys = matches!(step.name, StepName::Deploy | StepName::DeployStage | StepName::DeployProduction);
     let shown = matches!(step.state, StepState::Running | StepState::Waiting) || fails(step.state);
     if !deploys || !shown {
         return None;
@@ -210,36 +299,6 @@ fn taken(step: &Step, now: Timestamp) -> Option<Duration> {
     };
     Some(between(begun, end))
 }
-
-/// Time from one moment to another; none when a clock of the cluster is ahead of ours.
-fn between(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
-}
-
-/// Two units of a time at most: `42s`, `3m10s`, `2h05m`, `13d4h`.
-#[must_use]
-pub fn span(time: Duration) -> String {
-    let all = time.as_secs();
-    match all {
-        0..60 => format!("{all}s"),
-        60..3600 => format!("{}m{:02}s", all / 60, all % 60),
-        3600..86400 => format!("{}h{:02}m", all / 3600, all % 3600 / 60),
-        _ => format!("{}d{}h", all / 86400, all % 86400 / 3600),
-    }
-}
-
-/// A moment, and how far away it is.
-#[must_use]
-pub fn moment(at: Timestamp, now: Timestamp) -> String {
-    let away =
-        if at > now { format!("in {}", span(between(now, at))) } else { format!("{} ago", span(between(at, now))) };
-    let at = at.round(Unit::Second).unwrap_or(at);
-    format!("{} UTC ({away})", at.strftime("%Y-%m-%d %H:%M:%S"))
-}
-
-#[cfg(test)]
-#[path = "samples.rs"]
-pub(crate) mod samples;
 
 #[cfg(test)]
 #[path = "tree_tests.rs"]

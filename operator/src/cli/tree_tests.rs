@@ -1,9 +1,15 @@
 //! The drawing, compared with texts.
 
 use super::*;
+use crate::cli::samples;
 
-fn drawn(execution: &PipelineExecution, environments: &BTreeMap<String, Environment>, width: usize) -> String {
-    draw(execution, environments, samples::NOW.parse().unwrap(), width).join("\n")
+fn drawn(execution: &PipelineExecution, around: &Around, width: usize) -> String {
+    draw(execution, around, samples::NOW.parse().unwrap(), Room::Whole(width)).join("\n")
+}
+
+fn on_screen(execution: &PipelineExecution, rows: usize) -> String {
+    let room = Room::Screen(Size { columns: 100, rows });
+    draw(execution, &samples::around(), samples::NOW.parse().unwrap(), room).join("\n")
 }
 
 fn release() -> String {
@@ -15,8 +21,8 @@ fn an_execution_that_waits() {
     let expected = format!(
         "\
 wknd-42  Waiting  10m12s
-pipeline wknd-production, asked by ann
-release registry.example.com/wknd/images@sha256:{}
+pipeline   wknd-production, asked by ann
+release    registry.example.com/wknd/images@sha256:{}
 ├─ ✓ validate                        1s
 ├─ ✓ build                           2s
 ├─ ✓ buildImage                     41s
@@ -33,7 +39,7 @@ who        whoever holds the verb approve on Environment prod
 command    kubectl launchway approve wknd-42 -n wknd",
         release()
     );
-    assert_eq!(drawn(&samples::waiting(), &BTreeMap::new(), 100), expected);
+    assert_eq!(drawn(&samples::waiting(), &Around::default(), 100), expected);
 }
 
 #[test]
@@ -78,41 +84,146 @@ fn what_a_step_says_is_not_said_again_at_the_end() {
     let status = execution.status.as_mut().unwrap();
     let message = status.steps[7].message.clone().unwrap();
     status.conditions[0].message = format!("deployProduction: {message}");
-    let text = drawn(&execution, &BTreeMap::new(), 100);
+    let text = drawn(&execution, &Around::default(), 100);
     assert!(text.ends_with("\n\nFailed at deployProduction"), "{text}");
 }
 
 #[test]
 fn no_line_but_the_release_and_the_command_is_wider_than_the_terminal() {
     for width in [40, 60, 80] {
-        for line in drawn(&samples::waiting(), &BTreeMap::new(), width).lines() {
-            let copied = line.starts_with("release ") || line.starts_with("command ");
-            assert!(copied || line.chars().count() <= width, "{width}: {line}");
+        for execution in [samples::waiting(), samples::gate(), samples::emergency(), samples::promoted()] {
+            for line in drawn(&execution, &samples::around(), width).lines() {
+                let copied = line.starts_with("release ") || line.starts_with("command ");
+                assert!(copied || line.chars().count() <= width, "{width}: {line}");
+            }
         }
     }
 }
 
 #[test]
 fn a_command_is_never_cut() {
-    assert!(drawn(&samples::waiting(), &BTreeMap::new(), 20).contains("kubectl launchway approve wknd-42 -n wknd"));
+    assert!(drawn(&samples::waiting(), &Around::default(), 20).contains("kubectl launchway approve wknd-42 -n wknd"));
 }
 
 #[test]
 fn an_execution_that_nobody_takes_up_hints_at_the_operator() {
-    assert!(drawn(&samples::unseen("2026-11-21T10:35:00Z"), &BTreeMap::new(), 80).ends_with("not begun yet"));
-    let text = drawn(&samples::unseen("2026-11-21T10:30:00Z"), &BTreeMap::new(), 80);
+    assert!(drawn(&samples::unseen("2026-11-21T10:35:00Z"), &Around::default(), 80).ends_with("not begun yet"));
+    let text = drawn(&samples::unseen("2026-11-21T10:30:00Z"), &Around::default(), 80);
     assert!(text.contains("not begun for 5m12s: is the operator running"), "{text}");
 }
 
 #[test]
-fn spans_have_two_units() {
-    for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m00s"), (7500, "2h05m"), (1_209_599, "13d23h")] {
-        assert_eq!(span(Duration::from_secs(seconds)), text);
-    }
+fn a_gate_shows_its_metrics_and_marks_those_that_fail() {
+    let text = drawn(&samples::gate(), &Around::default(), 80);
+    let expected = "\
+├─ ✓ validate          1s
+├─ ✓ build             2s
+├─ ◷ codeQuality   10m09s  coverage is 42.1 and must be at least 50
+│     ✓ security_rating           A     ≥ B   critical
+│     ✗ coverage                  42.1  ≥ 50  important
+│     ✗ skipped_tests             3     < 1   important
+│     ✗ duplicated_lines_density  4     < 1   informational
+└─ · buildImage
+
+waits for  coverage is 42.1 and must be at least 50
+";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]
-fn a_clock_that_is_ahead_gives_no_negative_times() {
-    let now: Timestamp = samples::NOW.parse().unwrap();
-    assert_eq!(span(between("2026-11-21T10:36:00Z".parse().unwrap(), now)), "0s");
+fn every_step_of_an_emergency_is_shown_with_what_it_owes() {
+    let text = drawn(&samples::emergency(), &samples::around(), 100);
+    let expected = format!(
+        "\
+wknd-42  Waiting  10m12s  EMERGENCY
+pipeline   wknd-production, asked by ann
+because    checkout is down
+debt       securityTest since wknd-40 (3d0h ago), loadTest since wknd-41 (1h00m ago)
+release    registry.example.com/wknd/images@sha256:{}
+├─ ✓ validate                          40s
+├─ ✓ build                             40s
+├─ ✓ codeQuality                       40s  coverage is 42.1; accepted by dana
+│     ✓ security_rating           A     ≥ B   critical
+│     ✗ coverage                  42.1  ≥ 50  important, accepted by dana
+│     ✗ skipped_tests             3     < 1   important, accepted by dana
+│     ✗ duplicated_lines_density  4     < 1   informational
+├─ ✓ buildImage                        40s
+├─ ✓ deployStage            stage      40s
+├─ ✓ approvalStage          stage      40s
+├─ ✓ smokeTest              stage      40s
+├─ – securityTest           stage      40s  skipped in an emergency
+├─ – loadTest               stage      40s  skipped in an emergency
+├─ – reportPerformanceTest  stage      40s  skipped in an emergency
+├─ ✓ productTest            stage      40s
+├─ ✓ functionalTest         stage      40s
+├─ ✓ uiTest                 stage      40s
+├─ – contentAudit           stage      40s  skipped in an emergency
+├─ ◷ approvalProduction     prod    10m12s
+├─ · schedule               prod
+├─ · managed                prod
+└─ · deployProduction       prod
+
+",
+        release()
+    );
+    assert!(text.starts_with(&expected), "{text}");
+}
+
+#[test]
+fn a_terminal_shows_failing_metrics_alone() {
+    let text = on_screen(&samples::emergency(), 60);
+    assert!(text.contains("✗ coverage") && !text.contains("security_rating"), "{text}");
+}
+
+#[test]
+fn steps_that_passed_share_a_row_where_the_terminal_is_low() {
+    let text = on_screen(&samples::emergency(), 24);
+    let expected = "
+├─ ✓ 14 steps                        9m20s  validate … contentAudit
+├─ ◷ approvalProduction     prod    10m12s
+├─ · schedule               prod
+├─ · managed                prod
+└─ · deployProduction       prod
+";
+    assert!(text.contains(expected), "{text}");
+    assert!(text.starts_with("wknd-42  Waiting") && text.lines().count() < 24, "{text}");
+}
+
+#[test]
+fn steps_to_come_share_a_row_where_the_terminal_is_lower_still() {
+    let text = on_screen(&samples::emergency(), 16);
+    let expected = "
+├─ ✓ 14 steps                        9m20s  validate … contentAudit
+├─ ◷ approvalProduction     prod    10m12s
+└─ · 3 steps                                schedule … deployProduction
+";
+    assert!(text.contains(expected) && text.lines().count() < 16, "{text}");
+}
+
+#[test]
+fn digests_in_what_steps_say_are_short() {
+    let mut execution = samples::waiting();
+    let status = execution.status.as_mut().unwrap();
+    status.steps[2].message = Some(format!("made release sha256:{}", release()));
+    status.waiting_for.as_mut().unwrap().why = format!("approval of sha256:{} for prod", release());
+    let text = drawn(&execution, &Around::default(), 80);
+    assert!(text.contains("made release sha256:abababababab\n"), "{text}");
+    assert!(text.contains("waits for  approval of sha256:abababababab for prod\n"), "{text}");
+}
+
+#[test]
+fn a_narrow_terminal_keeps_times_and_leaves_environments_out() {
+    let text = drawn(&samples::emergency(), &Around::default(), 40);
+    assert!(text.contains("├─ ✓ deployStage                40s\n"), "{text}");
+}
+
+#[test]
+fn a_promotion_names_its_source_and_its_time() {
+    let text = drawn(&samples::promoted(), &Around::default(), 100);
+    let expected = "\
+pipeline   wknd-production, asked by ann
+promotes   wknd-stage-7 of pipeline wknd-stage
+time       Sat 2026-11-21 22:00 Europe/Zurich (UTC+01:00), in 10h24m, chosen by cem
+release    ";
+    assert!(text.contains(expected), "{text}");
 }

@@ -2,19 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use launchway_crds::step::{Metric, Severity};
-
-/// What a pipeline does when an important metric fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Behaviour {
-    /// A person overrides or rejects.
-    #[default]
-    Ask,
-    /// The step fails.
-    Fail,
-    /// The execution goes on.
-    Continue,
-}
+use launchway_crds::{
+    pipeline::ImportantFailures,
+    step::{Metric, Severity},
+};
 
 /// What becomes of the step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +36,7 @@ pub enum OverrideRefused {
 ///
 /// A failing critical metric fails the step whatever else is there; informational metrics never count.
 #[must_use]
-pub fn decide<'a>(metrics: &'a [Metric], behaviour: Behaviour, overridden: &[String]) -> Decision<'a> {
+pub fn decide<'a>(metrics: &'a [Metric], behaviour: ImportantFailures, overridden: &[String]) -> Decision<'a> {
     let critical: Vec<&Metric> = failing(metrics, Severity::Critical).collect();
     if !critical.is_empty() {
         return Decision::Fail(critical);
@@ -54,10 +45,10 @@ pub fn decide<'a>(metrics: &'a [Metric], behaviour: Behaviour, overridden: &[Str
     let all_overridden = important.iter().all(|metric| overridden.contains(&metric.name));
     match behaviour {
         _ if important.is_empty() => Decision::Pass,
-        Behaviour::Fail => Decision::Fail(important),
-        Behaviour::Continue => Decision::Pass,
-        Behaviour::Ask if all_overridden => Decision::Pass,
-        Behaviour::Ask => Decision::Wait(important),
+        ImportantFailures::Fail => Decision::Fail(important),
+        ImportantFailures::Continue => Decision::Pass,
+        ImportantFailures::Ask if all_overridden => Decision::Pass,
+        ImportantFailures::Ask => Decision::Wait(important),
     }
 }
 
@@ -122,7 +113,7 @@ mod tests {
                 of("b", Severity::Important, bits & 2 == 0),
                 of("c", Severity::Informational, bits & 4 == 0),
             ];
-            for behaviour in [Behaviour::Ask, Behaviour::Fail, Behaviour::Continue] {
+            for behaviour in [ImportantFailures::Ask, ImportantFailures::Fail, ImportantFailures::Continue] {
                 let got = decide(&metrics, behaviour, &[]);
                 let wanted = if bits & 1 != 0 {
                     Decision::Fail(vec![&metrics[0]])
@@ -130,15 +121,15 @@ mod tests {
                     Decision::Pass
                 } else {
                     match behaviour {
-                        Behaviour::Ask => Decision::Wait(vec![&metrics[1]]),
-                        Behaviour::Fail => Decision::Fail(vec![&metrics[1]]),
-                        Behaviour::Continue => Decision::Pass,
+                        ImportantFailures::Ask => Decision::Wait(vec![&metrics[1]]),
+                        ImportantFailures::Fail => Decision::Fail(vec![&metrics[1]]),
+                        ImportantFailures::Continue => Decision::Pass,
                     }
                 };
                 assert_eq!(got, wanted, "{bits:b} {behaviour:?}");
             }
         }
-        assert_eq!(decide(&[], Behaviour::Fail, &[]), Decision::Pass);
+        assert_eq!(decide(&[], ImportantFailures::Fail, &[]), Decision::Pass);
     }
 
     #[test]
@@ -151,8 +142,8 @@ mod tests {
         ];
         let accepted = override_of(&metrics, " sqale_rating, coverage,").unwrap();
         assert_eq!(accepted, ["coverage", "sqale_rating"]);
-        assert_eq!(decide(&metrics, Behaviour::Ask, &accepted), Decision::Pass);
-        assert_eq!(decide(&metrics, Behaviour::Ask, &accepted[..1]), Decision::Wait(vec![&metrics[0], &metrics[1]]));
+        assert_eq!(decide(&metrics, ImportantFailures::Ask, &accepted), Decision::Pass);
+        assert_eq!(decide(&metrics, ImportantFailures::Ask, &accepted[..1]), Decision::Wait(vec![&metrics[0], &metrics[1]]));
         assert_eq!(override_of(&metrics, "coverage"), Err(OverrideRefused::Missing(vec!["sqale_rating".into()])));
         for wrong in ["coverage,sqale_rating,other", "coverage,sqale_rating,note", "covrage"] {
             assert!(matches!(override_of(&metrics, wrong), Err(OverrideRefused::Unknown(_))), "{wrong}");
@@ -165,7 +156,7 @@ mod tests {
         let metrics = [of("security_rating", Severity::Critical, false), of("coverage", Severity::Important, false)];
         assert_eq!(override_of(&metrics, "coverage"), Err(OverrideRefused::Critical("security_rating".into())));
         let names = ["coverage".to_string(), "security_rating".to_string()];
-        assert_eq!(decide(&metrics, Behaviour::Continue, &names), Decision::Fail(vec![&metrics[0]]));
+        assert_eq!(decide(&metrics, ImportantFailures::Continue, &names), Decision::Fail(vec![&metrics[0]]));
     }
 
     #[test]
@@ -173,7 +164,7 @@ mod tests {
         // cloud-manager.md §2.5: security_rating is `critical GTE B` and `important EQ A` at once.
         let metrics =
             [of("security_rating", Severity::Critical, true), of("security_rating", Severity::Important, false)];
-        assert_eq!(decide(&metrics, Behaviour::Ask, &[]), Decision::Wait(vec![&metrics[1]]));
+        assert_eq!(decide(&metrics, ImportantFailures::Ask, &[]), Decision::Wait(vec![&metrics[1]]));
         assert_eq!(override_of(&metrics, "security_rating").unwrap(), ["security_rating"]);
     }
 

@@ -72,11 +72,12 @@ impl TestKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::decision::{Behaviour, Decision, decide};
+    use crate::gate::{Decision, decide};
+    use launchway_crds::pipeline::ImportantFailures;
 
     fn outcome(kind: TestKind, exit_code: i32, failing_cases: u64) -> bool {
         let metrics = kind.judged(exit_code, vec![none_of("test_failures", Severity::Critical, failing_cases)]);
-        decide(&metrics, Behaviour::Ask, &[]) == Decision::Pass
+        decide(&metrics, ImportantFailures::Ask, &[]) == Decision::Pass
     }
 
     #[test]

@@ -13,6 +13,6 @@ pub mod kind;
 pub mod metric;
 pub mod sarif;
 
-pub use decision::{Behaviour, Decision, OverrideRefused, decide, override_of};
+pub use decision::{Decision, OverrideRefused, decide, override_of};
 pub use kind::TestKind;
 pub use metric::{Rule, metric};

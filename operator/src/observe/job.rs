@@ -18,7 +18,6 @@ use crate::{
     error::{Error, bounded},
     gate::TestKind,
     plan::execution::world::{JobEnd, JobFacts, ReleaseDigests},
-    render::job::COLLECTOR,
     worker::{
         build::Built,
         measured::Measured,
@@ -27,7 +26,10 @@ use crate::{
     },
 };
 
-use super::pods;
+use super::{
+    pods,
+    test_end::{TestEnd, test_end},
+};
 
 /// The Job of a step and how it ended.
 ///
@@ -84,7 +86,10 @@ pub(super) async fn facts(
 
 /// How the work of a pod ended, if it has.
 fn outcome(repository: &str, step: StepName, pod: &Pod) -> Option<JobEnd> {
-    let end = ended(pod.status.as_ref()?.container_statuses.as_deref()?, |_| true)?;
+    if let Some(kind) = kind(step) {
+        return tested(kind, pod);
+    }
+    let end = ended(pod.status.as_ref()?.container_statuses.as_deref()?)?;
     let text = end.message.as_deref().unwrap_or_default().trim();
     if end.reason.as_deref() == Some("OOMKilled") {
         return Some(JobEnd::Error {
@@ -92,19 +97,19 @@ fn outcome(repository: &str, step: StepName, pod: &Pod) -> Option<JobEnd> {
             message: "the container was killed because it used more memory than its limit".into(),
         });
     }
-    let Some(kind) = kind(step) else { return Some(worker(repository, step, end.exit_code, text)) };
-    let beside = pod.status.as_ref()?.init_container_statuses.as_deref().unwrap_or_default();
-    let collected = ended(beside, |name| name == COLLECTOR);
-    if collected.is_none() && beside.iter().any(|status| status.name == COLLECTOR) {
-        // It reads the reports and ends a moment later.
-        return None;
-    }
-    Some(tested(kind, end.exit_code, text, collected.and_then(|end| end.message.as_deref()).unwrap_or_default()))
+    Some(worker(repository, step, end.exit_code, text))
 }
 
-fn ended(statuses: &[ContainerStatus], wanted: impl Fn(&str) -> bool) -> Option<&ContainerStateTerminated> {
-    let mut wanted = statuses.iter().filter(|status| wanted(&status.name));
-    wanted.find_map(|status| status.state.as_ref()?.terminated.as_ref())
+fn tested(kind: TestKind, pod: &Pod) -> Option<JobEnd> {
+    Some(match test_end(kind, pod)? {
+        TestEnd::Measured { metrics, message, report: _ } => JobEnd::Measured { metrics, message },
+        TestEnd::Failed(Reason { reason, message, report }) => JobEnd::Failed { reason, message, report },
+        TestEnd::Error(Reason { reason, message, report: _ }) => JobEnd::Error { reason, message },
+    })
+}
+
+fn ended(statuses: &[ContainerStatus]) -> Option<&ContainerStateTerminated> {
+    statuses.iter().find_map(|status| status.state.as_ref()?.terminated.as_ref())
 }
 
 /// The kind of a test that is somebody's image.
@@ -116,33 +121,6 @@ const fn kind(step: StepName) -> Option<TestKind> {
         StepName::ContentAudit => Some(TestKind::Audit),
         _ => None,
     }
-}
-
-/// What a test image's exit code, its last words, and what was found in its reports come to.
-fn tested(kind: TestKind, code: i32, text: &str, collected: &str) -> JobEnd {
-    let read = match Verdict::<Measured>::parse(collected) {
-        Ok(Verdict::Ok(read)) => read,
-        Ok(Verdict::Failed(Reason { reason, message, .. })) => {
-            return JobEnd::Failed { reason, message: said(code, &message, text), report: None };
-        }
-        Ok(Verdict::Error(Reason { reason, message, .. })) => return JobEnd::Error { reason, message },
-        Err(_) => {
-            return JobEnd::Error {
-                reason: reasons::JOB_FAILED.into(),
-                message: truncate(&format!("the reports of the test were not read: {collected}"), 1024),
-            };
-        }
-    };
-    JobEnd::Measured { message: said(code, &read.message, text), metrics: kind.judged(code, read.metrics) }
-}
-
-/// The last line that a passing test wrote, all of a failing one's, and what its reports say.
-fn said(code: i32, reports: &str, text: &str) -> String {
-    let words = if code == 0 { text.lines().last().unwrap_or_default() } else { text };
-    let ended = (code != 0).then(|| format!("the test image exited with {code}"));
-    let parts = [ended.as_deref().unwrap_or_default(), words, reports];
-    let told: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    if told.is_empty() { "the test image passed".into() } else { truncate(&told.join(": "), 1024) }
 }
 
 /// Our own workers leave a verdict.
@@ -199,24 +177,19 @@ fn built_release(repository: &str, built: &Built) -> JobEnd {
 mod tests {
     use super::*;
 
-    fn pod(message: &str, code: i32, reason: Option<&str>, collected: Option<&str>) -> Pod {
+    fn pod(message: &str, code: i32, reason: Option<&str>) -> Pod {
         let terminated = serde_json::json!({ "exitCode": code, "message": message, "reason": reason });
         let status = |name: &str, state: serde_json::Value| {
             serde_json::json!({ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state })
         };
-        let beside = collected.map(|text| match text {
-            "" => status(COLLECTOR, serde_json::json!({ "running": {} })),
-            text => status(COLLECTOR, serde_json::json!({ "terminated": { "exitCode": 0, "message": text } })),
-        });
         serde_json::from_value(serde_json::json!({ "status": {
             "containerStatuses": [status("work", serde_json::json!({ "terminated": terminated }))],
-            "initContainerStatuses": beside.map(|beside| vec![beside]),
         } }))
         .unwrap()
     }
 
     fn end(repository: &str, step: StepName, code: i32, text: &str, reason: Option<&str>) -> JobEnd {
-        outcome(repository, step, &pod(text, code, reason, None)).unwrap()
+        outcome(repository, step, &pod(text, code, reason)).unwrap()
     }
 
     #[test]
@@ -240,18 +213,5 @@ mod tests {
         for (code, text, reason) in [(0, "garbage", None), (139, "", None), (137, failed, Some("OOMKilled"))] {
             assert!(matches!(end("r", StepName::BuildImage, code, text, reason), JobEnd::Error { .. }), "{text}");
         }
-    }
-
-    #[test]
-    fn a_test_image_is_judged_by_its_exit_code_and_its_reports() {
-        let nothing = r#"{"ok":{"metrics":[],"message":""}}"#;
-        let of =
-            |code, text: &str, collected| outcome("r", StepName::FunctionalTest, &pod(text, code, None, Some(collected)));
-        let Some(JobEnd::Measured { metrics, message }) = of(0, "3 of 3\nall well", nothing) else { panic!() };
-        assert_eq!((message.as_str(), metrics.iter().all(|metric| metric.passed)), ("all well", true));
-        let Some(JobEnd::Measured { metrics, message }) = of(1, "page is empty", nothing) else { panic!() };
-        assert!(message.contains("page is empty") && metrics.iter().any(|metric| !metric.passed), "{message}");
-        assert_eq!(of(0, "", ""), None, "the collector is still at work");
-        assert!(matches!(of(0, "", "garbage"), Some(JobEnd::Error { .. })));
     }
 }

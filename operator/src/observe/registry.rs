@@ -12,12 +12,12 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use launchway_crds::{
-    Pipeline,
     common::LocalName,
     conditions::truncate,
     digest::{ImageRef, Sha256Digest},
     environment::ReleaseImages,
     execution::{ArtifactChoice, ArtifactFile},
+    pipeline::{ArtifactSource, Images},
 };
 use serde_json::Value;
 

@@ -106,7 +106,8 @@ fn words(kind: TestKind, test: &ContainerStateTerminated) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::{Behaviour, Decision, decide};
+    use crate::gate::{Decision, decide};
+    use launchway_crds::pipeline::ImportantFailures;
     use serde_json::{Value, json};
 
     const READ: &str = r#"{"ok":{"metrics":[["test_failures","critical","EQ","0","0"]],"message":"2 tests"}}"#;
@@ -128,7 +129,7 @@ mod tests {
     fn passes(kind: TestKind, code: i32) -> bool {
         let pod = pod("Failed", &ended(code, "", 1), &ended(0, READ, 2));
         let Some(TestEnd::Measured { metrics, .. }) = test_end(kind, &pod) else { panic!("no result") };
-        decide(&metrics, Behaviour::Ask, &[]) == Decision::Pass
+        decide(&metrics, ImportantFailures::Ask, &[]) == Decision::Pass
     }
 
     #[test]

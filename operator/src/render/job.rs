@@ -14,14 +14,19 @@ use launchway_crds::{
     PipelineExecution,
     common::{LocalName, Span},
     names::child_name,
-    pipeline::TestImage,
     step::StepName,
 };
 use serde_json::json;
 
-use crate::plan::execution::action::{Registries, Work};
+use crate::{
+    gate::TestKind,
+    plan::execution::action::{Registries, Work},
+};
 
-use super::{meta, pod};
+use super::{
+    meta, pod,
+    test_job::{self, ImageTest, Keep, Parts, destination, own_test},
+};
 
 /// What Jobs need to know of the installation.
 #[derive(Clone, Debug)]
@@ -40,18 +45,10 @@ const SMOKE_SECONDS: u64 = 300;
 const LOAD_MARGIN_SECONDS: u64 = 300;
 const SPOOL: &str = "/spool";
 const CREDENTIALS: &str = "/var/run/launchway/credentials";
-/// Where a test's container leaves its reports (`docs/tests.md`).
-const REPORTS: &str = "/reports";
-/// The container that reads them.
-pub const COLLECTOR: &str = "collect";
 
 /// What of a Job's pod differs from step to step.
 struct Shape {
-    /// The container that does the work.
-    container: Container,
-    /// Runs beside it, and ends after it.
-    beside: Option<Container>,
-    volumes: Vec<Volume>,
+    parts: Parts,
     timeout: Span,
     /// Whether the work is done by an image that the project chose.
     foreign: bool,
@@ -60,22 +57,29 @@ struct Shape {
 impl Shape {
     fn worker(installation: &Installation, command: &str, memory: &str, env: Vec<EnvVar>, timeout: Span) -> Self {
         let container = Container {
+            name: command.into(),
             image: Some(installation.image.clone()),
             args: Some(vec!["worker".into(), command.into()]),
             env: Some(env),
             resources: limits(memory),
+            security_context: Some(pod::restricted()),
+            termination_message_policy: Some("FallbackToLogsOnError".into()),
             ..Container::default()
         };
-        Self { container, beside: None, volumes: vec![], timeout, foreign: false }
+        Self::test(Parts { containers: vec![container], ..Parts::default() }, timeout, false)
+    }
+
+    const fn test(parts: Parts, timeout: Span, foreign: bool) -> Self {
+        Self { parts, timeout, foreign }
     }
 
     /// With a spool folder and the credentials of registries.
     fn with_registries(mut self, registries: &Registries) -> Self {
         let (spool, mut mounts) = pod::writable("spool", &[SPOOL.to_string()], Some("16Gi"));
-        self.volumes.push(spool);
+        self.parts.volumes.push(spool);
         for (part, secret) in [("source", &registries.source_secret), ("target", &registries.target_secret)] {
             if let Some(LocalName { name }) = secret {
-                self.volumes.push(credentials(part, name));
+                self.parts.volumes.push(credentials(part, name));
                 mounts.push(VolumeMount {
                     name: part.into(),
                     mount_path: format!("{CREDENTIALS}/{part}"),
@@ -84,7 +88,9 @@ impl Shape {
                 });
             }
         }
-        self.container.volume_mounts = Some(mounts);
+        for container in &mut self.parts.containers {
+            container.volume_mounts = Some(mounts.clone());
+        }
         self
     }
 }
@@ -104,11 +110,6 @@ pub fn job(execution: &PipelineExecution, step: StepName, work: &Work, installat
         security.run_as_user = None;
         security.run_as_group = None;
     }
-    let ours = |container: Container| Container {
-        security_context: Some(pod::restricted()),
-        termination_message_policy: Some("FallbackToLogsOnError".into()),
-        ..container
-    };
     Job {
         metadata: meta::of_execution(execution, name, step.dashed()),
         spec: Some(JobSpec {
@@ -124,9 +125,10 @@ pub fn job(execution: &PipelineExecution, step: StepName, work: &Work, installat
                     automount_service_account_token: Some(false),
                     enable_service_links: Some(false),
                     security_context: Some(security),
-                    init_containers: shape.beside.map(|beside| vec![ours(beside)]),
-                    containers: vec![ours(Container { name: step.dashed().into(), ..shape.container })],
-                    volumes: Some(shape.volumes),
+                    termination_grace_period_seconds: shape.parts.grace_seconds,
+                    init_containers: Some(shape.parts.init_containers).filter(|all| !all.is_empty()),
+                    containers: shape.parts.containers,
+                    volumes: Some(shape.parts.volumes),
                     ..PodSpec::default()
                 }),
             },
@@ -169,12 +171,14 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
             let env = vec![pod::env("LAUNCHWAY_SMOKE", request.to_string())];
             Shape::worker(installation, "smoke-test", "64Mi", env, Span::from_secs(SMOKE_SECONDS))
         }
-        Work::SecurityTest { url, test } => {
-            let request = json!({ "url": url, "skip": test.skip });
-            let env = vec![pod::env("LAUNCHWAY_SECURITY", request.to_string())];
-            Shape::worker(installation, "security-test", "64Mi", env, Span::from_secs(SMOKE_SECONDS))
+        Work::SecurityTest { url, test, registries } => {
+            let keep = keep(registries);
+            let request = json!({ "url": url, "skip": test.skip, "report": destination(&keep) }).to_string();
+            let parts = own_test(&installation.image, "security-test", ("LAUNCHWAY_SECURITY", request), None, &keep);
+            Shape::test(parts, Span::from_secs(SMOKE_SECONDS), false)
         }
-        Work::LoadTest { url, test } => {
+        Work::LoadTest { url, test, registries } => {
+            let keep = keep(registries);
             let request = json!({
                 "url": url,
                 "sets": test.pages,
@@ -182,19 +186,23 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
                 "concurrency": test.visitors,
                 "pagesPerMinute": test.pages_per_minute,
                 "thresholds": test.thresholds,
+                "report": destination(&keep),
             });
-            let env = vec![pod::env("LAUNCHWAY_PERFORMANCE", request.to_string())];
-            let timeout = Span::from_secs(test.duration.as_secs() + LOAD_MARGIN_SECONDS);
-            Shape::worker(installation, "performance-test", "128Mi", env, timeout)
+            let request = ("LAUNCHWAY_PERFORMANCE", request.to_string());
+            let parts = own_test(&installation.image, "performance-test", request, None, &keep);
+            Shape::test(parts, Span::from_secs(test.duration.as_secs() + LOAD_MARGIN_SECONDS), false)
         }
-        Work::ImageTest { test, url, author, release } => {
-            let own = [
-                pod::env("LAUNCHWAY_TEST_URL", url.clone()),
-                pod::env("LAUNCHWAY_AUTHOR_URL", author.clone()),
-                pod::env("LAUNCHWAY_RELEASE", release.to_string()),
-                pod::env("REPORTS_PATH", REPORTS),
-            ];
-            image_test(installation, step, test, own)
+        Work::ImageTest { test, url, author, release, registries } => {
+            let image_test = ImageTest {
+                kind: kind(step),
+                image: &test.image,
+                variables: &test.variables,
+                publish: url,
+                author,
+                release,
+                login: None,
+            };
+            Shape::test(test_job::image_test(&image_test, &keep(registries), &installation.image), test.timeout, true)
         }
     }
 }
@@ -221,40 +229,22 @@ fn credentials(part: &str, secret: &str) -> Volume {
 }
 
 /// The kind of a test, as the collector knows it.
-const fn kind(step: StepName) -> &'static str {
+const fn kind(step: StepName) -> TestKind {
     match step {
-        StepName::ProductTest => "product",
-        StepName::UiTest => "ui",
-        StepName::ContentAudit => "audit",
-        _ => "functional",
+        StepName::ProductTest => TestKind::Product,
+        StepName::UiTest => TestKind::Ui,
+        StepName::ContentAudit => TestKind::Audit,
+        _ => TestKind::Functional,
     }
 }
 
-/// Somebody's test image, and beside it what reads the reports that it leaves.
-fn image_test(installation: &Installation, step: StepName, test: &TestImage, own: [EnvVar; 4]) -> Shape {
-    let (scratch, mut mounts) = pod::writable("tmp", &["/tmp".to_string()], Some("1Gi"));
-    let (reports, folder) = pod::writable("reports", &[REPORTS.to_string()], Some("1Gi"));
-    mounts.extend(folder.clone());
-    let further = test.variables.iter().map(|(name, value)| pod::env(name, value.clone()));
-    let container = Container {
-        image: Some(test.image.to_string()),
-        // The last of two entries of one name wins.
-        env: Some(further.chain(own).collect()),
-        resources: limits("1Gi"),
-        volume_mounts: Some(mounts),
-        ..Container::default()
-    };
-    let request = json!({ "kind": kind(step), "folder": REPORTS });
-    let collector = Container {
-        name: COLLECTOR.into(),
-        image: Some(installation.image.clone()),
-        args: Some(vec!["worker".into(), "collect".into()]),
-        env: Some(vec![pod::env("LAUNCHWAY_COLLECT", request.to_string())]),
-        resources: limits("256Mi"),
-        // A sidecar: the kubelet stops it when the test has ended.
-        restart_policy: Some("Always".into()),
-        volume_mounts: Some(folder),
-        ..Container::default()
-    };
-    Shape { container, beside: Some(collector), volumes: vec![scratch, reports], timeout: test.timeout, foreign: true }
+/// Where the report of a test is kept: beside the images.
+fn keep(registries: &Registries) -> Keep<'_> {
+    let repository = registries.target.as_deref().unwrap_or_default();
+    let host = repository.split('/').next().unwrap_or_default();
+    Keep {
+        repository,
+        plain_http: registries.plain_http.iter().any(|plain| plain == host),
+        secret: registries.target_secret.as_ref().map(|secret| secret.name.as_str()),
+    }
 }

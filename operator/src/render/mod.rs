@@ -51,8 +51,18 @@ impl Release<'_> {
     /// Hash of everything that reaches a pod: a change of it is rolled out, and nothing else is.
     #[must_use]
     pub fn revision(&self) -> String {
-        let EnvironmentSpec { type_, runtime, author, publish, dispatcher, rollout: _, variables } =
-            &self.environment.spec;
+        let EnvironmentSpec {
+            type_,
+            runtime,
+            author,
+            publish,
+            dispatcher,
+            rollout: _,
+            emergency_mode: _,
+            hold: _,
+            windows: _,
+            variables,
+        } = &self.environment.spec;
         let secrets = runtime.as_ref().map(|runtime| &runtime.image_pull_secrets);
         let parts = serde_json::json!([
             TEMPLATE_FORMAT,

@@ -125,6 +125,8 @@ pub enum Work {
         url: String,
         /// What is asked for.
         test: SecurityTest,
+        /// Where the report goes.
+        registries: Registries,
     },
     /// Request pages as many visitors would.
     LoadTest {
@@ -132,6 +134,8 @@ pub enum Work {
         url: String,
         /// What is asked for.
         test: PerformanceTest,
+        /// Where the report goes.
+        registries: Registries,
     },
     /// Run a test that is somebody's image.
     ImageTest {
@@ -143,5 +147,7 @@ pub enum Work {
         author: String,
         /// The release under test.
         release: ImageRef,
+        /// Where the report goes.
+        registries: Registries,
     },
 }

@@ -59,6 +59,12 @@ fn registries(pipeline: &Pipeline, source: &ArtifactSource) -> Registries {
     }
 }
 
+/// Where reports of tests go.
+fn reports(world: &World) -> Registries {
+    let Some(pipeline) = &world.pipeline else { return Registries::default() };
+    pipeline.spec.source.artifact.as_ref().map(|source| registries(pipeline, source)).unwrap_or_default()
+}
+
 /// Packages become images, and a release that names both.
 pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let (Some(pipeline), Some(artifact), Some(tested)) = (&world.pipeline, &status.artifact, &world.stage) else {
@@ -135,14 +141,14 @@ pub(super) fn smoke_test(world: &World) -> Verdict {
 pub(super) fn security_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(test) = tests(world).and_then(|tests| tests.security.clone()) else { return changed() };
     let Some((url, _)) = urls(world) else { return no_address() };
-    measured(world, status, StepName::SecurityTest, Work::SecurityTest { url, test }, "sends what must be refused")
+    measured(world, status, StepName::SecurityTest, Work::SecurityTest { url, test, registries: reports(world) }, "sends what must be refused")
 }
 
 /// Pages are requested as many visitors would; the next step says what that means.
 pub(super) fn load_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(test) = tests(world).and_then(|tests| tests.performance.clone()) else { return changed() };
     let Some((url, _)) = urls(world) else { return no_address() };
-    match job(world, StepName::LoadTest, Work::LoadTest { url, test }, "requests pages as many visitors would") {
+    match job(world, StepName::LoadTest, Work::LoadTest { url, test, registries: reports(world) }, "requests pages as many visitors would") {
         Ok(JobEnd::Measured { metrics, message }) => {
             keep(status, StepName::LoadTest, metrics);
             Verdict::finished(message)
@@ -164,7 +170,7 @@ pub(super) fn image_test(world: &World, status: &mut PipelineExecutionStatus, st
         return no_test(&format!("the pipeline has no image for {}", step.as_str()));
     };
     let (Some((url, author)), Some(release)) = (urls(world), status.release.clone()) else { return no_address() };
-    let work = Work::ImageTest { test, url, author, release };
+    let work = Work::ImageTest { test, url, author, release, registries: reports(world) };
     match job(world, step, work, "runs the test image") {
         // An audit rates and never blocks (`cloud-manager.md` §5.4): not even when it breaks.
         Ok(JobEnd::Failed { message, .. } | JobEnd::Error { message, .. }) if step == StepName::ContentAudit => {

@@ -191,7 +191,7 @@ pub fn next(world: &World) -> Plan {
 }
 
 /// Whether a step is done by a Job.
-const fn uses_job(step: StepName) -> bool {
+pub const fn uses_job(step: StepName) -> bool {
     match step {
         StepName::CodeQuality
         | StepName::BuildImage

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment, Pipeline,
     conditions::reasons,
-    environment::{EmergencyMode, EnvironmentType, Runtime},
+    environment::{EmergencyMode, EnvironmentType},
     execution::{Environments, Mode, PipelineExecutionStatus, WaitingFor},
     pipeline::{Concurrency, PipelineType},
     step::{StepName, StepState},
