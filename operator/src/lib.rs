@@ -24,6 +24,7 @@ pub mod controllers;
 pub mod effects;
 pub mod error;
 pub mod image;
+pub mod inputs;
 pub mod lease;
 pub mod metrics;
 pub mod observe;

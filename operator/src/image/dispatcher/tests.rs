@@ -43,7 +43,7 @@ fn keeps_links_and_drops_immutable_files() {
     let tree = run(&with(file("conf.d/dispatcher_vhost.conf", "mine"))).unwrap();
     assert_eq!(tree.nodes["conf.d/enabled_vhosts/a.vhost"], Node::Link("../available_vhosts/a.vhost".into()));
     assert!(!tree.nodes.contains_key("conf.d/dispatcher_vhost.conf"));
-    assert!(tree.remarks.iter().any(|remark| remark.contains("kept the base's file")));
+    assert!(tree.remarks.iter().any(|remark| remark.message.contains("kept the base's file")));
     let entries = tree.layer_entries("/etc/httpd");
     assert!(
         entries
@@ -102,5 +102,5 @@ fn incomplete_and_clashing() {
     assert_eq!(reason(&without("enabled_farms")), Reason::DispatcherIncomplete);
     assert_eq!(reason(&without("enabled_vhosts")), Reason::DispatcherIncomplete);
     assert_eq!(reason(&with(file("conf.d/available_vhosts/A.vhost", ""))), Reason::ConflictingEntries);
-    assert!(run(&with(file("README.md", "x"))).unwrap().remarks.iter().any(|remark| remark.contains("README.md")));
+    assert!(run(&with(file("README.md", "x"))).unwrap().remarks.iter().any(|remark| remark.message.contains("README.md")));
 }

@@ -22,6 +22,14 @@ const MAX_NODES: usize = 400_000;
 /// # Errors
 /// The rule that the document breaks.
 pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
+    parse_deep(bytes, doctype, MAX_DEPTH)
+}
+
+/// As [`parse`], for documents whose elements may be nested deeper.
+///
+/// # Errors
+/// The rule that the document breaks.
+pub fn parse_deep(bytes: &[u8], doctype: Option<&str>, max_depth: usize) -> Result<Vec<Node>, String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 ({error})"))?;
     let mut reader = Reader::from_str(text);
@@ -37,8 +45,8 @@ pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
             Event::Start(start) => {
                 roots += usize::from(depth == 0);
                 depth += 1;
-                if depth > MAX_DEPTH {
-                    return Err(format!("elements are nested more than {MAX_DEPTH} deep"));
+                if depth > max_depth {
+                    return Err(format!("elements are nested more than {max_depth} deep"));
                 }
                 out.push(element(&start)?);
             }
