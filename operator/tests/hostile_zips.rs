@@ -66,7 +66,8 @@ fn every_hostile_archive_is_refused_or_proven_harmless() {
 #[test]
 fn a_hostile_archive_stops_nothing_but_the_build() {
     let good = input("good.zip", &testzip::package("good:good:1", &[]));
-    for case in hostile::all().iter().filter(|case| matches!(case.expect, Expect::Refused(_)) && case.limits.is_none()) {
+    for case in hostile::all().iter().filter(|case| matches!(case.expect, Expect::Refused(_)) && case.limits.is_none())
+    {
         let planned = planned(case, std::slice::from_ref(&good));
         assert!(planned.plan.is_err(), "{}", case.name);
         let kind = planned.files.iter().find(|file| file.name == "good.zip").unwrap().kind;

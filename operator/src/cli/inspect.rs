@@ -194,7 +194,11 @@ fn table(planned: &Planned, out: &mut dyn Write) -> std::io::Result<()> {
             Comparator::Eq => "exactly",
         };
         let severity = metric.severity.as_str();
-        writeln!(out, "gate: {} is {}, {asked} {} is asked for ({severity})", metric.name, metric.actual, metric.expected)?;
+        writeln!(
+            out,
+            "gate: {} is {}, {asked} {} is asked for ({severity})",
+            metric.name, metric.actual, metric.expected
+        )?;
     }
     if let Err(refusal) = &planned.plan {
         writeln!(out, "a build would fail: {refusal}")?;
@@ -240,7 +244,8 @@ mod tests {
     #[test]
     fn json_has_every_field_of_the_contract() {
         let needs = package("site:b:1.0", &[("dependencies", "site:a:[1,2)"), ("packageType", "application")]);
-        let (usable, value) = run_json(&[("a.zip", package("site:a:1.0", &[])), ("b.zip", needs), ("d.zip", dispatcher())]);
+        let (usable, value) =
+            run_json(&[("a.zip", package("site:a:1.0", &[])), ("b.zip", needs), ("d.zip", dispatcher())]);
         assert!(usable, "{value:#}");
         let b = &value["files"][1];
         assert_eq!(b["file"], "b.zip");
@@ -280,7 +285,11 @@ mod tests {
         let mut args = args(folder.path(), "table");
         let mut out = Vec::new();
         assert!(run(&args, &mut out).unwrap());
-        assert!(String::from_utf8(out).unwrap().contains("informational ImmutableFileChanged: d.zip, conf.d/dispatcher_vhost.conf"));
+        assert!(
+            String::from_utf8(out)
+                .unwrap()
+                .contains("informational ImmutableFileChanged: d.zip, conf.d/dispatcher_vhost.conf")
+        );
         args.refuse_changed_base_files = true;
         let mut out = Vec::new();
         assert!(!run(&args, &mut out).unwrap());

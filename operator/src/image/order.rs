@@ -113,11 +113,7 @@ fn drop_older(packages: &mut Vec<Package>, findings: &mut Findings) {
 ///
 /// # Errors
 /// When a dependency is not satisfied on a service where the package goes, or packages depend on each other.
-pub fn order(
-    packages: Vec<Package>,
-    provided: &[String],
-    findings: &mut Findings,
-) -> Result<Vec<Package>, ImageError> {
+pub fn order(packages: Vec<Package>, provided: &[String], findings: &mut Findings) -> Result<Vec<Package>, ImageError> {
     let mut packages = packages;
     packages.sort_by(|a, b| a.id.cmp(&b.id));
     let index: BTreeMap<PackageId, usize> =
@@ -295,7 +291,10 @@ mod tests {
         let (code, rule) = reason(order(set, &[], &mut Findings::default()));
         assert_eq!(code, Reason::DependencyCycle);
         assert!(rule.contains("g:b:1 -> g:c:1 -> g:b:1"), "{rule}");
-        assert_eq!(reason(order(vec![package("g:a:1", "g:a")], &[], &mut Findings::default())).0, Reason::DependencyCycle);
+        assert_eq!(
+            reason(order(vec![package("g:a:1", "g:a")], &[], &mut Findings::default())).0,
+            Reason::DependencyCycle
+        );
     }
 
     #[test]
@@ -314,7 +313,8 @@ mod tests {
     fn dependencies_hold_on_every_service() {
         let mut only_author = package("g:b:1", "");
         only_author.tiers = vec![ServiceTier::Author];
-        let (code, rule) = reason(order(vec![package("g:a:1", "g:b"), only_author.clone()], &[], &mut Findings::default()));
+        let (code, rule) =
+            reason(order(vec![package("g:a:1", "g:b"), only_author.clone()], &[], &mut Findings::default()));
         assert_eq!(code, Reason::UnresolvedDependency);
         assert!(rule.contains("on publish"), "{rule}");
         let mut dependent = package("g:a:1", "g:b");
@@ -331,7 +331,10 @@ mod tests {
         assert_eq!((kept.len(), kept[0].embedded_in.is_none(), findings.finish(9).0.len()), (1, true, 1));
         let mut other = nested.clone();
         other.sha256 = Hasher::of(b"other");
-        assert_eq!(reason(dedupe(vec![nested.clone(), other], &mut Findings::default())).0, Reason::ConflictingPackages);
+        assert_eq!(
+            reason(dedupe(vec![nested.clone(), other], &mut Findings::default())).0,
+            Reason::ConflictingPackages
+        );
         assert_eq!(
             reason(dedupe(vec![package("g:a:1", ""), package("g:a:2", "")], &mut Findings::default())).0,
             Reason::SeveralVersions

@@ -294,7 +294,9 @@ impl Planner<'_> {
         ] {
             if found > allowed {
                 let rule = format!("{what} unpack to more than {allowed} bytes together");
-                return Err(Refusal::new(Reason::TooLarge, archive.file(), rule, "Deliver fewer or smaller packages").into());
+                return Err(
+                    Refusal::new(Reason::TooLarge, archive.file(), rule, "Deliver fewer or smaller packages").into()
+                );
             }
         }
         Ok(())

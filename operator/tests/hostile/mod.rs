@@ -1,7 +1,7 @@
 //! A generator of archives that nobody honest writes, each with what has to become of it.
 
-mod structure;
 mod packages;
+mod structure;
 
 use launchway_operator::image::{Limits, Reason};
 

@@ -22,10 +22,11 @@ fn with(id: &str, more: &[(&str, Vec<u8>)]) -> Vec<u8> {
 }
 
 pub fn metadata(cases: &mut Cases) {
-    use Reason::{FilterInvalid, FilterMissing, PackageIdIllegal, PackageIdMissing, PropertiesInvalid, PropertiesMissing};
-    let laughs: String = (1..10)
-        .map(|at| format!("<!ENTITY l{at} \"{}\">", format!("&l{};", at - 1).repeat(10)))
-        .collect();
+    use Reason::{
+        FilterInvalid, FilterMissing, PackageIdIllegal, PackageIdMissing, PropertiesInvalid, PropertiesMissing,
+    };
+    let laughs: String =
+        (1..10).map(|at| format!("<!ENTITY l{at} \"{}\">", format!("&l{};", at - 1).repeat(10))).collect();
     let laughs = format!("<!DOCTYPE x [<!ENTITY l0 \"ha\">{laughs}]><workspaceFilter>&l9;</workspaceFilter>");
     let deep = format!("{}{}", "<filter root='/a'>".repeat(500), "</filter>".repeat(500));
     for (name, text) in [
@@ -47,7 +48,11 @@ pub fn metadata(cases: &mut Cases) {
     cases.refused("a name that ends in a space", &[PackageIdIllegal], package("g:tmp :1", &[]));
     cases.refused("a group that leads out", &[PackageIdIllegal], package("../x:a:1", &[]));
     cases.refused("a version with a slash", &[PackageIdIllegal], package("g:a:1/2", &[]));
-    cases.refused("a format of the future", &[Reason::PackageFormat], package("g:a:1", &[("packageFormatVersion", "3")]));
+    cases.refused(
+        "a format of the future",
+        &[Reason::PackageFormat],
+        package("g:a:1", &[("packageFormatVersion", "3")]),
+    );
     let range = &[("dependencies", "g:b:[2,1]")];
     cases.refused("an empty range", &[Reason::DependencyInvalid], package("g:a:1", range));
     cases.refused("a dependency on itself", &[Reason::DependencyCycle], package("g:a:1", &[("dependencies", "g:a")]));
@@ -61,13 +66,22 @@ pub fn metadata(cases: &mut Cases) {
     cases.within("a filter that is too large", &[Reason::TooLarge], large, replaced(FILTER, Some(&long)));
     let tight = Limits { metadata_bytes: 100, ..Limits::default() };
     cases.within("metadata that are too large together", &[Reason::TooLarge], tight, package("g:a:1", &[]));
-    let roots: String = (0..5000).map(|at| format!("<filter root='/apps/a{at}'><exclude pattern='(a+)+$'/></filter>")).collect();
+    let roots: String =
+        (0..5000).map(|at| format!("<filter root='/apps/a{at}'><exclude pattern='(a+)+$'/></filter>")).collect();
     let why = "patterns take time in proportion to what they match, and their number is bounded";
-    cases.harmless("patterns that backtrack for ever", why, replaced(FILTER, Some(&format!("<workspaceFilter>{roots}</workspaceFilter>"))));
+    cases.harmless(
+        "patterns that backtrack for ever",
+        why,
+        replaced(FILTER, Some(&format!("<workspaceFilter>{roots}</workspaceFilter>"))),
+    );
     let nodes = "<a/>".repeat(200_000);
     let view = format!("<jcr:root xmlns:jcr='http://www.jcp.org/jcr/1.0'>{nodes}</jcr:root>");
     let why = "document views are read up to a size, into a map";
-    cases.harmless("a document view of a hundred thousand nodes", why, with("g:a:1", &[("jcr_root/_oak_index/.content.xml", view.into_bytes())]));
+    cases.harmless(
+        "a document view of a hundred thousand nodes",
+        why,
+        with("g:a:1", &[("jcr_root/_oak_index/.content.xml", view.into_bytes())]),
+    );
 }
 
 pub fn nested(cases: &mut Cases) {
@@ -77,8 +91,18 @@ pub fn nested(cases: &mut Cases) {
         deep = with(&format!("g:p{level}:1"), &[(INSTALL, deep)]);
     }
     cases.refused("packages in packages, ten deep", &[Reason::NestingTooDeep], deep);
-    cases.refused("a package in itself", &[Reason::ConflictingPackages], with("g:a:1", &[(INSTALL, package("g:a:1", &[]))]));
-    let two = with("g:c:1", &[(INSTALL, package("g:a:1", &[])), ("jcr_root/apps/x/install/b.zip", package("g:a:1", &[("description", "b")]))]);
+    cases.refused(
+        "a package in itself",
+        &[Reason::ConflictingPackages],
+        with("g:a:1", &[(INSTALL, package("g:a:1", &[]))]),
+    );
+    let two = with(
+        "g:c:1",
+        &[
+            (INSTALL, package("g:a:1", &[])),
+            ("jcr_root/apps/x/install/b.zip", package("g:a:1", &[("description", "b")])),
+        ],
+    );
     cases.refused("one id, two contents", &[Reason::ConflictingPackages], two);
     cases.refused("a nested file that is no zip", &[Reason::NotAZip], with("g:a:1", &[(INSTALL, b"no zip".to_vec())]));
     cases.refused("a nested file without bytes", &[Reason::EmptyFile], with("g:a:1", &[(INSTALL, Vec::new())]));
@@ -91,20 +115,28 @@ pub fn nested(cases: &mut Cases) {
     cases.refused("a package for one environment", &[Reason::EmbeddedRunMode], wrong);
     let bundle = with("g:a:1", &[("jcr_root/apps/x/install.dev/a.jar", b"jar".to_vec())]);
     cases.refused("a bundle for one environment", &[Reason::EmbeddedRunMode], bundle);
-    let circle = with("g:c:1", &[
-        (INSTALL, package("g:a:1", &[("dependencies", "g:b")])),
-        ("jcr_root/apps/x/install/b.zip", package("g:b:1", &[("dependencies", "g:a")])),
-    ]);
+    let circle = with(
+        "g:c:1",
+        &[
+            (INSTALL, package("g:a:1", &[("dependencies", "g:b")])),
+            ("jcr_root/apps/x/install/b.zip", package("g:b:1", &[("dependencies", "g:a")])),
+        ],
+    );
     cases.refused("packages that need each other", &[Reason::DependencyCycle], circle);
-    let bomb = zip(&[package_items("g:b:1", &[], "/apps/b"), vec![deflated("jcr_root/x", vec![0_u8; 8 << 20])]].concat());
+    let bomb =
+        zip(&[package_items("g:b:1", &[], "/apps/b"), vec![deflated("jcr_root/x", vec![0_u8; 8 << 20])]].concat());
     cases.refused("a bomb in a package", &[Reason::CompressionBomb], with("g:a:1", &[(INSTALL, bomb)]));
     let few = Limits { packages: 3, ..Limits::default() };
     let names: Vec<String> = (0..5).map(|at| format!("jcr_root/apps/x/install/p{at}.zip")).collect();
     let many: Vec<(&str, Vec<u8>)> =
         names.iter().enumerate().map(|(at, name)| (name.as_str(), package(&format!("g:p{at}:1"), &[]))).collect();
     cases.within("too many packages", &[Reason::TooManyPackages], few, with("g:c:1", &many));
-    let inner = |at: usize| zip(&[package_items(&format!("g:p{at}:1"), &[], "/apps/b"), vec![deflated("jcr_root/x", vec![b'x'; 900_000])]].concat());
-    let matryoshka: Vec<(&str, Vec<u8>)> = names.iter().enumerate().map(|(at, name)| (name.as_str(), inner(at))).collect();
+    let inner = |at: usize| {
+        zip(&[package_items(&format!("g:p{at}:1"), &[], "/apps/b"), vec![deflated("jcr_root/x", vec![b'x'; 900_000])]]
+            .concat())
+    };
+    let matryoshka: Vec<(&str, Vec<u8>)> =
+        names.iter().enumerate().map(|(at, name)| (name.as_str(), inner(at))).collect();
     let small = Limits { build_bytes: 2 << 20, ..Limits::default() };
     cases.within("small packages that are large together", &[Reason::TooLarge], small, with("g:c:1", &matryoshka));
 }
@@ -136,23 +168,42 @@ pub fn dispatchers(cases: &mut Cases) {
     }
     let circle = plus(vec![link("conf.d/x", "y"), link("conf.d/y", "x")]);
     cases.refused("two links in a circle", &[LinkLoop], circle);
-    let chain = plus(vec![link("conf.d/up", "../conf.dispatcher.d"), link("conf.d/x", "up/../../etc/passwd")]);
+    // Read without following `up` it is conf.d/a/etc/passwd, which is there.
+    let chain = plus(vec![
+        link("conf.d/a/b/c/up", "../../.."),
+        file("conf.d/a/etc/passwd", "x"),
+        link("conf.d/a/b/c/x", "up/../../../etc/passwd"),
+    ]);
     cases.refused("a link through a link out", &[LinkEscapes], chain);
     let binary = Item { name: b"conf.d/x".to_vec(), ..link("", "") };
     let binary = Item { data: vec![0xff, 0xfe], ..binary };
     cases.refused("a link to bytes", &[LinkEscapes], plus(vec![binary]));
     let below = vec![file("etc/httpd/conf.d/a", "x"), file("etc/httpd/conf.dispatcher.d/a", "x")];
     cases.refused("folders below etc/httpd", &[DispatcherPrefix], zip(&below));
-    cases.refused("no farm", &[DispatcherIncomplete], zip(&[&minimal()[..1], &[file("conf.dispatcher.d/a", "")]].concat()));
+    cases.refused(
+        "no farm",
+        &[DispatcherIncomplete],
+        zip(&[&minimal()[..1], &[file("conf.dispatcher.d/a", "")]].concat()),
+    );
     cases.refused("no virtual host", &[DispatcherIncomplete], zip(&minimal()[1..]));
     let clash = plus(vec![file("conf.d/enabled_vhosts/A.vhost", "")]);
     cases.refused("names that differ in case in a configuration", &[ConflictingEntries], clash);
     let mixed = plus(vec![file("conf.d\\x", "")]);
     cases.refused("one backslash in a configuration", &[Reason::UnsafePath], mixed);
     let small = Limits { dispatcher_bytes: 10, ..Limits::default() };
-    cases.within("a configuration that is too large", &[Reason::TooLarge], small, plus(vec![file("conf.d/x", "x".repeat(20))]));
+    cases.within(
+        "a configuration that is too large",
+        &[Reason::TooLarge],
+        small,
+        plus(vec![file("conf.d/x", "x".repeat(20))]),
+    );
     let few = Limits { dispatcher_files: 3, ..Limits::default() };
-    cases.within("a configuration of too many files", &[Reason::TooLarge], few, plus(vec![file("conf.d/x", ""), file("conf.d/y", "")]));
+    cases.within(
+        "a configuration of too many files",
+        &[Reason::TooLarge],
+        few,
+        plus(vec![file("conf.d/x", ""), file("conf.d/y", "")]),
+    );
     let filter: String = (0..20_000).map(|at| format!("/{at} {{ /type \"allow\" /url '(a+)+{at}' }}\n")).collect();
     let farm = format!("/f {{ /filter {{ {filter} }} }}");
     let why = "filters are judged up to a number of patterns, and a farm only configures the customer's own server";
@@ -160,5 +211,9 @@ pub fn dispatchers(cases: &mut Cases) {
     cases.harmless("a filter of twenty thousand rules", why, zip(&items));
     let nested = format!("{}{}", "/a {".repeat(100_000), "}".repeat(100_000));
     let items = vec![minimal().remove(0), file("conf.dispatcher.d/enabled_farms/a.farm", nested), minimal().remove(2)];
-    cases.harmless("a farm of a hundred thousand sections", "it is reported as unreadable and the server refuses it", zip(&items));
+    cases.harmless(
+        "a farm of a hundred thousand sections",
+        "it is reported as unreadable and the server refuses it",
+        zip(&items),
+    );
 }

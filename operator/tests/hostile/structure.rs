@@ -34,7 +34,11 @@ fn ends(cases: &mut Cases) {
     let directory = good.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
     cases.refused("the directory is missing", &[NotAZip], good[..directory].to_vec());
     cases.refused("the first half alone", &[NotAZip], good[..good.len() / 2].to_vec());
-    cases.refused("a script before it", &[LeadingData], lying(Lies { prefix: b"#!/bin/sh\n".to_vec(), ..Lies::default() }));
+    cases.refused(
+        "a script before it",
+        &[LeadingData],
+        lying(Lies { prefix: b"#!/bin/sh\n".to_vec(), ..Lies::default() }),
+    );
     cases.refused("bytes behind it", &[TrailingData], lying(Lies { suffix: b"tail".to_vec(), ..Lies::default() }));
     let before = Lies { before_directory: b"hidden".to_vec(), ..Lies::default() };
     cases.refused("bytes before the directory", &[HiddenData], lying(before));
@@ -42,7 +46,11 @@ fn ends(cases: &mut Cases) {
     cases.refused("bytes behind the directory", &[DirectoryMismatch], lying(after));
     cases.refused("one entry less declared", &[DirectoryMismatch], lying(Lies { count: Some(2), ..Lies::default() }));
     cases.refused("one entry more declared", &[DirectoryMismatch], lying(Lies { count: Some(4), ..Lies::default() }));
-    cases.refused("no entry declared", &[DirectoryMismatch, LeadingData], lying(Lies { count: Some(0), ..Lies::default() }));
+    cases.refused(
+        "no entry declared",
+        &[DirectoryMismatch, LeadingData],
+        lying(Lies { count: Some(0), ..Lies::default() }),
+    );
     let size = Lies { directory_size: Some(46), ..Lies::default() };
     cases.refused("a smaller directory declared", &[DirectoryMismatch, LeadingData], lying(size));
     let offset = Lies { offset: Some(0), ..Lies::default() };
@@ -104,9 +112,16 @@ fn headers(cases: &mut Cases) {
     for (name, flag) in [("encrypted", 1), ("strongly encrypted", 1 << 6), ("masked headers", 1 << 13)] {
         cases.refused(name, &[EncryptedEntry], one(Item { flags: flag, ..x() }));
     }
-    for (name, method) in
-        [("shrink", 1), ("implode", 6), ("deflate64", 9), ("bzip2", 12), ("lzma", 14), ("zstd", 93), ("xz", 95), ("aes", 99)]
-    {
+    for (name, method) in [
+        ("shrink", 1),
+        ("implode", 6),
+        ("deflate64", 9),
+        ("bzip2", 12),
+        ("lzma", 14),
+        ("zstd", 93),
+        ("xz", 95),
+        ("aes", 99),
+    ] {
         cases.refused(format!("method {name}"), &[UnsupportedMethod], one(Item { method, ..x() }));
     }
     let why = "the record behind the content says what the directory says";
@@ -138,8 +153,23 @@ fn bombs(cases: &mut Cases) {
 pub fn names(cases: &mut Cases) {
     use Reason::{ConflictingEntries, DuplicateEntry, NameNotUtf8, NameTooLong, SpecialFile, UnsafePath, WhiteoutName};
     for name in [
-        "../evil", "a/../../x", "jcr_root/..", "/abs", "//x", "a//b", "./a", "a/.", "C:/x", "c:\\x", "a\0b", "a\nb",
-        "..\\x", "/", "\u{7f}", "jcr_root\\x", "\u{1b}[2J",
+        "../evil",
+        "a/../../x",
+        "jcr_root/..",
+        "/abs",
+        "//x",
+        "a//b",
+        "./a",
+        "a/.",
+        "C:/x",
+        "c:\\x",
+        "a\0b",
+        "a\nb",
+        "..\\x",
+        "/",
+        "\u{7f}",
+        "jcr_root\\x",
+        "\u{1b}[2J",
     ] {
         cases.refused(format!("the name {name:?}"), &[UnsafePath], one(file(name, "x")));
     }
@@ -160,15 +190,22 @@ pub fn names(cases: &mut Cases) {
     let links = both(link("jcr_root/a", "x"), link("jcr_root/a", "y"));
     cases.refused("one link, two targets", &[DuplicateEntry], links);
     cases.refused("a file and a folder", &[ConflictingEntries], both(file("jcr_root/a", "x"), folder("jcr_root/a")));
-    cases.refused("a file below a file", &[ConflictingEntries], both(file("jcr_root/a", "x"), file("jcr_root/a/b", "y")));
+    cases.refused(
+        "a file below a file",
+        &[ConflictingEntries],
+        both(file("jcr_root/a", "x"), file("jcr_root/a/b", "y")),
+    );
     let below = both(link("jcr_root/a", "/etc"), file("jcr_root/a/passwd", "y"));
     cases.refused("a file below a link", &[ConflictingEntries], below);
     cases.refused("a folder with content", &[ConflictingEntries], one(file("jcr_root/a/", "content")));
     let typed = Item { mode: 0o040_755, ..file("jcr_root/a", "x") };
     cases.refused("a folder that is named like a file", &[ConflictingEntries], one(typed));
-    for (name, mode) in
-        [("a pipe", 0o010_644), ("a character device", 0o020_644), ("a block device", 0o060_644), ("a socket", 0o140_644)]
-    {
+    for (name, mode) in [
+        ("a pipe", 0o010_644),
+        ("a character device", 0o020_644),
+        ("a block device", 0o060_644),
+        ("a socket", 0o140_644),
+    ] {
         cases.refused(name, &[SpecialFile], one(Item { mode, ..file("jcr_root/a", "") }));
     }
     cases.refused("a link in a package", &[Reason::LinkInPackage], one(link("jcr_root/a", "/etc/passwd")));

@@ -129,7 +129,8 @@ impl Archive {
         let bytes = path.as_bytes();
         let Ok(text) = std::str::from_utf8(bytes) else {
             let shown = String::from_utf8_lossy(bytes).into_owned();
-            let rule = format!("the name, at byte {} of the file, is not UTF-8", record.central_directory_offset() + 46);
+            let rule =
+                format!("the name, at byte {} of the file, is not UTF-8", record.central_directory_offset() + 46);
             return Err(self.refusal(Reason::NameNotUtf8, &shown, rule, "Zip it with UTF-8 names"));
         };
         for (id, data) in record.extra_fields() {

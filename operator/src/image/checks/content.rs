@@ -72,7 +72,8 @@ pub fn check_resources<'a>(
     }
     for entry in entries {
         // The nearest library on the path is the one that the file belongs to.
-        let library = entry.rmatch_indices('/').map(|(at, _)| &entry[..=at]).find(|folder| seen.proxied.contains(*folder));
+        let library =
+            entry.rmatch_indices('/').map(|(at, _)| &entry[..=at]).find(|folder| seen.proxied.contains(*folder));
         let Some(rest) = library.and_then(|library| entry.strip_prefix(library)) else { continue };
         let file = rest.rsplit('/').next().unwrap_or(rest);
         let extension = file.rsplit_once('.').map(|(_, extension)| extension).unwrap_or_default();
@@ -160,7 +161,8 @@ mod tests {
     #[test]
     fn resources_of_proxied_libraries() {
         let library = r#"jcr:primaryType="cq:ClientLibraryFolder" allowProxy="{Boolean}true">"#;
-        let entries = ["apps/l/js.txt", "apps/l/a.js", "apps/l/resources/a.png", "apps/l/img/b.png", "apps/other/c.png"];
+        let entries =
+            ["apps/l/js.txt", "apps/l/a.js", "apps/l/resources/a.png", "apps/l/img/b.png", "apps/other/c.png"];
         assert_eq!(
             run("apps/l", library, &entries),
             [(RuleId::ClientlibProxyResource, "/apps/l/img/b.png".to_owned())]

@@ -179,7 +179,8 @@ mod tests {
     fn views_of_one_node_are_merged() {
         let mut root = Node::default();
         root.at(&["a".to_owned(), "b".to_owned()]).merge(parse(VIEW.as_bytes()).unwrap());
-        root.at(&["a".to_owned()]).merge(Node { properties: [("p".to_owned(), "q".to_owned())].into(), ..Node::default() });
+        root.at(&["a".to_owned()])
+            .merge(Node { properties: [("p".to_owned(), "q".to_owned())].into(), ..Node::default() });
         let a = root.child("a").unwrap();
         assert_eq!((a.text("p"), a.child("b").unwrap().children.len()), (Some("q"), 1));
     }

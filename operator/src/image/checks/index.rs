@@ -285,7 +285,9 @@ mod tests {
     fn several_versions_and_wrong_places() {
         let text = r#"<jcr:root xmlns:jcr="x"><a.b-custom-1 jcr:primaryType="oak:QueryIndexDefinition"/><a.b-custom-2 jcr:primaryType="oak:QueryIndexDefinition"/></jcr:root>"#;
         let node = docview::parse(text.as_bytes()).unwrap();
-        assert!(check(&node).iter().any(|problem| problem.rule == RuleId::IndexDetectMultipleActiveVersionsOfSameIndex));
+        assert!(
+            check(&node).iter().any(|problem| problem.rule == RuleId::IndexDetectMultipleActiveVersionsOfSameIndex)
+        );
         assert_eq!(misplaced(&["oak:index".to_owned()], &node), Vec::<String>::new());
         assert_eq!(misplaced(&["apps".to_owned()], &node), ["/apps/a.b-custom-1", "/apps/a.b-custom-2"]);
     }

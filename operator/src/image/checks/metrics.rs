@@ -114,10 +114,7 @@ mod tests {
         assert_eq!(failing(&[RuleId::IndexType], CloudService), reliability(Severity::Critical));
         assert_eq!(
             failing(&[RuleId::FilterGlobAllow], CloudService),
-            [
-                ("security_rating".to_owned(), Severity::Critical),
-                ("security_rating".to_owned(), Severity::Important)
-            ]
+            [("security_rating".to_owned(), Severity::Critical), ("security_rating".to_owned(), Severity::Important)]
         );
     }
 

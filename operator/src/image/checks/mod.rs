@@ -142,7 +142,8 @@ impl<'a> PackageCheck<'a> {
             self.shape.access.get_or_insert_with(|| name.to_owned());
         }
         let view = content.filter(|bytes| docview::is_docview(bytes)).map(docview::parse);
-        let is_config = self.installer_folder(name, path, file, content, view.as_ref().and_then(|view| view.as_ref().ok()));
+        let is_config =
+            self.installer_folder(name, path, file, content, view.as_ref().and_then(|view| view.as_ref().ok()));
         let package = nested::place(name).is_some();
         self.carries |= is_config || package || (osgi::folder(path).is_some() && file.ends_with(".jar"));
         match view {
@@ -184,7 +185,9 @@ impl<'a> PackageCheck<'a> {
         let node = view.is_some_and(|node| node.primary_type() == "sling:OsgiConfig");
         let pid = match view {
             Some(_) if !node => None,
-            Some(_) if file == ".content.xml" => path.rsplit('/').nth(1).and_then(|name| osgi::pid(&format!("{name}.xml"))),
+            Some(_) if file == ".content.xml" => {
+                path.rsplit('/').nth(1).and_then(|name| osgi::pid(&format!("{name}.xml")))
+            }
             _ if file.ends_with(".xml") && !node => None,
             _ => osgi::pid(file),
         };
@@ -225,7 +228,8 @@ impl<'a> PackageCheck<'a> {
 
     fn view(&mut self, name: &str, path: &str, node: Node, is_config: bool) {
         let parts = docview::node_path(path);
-        let plain = matches!(node.primary_type(), "" | "nt:folder" | "sling:Folder" | "sling:OrderedFolder" | "rep:root");
+        let plain =
+            matches!(node.primary_type(), "" | "nt:folder" | "sling:Folder" | "sling:OrderedFolder" | "rep:root");
         if !is_config && (!plain || !node.children.is_empty()) {
             self.shape.content.get_or_insert_with(|| name.to_owned());
         }
@@ -254,13 +258,20 @@ impl<'a> PackageCheck<'a> {
         for found in index::check(&self.indexes) {
             problem(found.rule, found.path, found.message);
         }
-        let definition = self.indexes.children.iter().find(|(_, node)| node.primary_type() == "oak:QueryIndexDefinition");
+        let definition =
+            self.indexes.children.iter().find(|(_, node)| node.primary_type() == "oak:QueryIndexDefinition");
         self.shape.index = definition.map(|(name, _)| format!("/oak:index/{name}"));
         let needs = !metadata.dependencies.is_empty();
-        types::check(&metadata.properties, &metadata.filter, needs, &self.shape, &mut |rule, entry, message| match entry {
-            Some(entry) => findings.entry(rule, file, entry, message),
-            None => findings.file(rule, file, message),
-        });
+        types::check(
+            &metadata.properties,
+            &metadata.filter,
+            needs,
+            &self.shape,
+            &mut |rule, entry, message| match entry {
+                Some(entry) => findings.entry(rule, file, entry, message),
+                None => findings.file(rule, file, message),
+            },
+        );
         Facts {
             configs: self.configs,
             tags: index::tags(&self.indexes),

@@ -214,7 +214,9 @@ mod tests {
     #[test]
     fn names_of_variables() {
         assert!(wrong_variables(r#"{"a":"$[env:GOOD_1;default=x]","b":"$[secret:_ok]"}"#).is_empty());
-        for bad in ["$[env:A]", "$[env:1AB]", "$[env:A-B]", "$[secret:ADOBE_X]", "$[env:INTERNAL_X;default=]", "$[env:é"] {
+        for bad in
+            ["$[env:A]", "$[env:1AB]", "$[env:A-B]", "$[secret:ADOBE_X]", "$[env:INTERNAL_X;default=]", "$[env:é"]
+        {
             assert_eq!(wrong_variables(bad).len(), 1, "{bad}");
         }
     }

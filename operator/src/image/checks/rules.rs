@@ -258,8 +258,9 @@ impl RuleId {
 /// The rules as a table in Markdown, for `docs/packages.md`.
 #[must_use]
 pub fn markdown() -> String {
-    let mut out =
-        String::from("| rule | severity | kind | finds | remedy | asked for by |\n| --- | --- | --- | --- | --- | --- |\n");
+    let mut out = String::from(
+        "| rule | severity | kind | finds | remedy | asked for by |\n| --- | --- | --- | --- | --- | --- |\n",
+    );
     for rule in RULES {
         let (cloud, managed) = (Severity::from(rule.cloud), Severity::from(rule.managed));
         let severity = if cloud == managed {

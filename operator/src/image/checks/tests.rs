@@ -1,11 +1,11 @@
 //! The checks as a build runs them: whole packages in, findings out.
 
+use crate::image::Blob;
 use crate::image::blob::{Hasher, Spool};
 use crate::image::checks::{Finding, RuleId};
 use crate::image::dispatcher::BaseFiles;
 use crate::image::plan::{Input, PlanOptions, Planned, plan};
 use crate::image::testzip::{Item, deflated, file, package_items, zip};
-use crate::image::Blob;
 
 const APPLICATION: &[(&str, &str)] = &[("packageType", "application")];
 
@@ -148,7 +148,12 @@ fn packages_are_compared_and_metrics_are_made() {
 #[test]
 fn odd_archives_are_told_and_used() {
     let twice = with(APPLICATION, "/apps/a", vec![file("jcr_root/x", "x"), file("jcr_root/x", "x")]);
-    let properties = crate::image::testzip::properties(&[("group", "g"), ("name", "a"), ("version", "1"), ("packageType", "application")]);
+    let properties = crate::image::testzip::properties(&[
+        ("group", "g"),
+        ("name", "a"),
+        ("version", "1"),
+        ("packageType", "application"),
+    ]);
     let stray = with(APPLICATION, "/apps/a", vec![file("META-INF/maven/properties.xml", properties)]);
     for (bytes, rule) in [(twice, RuleId::DuplicateEntry), (stray, RuleId::StrayMetadata)] {
         let planned = planned(&[bytes]);

@@ -42,7 +42,9 @@ fn check_overlaps(packages: &[Package], findings: &mut Findings) {
     for (root, inner) in owners.iter().filter(|(root, _)| !root.starts_with("/etc/packages")) {
         for above in upwards(root) {
             let Some(outer) = owners.get(above) else { continue };
-            for ((one, own), (other, theirs)) in inner.iter().flat_map(|one| outer.iter().map(move |other| (one, other))) {
+            for ((one, own), (other, theirs)) in
+                inner.iter().flat_map(|one| outer.iter().map(move |other| (one, other)))
+            {
                 cost += 1;
                 if cost > COMPARISONS {
                     return;
@@ -93,8 +95,10 @@ fn check_configurations(packages: &[Package], findings: &mut Findings) {
                 continue;
             }
             let modes = if modes.is_empty() { "all run modes".to_owned() } else { format!("run modes {modes}") };
-            let message =
-                format!("{pid} for {modes} is also {first} in {}; the smallest path wins, which is {first}", winner.file);
+            let message = format!(
+                "{pid} for {modes} is also {first} in {}; the smallest path wins, which is {first}",
+                winner.file
+            );
             findings.entry(RuleId::DuplicateOsgiConfigurations, &package.file, path, message);
         }
     }
@@ -158,7 +162,10 @@ mod tests {
     fn overlaps_are_told_once_a_pair() {
         let a = || package("a", "<filter root='/apps/a'/><filter root='/apps/b'/>");
         assert_eq!(found(&[a(), package("b", "<filter root='/apps/a'/>")]), [RuleId::PackageOverlaps]);
-        assert_eq!(found(&[a(), package("b", "<filter root='/apps/a/x'/><filter root='/apps/b'/>")]), [RuleId::PackageOverlaps]);
+        assert_eq!(
+            found(&[a(), package("b", "<filter root='/apps/a/x'/><filter root='/apps/b'/>")]),
+            [RuleId::PackageOverlaps]
+        );
         assert_eq!(found(&[a(), package("b", "<filter root='/apps/a/x' mode='merge'/>")]), [RuleId::OverlappingFilter]);
         assert_eq!(found(&[package("b", "<filter root='/'/>"), a()]), [RuleId::PackageOverlaps]);
         assert_eq!(found(&[a(), package("b", "<filter root='/apps/aa'/>")]), []);

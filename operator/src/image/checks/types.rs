@@ -71,10 +71,18 @@ pub fn check(
         "mixed" => problem(RuleId::MixedPackageType, None, "it is of type mixed".to_owned()),
         "application" => {
             if let Some(root) = content {
-                problem(RuleId::PackageTypeContradiction, Some(root), format!("an application package has the root {root}"));
+                problem(
+                    RuleId::PackageTypeContradiction,
+                    Some(root),
+                    format!("an application package has the root {root}"),
+                );
             }
             if let Some(hook) = &shape.hook {
-                problem(RuleId::ApplicationWithHooks, Some(hook), "an application package has an install hook".to_owned());
+                problem(
+                    RuleId::ApplicationWithHooks,
+                    Some(hook),
+                    "an application package has an install hook".to_owned(),
+                );
             }
         }
         "content" => {

@@ -79,7 +79,10 @@ impl Tokens<'_> {
                 Token::Quoted(if first == '"' { Text::Glob(text) } else { Text::Regex(text) })
             }
             _ => {
-                let end = self.rest.find(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | '"' | '\'')).unwrap_or(self.rest.len());
+                let end = self
+                    .rest
+                    .find(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | '"' | '\''))
+                    .unwrap_or(self.rest.len());
                 let text = self.rest[..end].to_owned();
                 self.skip(end);
                 Token::Word(text)

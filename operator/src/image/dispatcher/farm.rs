@@ -13,7 +13,7 @@ const FARMS: &str = "conf.dispatcher.d/enabled_farms/";
 /// Includes inside of includes.
 const INCLUDES: usize = 8;
 /// Patterns of all filters of a configuration that are looked at: what is behind them is not judged.
-const PATTERNS: usize = 4_000;
+const PATTERNS: usize = 1_500;
 /// Longest pattern, and its largest compiled form.
 const PATTERN_LENGTH: usize = 1_000;
 const PATTERN_BYTES: usize = 64 << 10;
@@ -243,7 +243,10 @@ fn glob_to_regex(glob: &str) -> String {
             '[' => match rest.as_str().split_once(']') {
                 Some((class, after)) if !class.is_empty() => {
                     let (not, class) = class.strip_prefix('!').map_or(("", class), |class| ("^", class));
-                    out.push_str(&format!("[{not}{}]", class.replace('\\', "\\\\").replace('[', "\\[").replace('&', "\\&")));
+                    out.push_str(&format!(
+                        "[{not}{}]",
+                        class.replace('\\', "\\\\").replace('[', "\\[").replace('&', "\\&")
+                    ));
                     rest = after.chars();
                 }
                 _ => out.push_str("\\["),

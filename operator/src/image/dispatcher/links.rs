@@ -102,35 +102,46 @@ enum Resolved {
     Loop,
 }
 
+/// Follows a target as the kernel does: `..` behind a link leaves the folder that the link leads to.
 fn resolve(tree: &DispatcherTree, base: &BaseFiles, path: &str, target: &str) -> Resolved {
     let folder = |at: &str| {
         let prefix = format!("{at}/");
         tree.nodes.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
             || base.immutable.iter().any(|path| path.starts_with(&prefix))
     };
-    let (mut path, mut target) = (path.to_owned(), target.to_owned());
-    'hops: for _ in 0..MAX_HOPS {
-        let Some(resolved) = join(&path, &target) else {
-            return Resolved::Escapes;
-        };
-        if resolved.is_empty() {
-            return Resolved::Escapes;
-        }
-        // A link on the way to the target is followed too: `a/link/x` is what the link's target has as `x`.
-        for (at, _) in resolved.match_indices('/').chain(std::iter::once((resolved.len(), ""))) {
-            if let Some(Node::Link(next)) = tree.nodes.get(&resolved[..at]) {
-                let rest = resolved[at..].to_owned();
-                path = resolved[..at].to_owned();
-                target = format!("{next}{rest}");
-                continue 'hops;
+    let mut at: Vec<&str> = path.split('/').collect();
+    at.pop();
+    let mut rest: Vec<&str> = target.rsplit('/').collect();
+    let mut hops = 0;
+    while let Some(part) = rest.pop() {
+        match part {
+            "" | "." => continue,
+            ".." => {
+                if at.pop().is_none() {
+                    return Resolved::Escapes;
+                }
+                continue;
             }
+            name => at.push(name),
         }
-        if tree.nodes.contains_key(&resolved) || base.immutable.contains(&resolved) || folder(&resolved) {
-            return Resolved::Exists(resolved);
+        let here = at.join("/");
+        let last = rest.iter().all(|part| part.is_empty());
+        match tree.nodes.get(&here) {
+            Some(Node::Link(next)) => {
+                hops += 1;
+                if hops > MAX_HOPS {
+                    return Resolved::Loop;
+                }
+                at.pop();
+                rest.extend(next.rsplit('/'));
+            }
+            Some(Node::File(_)) if last => {}
+            None if last && base.immutable.contains(&here) => {}
+            None if folder(&here) => {}
+            Some(Node::File(_)) | None => return Resolved::Dangling(here),
         }
-        return Resolved::Dangling(resolved);
     }
-    Resolved::Loop
+    if at.is_empty() { Resolved::Escapes } else { Resolved::Exists(at.join("/")) }
 }
 
 pub(super) fn check_links(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) -> Result<(), ImageError> {
@@ -154,7 +165,6 @@ pub(super) fn check_links(archive: &Archive, base: &BaseFiles, tree: &Dispatcher
     }
     Ok(())
 }
-
 
 /// The path and content of a file, links followed. `None`: it is a folder, or a file of the base image alone.
 pub(super) fn content<'t>(tree: &'t DispatcherTree, base: &BaseFiles, path: &str) -> Option<(String, &'t [u8])> {

@@ -33,7 +33,8 @@ pub(super) fn check(tree: &DispatcherTree, base: &BaseFiles) -> Vec<Remark> {
         return out;
     }
     let mut hosts = BTreeSet::new();
-    for path in tree.nodes.range(VHOSTS.to_owned()..).map(|(path, _)| path).take_while(|path| path.starts_with(VHOSTS)) {
+    for path in tree.nodes.range(VHOSTS.to_owned()..).map(|(path, _)| path).take_while(|path| path.starts_with(VHOSTS))
+    {
         let Some((_, bytes)) = links::content(tree, base, path).filter(|_| path.ends_with(".vhost")) else { continue };
         let text = String::from_utf8_lossy(bytes);
         for (line, words) in directives(&text) {
@@ -185,9 +186,13 @@ mod tests {
 
     #[test]
     fn host_patterns() {
-        for (pattern, name, matches) in
-            [("*", "a", true), ("*.local", "flush.local", true), ("*.local", "local", false), ("a?c", "abc", true), ("a", "ab", false)]
-        {
+        for (pattern, name, matches) in [
+            ("*", "a", true),
+            ("*.local", "flush.local", true),
+            ("*.local", "local", false),
+            ("a?c", "abc", true),
+            ("a", "ab", false),
+        ] {
             assert_eq!(covers(pattern, name), matches, "{pattern} {name}");
         }
     }

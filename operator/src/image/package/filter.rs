@@ -30,13 +30,15 @@ impl Filter {
     /// be evaluated (Java's regular expressions know more than ours).
     #[must_use]
     pub fn covers(&self, path: &str) -> Option<bool> {
-        let inside = self.root == "/" || path.strip_prefix(&self.root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let inside = self.root == "/"
+            || path.strip_prefix(&self.root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if !inside {
             return Some(false);
         }
         let mut covered = self.rules.first().is_none_or(|rule| !rule.include);
         for rule in &self.rules {
-            let pattern = regex::RegexBuilder::new(&format!("^(?:{})$", rule.pattern)).size_limit(PATTERN_BYTES).build();
+            let pattern =
+                regex::RegexBuilder::new(&format!("^(?:{})$", rule.pattern)).size_limit(PATTERN_BYTES).build();
             if pattern.ok()?.is_match(path) {
                 covered = rule.include;
             }
