@@ -72,6 +72,7 @@ impl Report {
             } else {
                 for file in &mut report.files {
                     file.embedded.clear();
+                    file.dependencies.clear();
                 }
                 report.order.truncate(1000);
             }

@@ -47,6 +47,7 @@ pub fn all() -> Vec<Case> {
     structure::add(&mut cases);
     structure::names(&mut cases);
     packages::metadata(&mut cases);
+    packages::large(&mut cases);
     packages::nested(&mut cases);
     packages::dispatchers(&mut cases);
     cases.0

@@ -84,6 +84,26 @@ pub fn metadata(cases: &mut Cases) {
     );
 }
 
+pub fn large(cases: &mut Cases) {
+    let config = |text: String| with("g:a:1", &[("jcr_root/apps/a/config/x.cfg.json", text.into_bytes())]);
+    let why = "the end of a name is looked for nearby";
+    cases.harmless("a configuration of variables without end", why, config("$[env:".repeat(170_000)));
+    let why = "comments are read once";
+    cases.harmless("a configuration of comments without end", why, config("/*".repeat(500_000)));
+    let folders: Vec<String> = (0..3_000).map(|at| format!("jcr_root/apps/a/config.m{at}/p-{at}.config")).collect();
+    let folders: Vec<(&str, Vec<u8>)> = folders.iter().map(|name| (name.as_str(), Vec::new())).collect();
+    let why = "run modes are told for a number of folders, and counted for all";
+    cases.harmless("thousands of run modes", why, with("g:a:1", &folders));
+    let vhost = file("conf.d/enabled_vhosts/a.vhost", format!("ServerAlias {}", "*a".repeat(7 << 19)));
+    let farm = file("conf.dispatcher.d/enabled_farms/a.farm", format!("/f {{ {} }}", "\"\" ".repeat(2 << 20)));
+    let why = "files of the server that are too large to be written by hand are not read";
+    cases.harmless(
+        "a farm and a virtual host of megabytes",
+        why,
+        zip(&[vhost, farm, file("opt-in/USE_SOURCES_DIRECTLY", "")]),
+    );
+}
+
 pub fn nested(cases: &mut Cases) {
     const INSTALL: &str = "jcr_root/apps/x/install/a.zip";
     let mut deep = package("g:p0:1", &[]);

@@ -10,6 +10,9 @@ const RESTRICTED: [&str; 6] =
     ["nodetypeLucene", "slingResourceResolver", "socialLucene", "appsLibsLucene", "authorizables", "pathReference"];
 /// Product indexes that need a Tika configuration.
 const WITH_TIKA: [&str; 3] = ["damAssetLucene", "lucene", "graphqlConfig"];
+/// Tags of one package that are compared with those of others, and their length.
+const TAGS: usize = 500;
+const TAG_LENGTH: usize = 200;
 const DEFINITION: &str = "oak:QueryIndexDefinition";
 const DAM: &str = "damAssetLucene";
 
@@ -101,8 +104,9 @@ pub fn misplaced(parent: &[String], node: &Node) -> Vec<String> {
 pub fn tags(indexes: &Node) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for (key, node) in &indexes.children {
-        if node.primary_type() == DEFINITION {
-            out.extend(node.values("tags").into_iter().map(|tag| (tag.to_owned(), name(key).base.to_owned())));
+        if node.primary_type() == DEFINITION && key.len() <= TAG_LENGTH {
+            let tags = node.values("tags").into_iter().filter(|tag| tag.len() <= TAG_LENGTH);
+            out.extend(tags.take(TAGS - out.len()).map(|tag| (tag.to_owned(), name(key).base.to_owned())));
         }
     }
     out

@@ -28,8 +28,10 @@ use types::Shape;
 const VIEW_BYTES: u64 = 1 << 20;
 /// Bytes of index definitions of one package that are looked into.
 const INDEX_BYTES: usize = 8 << 20;
-/// Configurations of one package that are compared with those of others.
-const CONFIGS: usize = 2_000;
+/// Bytes of names of the configurations of one package that are compared with those of others.
+const CONFIG_BYTES: usize = 256 << 10;
+/// Folders with wrong run modes of one package that are told apart.
+const FOLDERS: usize = 1_000;
 
 /// Something to say about a file before it is known which collection it goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +90,7 @@ pub struct PackageCheck<'a> {
     indexes: Node,
     index_bytes: usize,
     configs: Vec<Config>,
+    config_bytes: usize,
     carries: bool,
     folders: BTreeSet<String>,
 }
@@ -103,6 +106,7 @@ impl<'a> PackageCheck<'a> {
             indexes: Node::default(),
             index_bytes: 0,
             configs: Vec::new(),
+            config_bytes: 0,
             carries: false,
             folders: BTreeSet::new(),
         }
@@ -177,7 +181,7 @@ impl<'a> PackageCheck<'a> {
         let place = &path[..path.len() - folder.rest.len()];
         if folder.config
             && let Some(rule) = osgi::wrong_modes(folder.modes)
-            && self.folders.len() < CONFIGS
+            && self.folders.len() < FOLDERS
             && self.folders.insert(place.to_owned())
         {
             self.found(RuleId::SupportedRunmode, place, rule);
@@ -202,7 +206,8 @@ impl<'a> PackageCheck<'a> {
             return false;
         };
         self.configuration(name, file, &pid, content.unwrap_or_default());
-        if self.configs.len() < CONFIGS {
+        self.config_bytes += path.len() + pid.len() + folder.modes.len();
+        if self.config_bytes <= CONFIG_BYTES {
             self.configs.push(Config { path: format!("/{path}"), pid, modes: folder.modes.to_owned() });
         }
         true
@@ -230,7 +235,7 @@ impl<'a> PackageCheck<'a> {
         let parts = docview::node_path(path);
         let plain =
             matches!(node.primary_type(), "" | "nt:folder" | "sling:Folder" | "sling:OrderedFolder" | "rep:root");
-        if !is_config && (!plain || !node.children.is_empty()) {
+        if !is_config && osgi::folder(path).is_none() && (!plain || !node.children.is_empty()) {
             self.shape.content.get_or_insert_with(|| name.to_owned());
         }
         for place in index::misplaced(&parts, &node) {

@@ -28,6 +28,10 @@ pub struct Folder<'a> {
 const SERVICES: [&str; 2] = ["author", "publish"];
 /// Environments that configurations may be for. `sdk` and `rde` are those of developers.
 const ENVIRONMENTS: [&str; 5] = ["dev", "stage", "prod", "sdk", "rde"];
+/// How far the end of a variable's name is looked for.
+const NAME_LOOK: usize = 120;
+/// Wrong names of one configuration that are told.
+const WRONG_NAMES: usize = 20;
 const EXTENSIONS: [&str; 5] = [".cfg.json", ".config", ".cfg", ".properties", ".xml"];
 
 /// The installer folder that an entry (below `jcr_root/`) is in, if any: the first one on its path.
@@ -103,8 +107,9 @@ pub fn wrong_variables(text: &str) -> Vec<String> {
     for kind in ["$[env:", "$[secret:"] {
         for (at, _) in text.match_indices(kind) {
             let rest = &text[at + kind.len()..];
-            let end = rest.find([']', ';']).unwrap_or(rest.len().min(200));
-            let Some(name) = rest.get(..end) else { continue };
+            // A name that is not closed soon is too long anyway.
+            let rest = &rest[..rest.floor_char_boundary(NAME_LOOK)];
+            let name = rest.find([']', ';']).map_or(rest, |end| &rest[..end]);
             let rule = if !(2..=100).contains(&name.len()) {
                 "must have 2 to 100 characters"
             } else if name.starts_with("INTERNAL_") || name.starts_with("ADOBE_") {
@@ -117,6 +122,9 @@ pub fn wrong_variables(text: &str) -> Vec<String> {
                 continue;
             };
             out.push(format!("the name in {kind}{name}] {rule}"));
+            if out.len() >= WRONG_NAMES {
+                return out;
+            }
         }
     }
     out

@@ -124,7 +124,9 @@ fn index_definitions_are_put_together_from_several_files() {
 fn containers_carry_and_do_nothing_else() {
     let container = |items| planned(&[with(&[("packageType", "container")], "/apps/a-packages", items)]).findings;
     let nested = zip(&package_items("g:n:1", APPLICATION, "/apps/n"));
-    assert_eq!(container(vec![file("jcr_root/apps/a-packages/application/install/n.zip", &nested)]), []);
+    let install = "jcr_root/apps/a-packages/application/install/n.zip";
+    let properties = view("jcr:primaryType=\"nt:file\"");
+    assert_eq!(container(vec![file(install, &nested), file(&format!("{install}.dir/.content.xml"), properties)]), []);
     let found = container(vec![file("jcr_root/apps/a/clientlib/x.js", "x")]);
     assert_eq!(found[0].rule, RuleId::ContainerWithContent);
 }

@@ -14,6 +14,10 @@ const FARMS: &str = "conf.dispatcher.d/enabled_farms/";
 const INCLUDES: usize = 8;
 /// Patterns of all filters of a configuration that are looked at: what is behind them is not judged.
 const PATTERNS: usize = 1_500;
+/// Largest file that is read.
+const FILE_BYTES: usize = 1 << 20;
+/// Bytes of an included file that count as much as one pattern.
+const BYTES_A_PATTERN: usize = 1 << 10;
 /// Longest pattern, and its largest compiled form.
 const PATTERN_LENGTH: usize = 1_000;
 const PATTERN_BYTES: usize = 64 << 10;
@@ -47,7 +51,7 @@ pub(super) fn check(tree: &DispatcherTree, base: &BaseFiles) -> Vec<Remark> {
     let suffix = if cloud { ".farm" } else { "_farm.any" };
     for path in tree.nodes.range(FARMS.to_owned()..).map(|(path, _)| path).take_while(|path| path.starts_with(FARMS)) {
         let Some((_, bytes)) = links::content(tree, base, path).filter(|_| path.ends_with(suffix)) else { continue };
-        let items = match any::parse(&String::from_utf8_lossy(bytes)) {
+        let items = match parse(bytes) {
             Ok(items) => items,
             Err((line, problem)) => {
                 out.push(Remark::new(RuleId::FarmSyntax, problem).at(&format!("{path}:{line}")));
@@ -63,6 +67,13 @@ pub(super) fn check(tree: &DispatcherTree, base: &BaseFiles) -> Vec<Remark> {
         }
     }
     out
+}
+
+fn parse(bytes: &[u8]) -> Result<Vec<Item>, (usize, String)> {
+    if bytes.len() > FILE_BYTES {
+        return Err((1, format!("it is larger than {FILE_BYTES} bytes and not checked")));
+    }
+    any::parse(&String::from_utf8_lossy(bytes))
 }
 
 fn check_sections(path: &str, line: usize, farm: &[Item], out: &mut Vec<Remark>) {
@@ -128,12 +139,8 @@ impl Filters<'_> {
                     Some(rule) => out.push(rule),
                     None => return false,
                 },
-                Item::Include(file, _) if depth < INCLUDES && *self.patterns > 0 => {
-                    *self.patterns -= 1;
-                    let parsed = links::join(path, file)
-                        .and_then(|target| links::content(self.tree, self.base, &target))
-                        .and_then(|(target, bytes)| Some((target, any::parse(&String::from_utf8_lossy(bytes)).ok()?)));
-                    complete &= match parsed {
+                Item::Include(file, _) if depth < INCLUDES => {
+                    complete &= match self.included(path, file) {
                         Some((target, items)) => self.rules(&target, &items, depth + 1, out),
                         None => false,
                     };
@@ -143,6 +150,13 @@ impl Filters<'_> {
             }
         }
         complete
+    }
+
+    /// An included file, as far as the bound on all patterns allows.
+    fn included(&mut self, path: &str, file: &str) -> Option<(String, Vec<Item>)> {
+        let (target, bytes) = links::content(self.tree, self.base, &links::join(path, file)?)?;
+        *self.patterns = self.patterns.checked_sub(1 + bytes.len() / BYTES_A_PATTERN)?;
+        Some((target, parse(bytes).ok()?))
     }
 
     fn rule(&mut self, place: String, values: &[Item]) -> Option<Rule> {

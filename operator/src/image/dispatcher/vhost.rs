@@ -17,6 +17,8 @@ const LEGACY: [&str; 4] = [
     "conf.d/variables/custom.vars",
     "conf.d/variables/global.vars",
 ];
+/// Largest file that is read.
+const FILE_BYTES: usize = 1 << 20;
 /// Names under which probes, invalidation and the service itself come in.
 const HOSTS: [&str; 4] = ["localhost", "flush.local", "x.adobeaemcloud.net", "x.adobeaemcloud.com"];
 
@@ -36,6 +38,11 @@ pub(super) fn check(tree: &DispatcherTree, base: &BaseFiles) -> Vec<Remark> {
     for path in tree.nodes.range(VHOSTS.to_owned()..).map(|(path, _)| path).take_while(|path| path.starts_with(VHOSTS))
     {
         let Some((_, bytes)) = links::content(tree, base, path).filter(|_| path.ends_with(".vhost")) else { continue };
+        if bytes.len() > FILE_BYTES {
+            let message = format!("it is larger than {FILE_BYTES} bytes and not checked");
+            out.push(Remark::new(RuleId::VhostDirective, message).at(path));
+            continue;
+        }
         let text = String::from_utf8_lossy(bytes);
         for (line, words) in directives(&text) {
             let mut tell = |rule, message| out.push(Remark::new(rule, message).at(&format!("{path}:{line}")));
