@@ -14,6 +14,7 @@ fn one(item: Item) -> Vec<u8> {
     with(vec![item])
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "each case is one expression")]
 fn lying(lies: Lies) -> Vec<u8> {
     zip_with(&package_items("g:a:1", &[], "/apps/a"), &lies)
 }
