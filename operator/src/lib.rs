@@ -26,6 +26,7 @@ pub mod effects;
 pub mod error;
 pub mod gate;
 pub mod image;
+pub mod inputs;
 pub mod lease;
 pub mod metrics;
 pub mod observe;

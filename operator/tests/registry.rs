@@ -5,6 +5,8 @@
 #[allow(dead_code)]
 mod testzip;
 
+#[allow(dead_code)]
+mod hostile;
 mod support;
 
 use std::path::Path;
@@ -236,6 +238,45 @@ async fn partial_artifacts() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Digests of the blobs that a repository has, with their sizes.
+fn blobs(registry: &Registry, repository: &str) -> Vec<(String, u64)> {
+    let links = registry.data().join("repositories").join(repository).join("_layers/sha256");
+    let names = std::fs::read_dir(links).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .map(|hex| {
+            let data = registry.data().join("blobs/sha256").join(&hex[..2]).join(&hex).join("data");
+            (hex, std::fs::metadata(data).unwrap().len())
+        })
+        .collect()
+}
+
+/// Every eighth archive: what is refused differs, the way out of the build does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_refused_build_is_pushed_but_its_report() {
+    let setup = setup().await;
+    let mut builds = 0;
+    let cases = hostile::all().into_iter().filter(|case| case.limits.is_none());
+    for case in cases.filter(|case| matches!(case.expect, hostile::Expect::Refused(_))).step_by(8) {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "good.zip", &package("good:good:1", &[]));
+        write(folder.path(), "case.zip", &case.bytes);
+        let artifact = setup.push(folder.path(), "hostile/artifacts").await;
+        let hostile::Expect::Refused(reasons) = case.expect else { continue };
+        match setup.build(&artifact, "hostile/images").await {
+            Verdict::Failed(problem) => {
+                assert!(reasons.iter().any(|reason| reason.as_str() == problem.reason), "{}: {problem:?}", case.name);
+                builds += 1;
+            }
+            other => panic!("{}: {other:?}", case.name),
+        }
+    }
+    assert!(builds > 10, "{builds}");
+    // Reports, and the empty configuration that their manifests name.
+    let blobs = blobs(&setup.registry, "hostile/images");
+    assert!(blobs.len() <= builds + 1, "{blobs:?}");
+    assert!(blobs.iter().all(|(_, size)| *size < 16 << 10), "{blobs:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

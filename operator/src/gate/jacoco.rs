@@ -6,7 +6,7 @@ use super::{
     bounded,
     metric::{Rule, metric},
 };
-use crate::image::package::xml::{Doctype, Node, walk};
+use crate::image::package::xml::{Bounds, Doctype, Node, walk};
 
 /// Largest file.
 pub const MAX: usize = 64 << 20;
@@ -82,7 +82,7 @@ pub fn is_root(name: &str) -> bool {
 pub fn read(bytes: &[u8]) -> Result<Coverage, String> {
     bounded::size(bytes, MAX)?;
     let (mut depth, mut coverage, mut lines) = (0_usize, Coverage::default(), false);
-    walk(bytes, Doctype::Public(DTD), NODES_MAX, |node| {
+    walk(bytes, Doctype::Public(DTD), Bounds::nodes(NODES_MAX), |node| {
         match node {
             Node::Start(name, attributes) => {
                 if depth == 0 && !is_root(&name) {

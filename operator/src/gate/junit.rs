@@ -10,7 +10,7 @@ use super::{
     metric::{Rule, metric, none_of},
 };
 use crate::{
-    image::package::xml::{Doctype, Node, walk},
+    image::package::xml::{Bounds, Doctype, Node, walk},
     text::one_line,
 };
 
@@ -96,7 +96,7 @@ pub fn is_root(name: &str) -> bool {
 pub fn read(bytes: &[u8]) -> Result<Cases, String> {
     bounded::size(bytes, MAX)?;
     let mut reader = Reader::default();
-    walk(bytes, Doctype::None, NODES_MAX, |node| match node {
+    walk(bytes, Doctype::None, Bounds::nodes(NODES_MAX), |node| match node {
         Node::Start(name, attributes) => reader.start(&name, &attributes),
         Node::End(_) => {
             reader.end();

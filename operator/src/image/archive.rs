@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use rawzip::ZipLocator;
 
 use super::blob::{Blob, CHUNK};
+use super::checks::{Remark, RuleId};
 use super::failure::{ImageError, Reason, Refusal};
 use super::limits::Limits;
 
@@ -48,6 +49,8 @@ pub struct Archive {
     entries: Vec<Entry>,
     limits: Limits,
     backslashes: bool,
+    zip64: bool,
+    remarks: Vec<Remark>,
 }
 
 /// Where an entry is, as the directory says.
@@ -106,10 +109,15 @@ impl Archive {
             entries: Vec::new(),
             limits: *limits,
             backslashes: false,
+            zip64: false,
+            remarks: Vec::new(),
         };
         let raw = this.read_directory(&zip, &mut buffer)?;
         this.check_locals(raw, zip.directory_offset())?;
         this.check_names()?;
+        if this.zip64 {
+            this.remarks.push(Remark::new(RuleId::Zip64, "it is a zip64 archive"));
+        }
         Ok(this)
     }
 
@@ -130,6 +138,18 @@ impl Archive {
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    /// What is odd about the archive without being a reason to refuse it.
+    #[must_use]
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
+    }
+
+    /// Unpacked bytes of all entries.
+    #[must_use]
+    pub fn unpacked(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.size).sum()
     }
 
     /// Entries in directory order.

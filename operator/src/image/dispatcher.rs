@@ -2,12 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod any;
+mod baselines;
+mod farm;
+mod links;
+mod vhost;
+
 use super::archive::{Archive, EntryKind};
 use super::blob::{Blob, Hasher};
+use super::checks::{Remark, RuleId};
 use super::classify::Flavour;
+use super::contract::RuntimeContract;
 use super::failure::{ImageError, Reason, Refusal};
 use super::layer::{Content, EPOCH, LayerEntry};
 use super::limits::Limits;
+pub use any::parse as parse_any;
 
 /// A file or link of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +34,13 @@ pub struct DispatcherTree {
     pub flavour: Flavour,
     /// Nodes by path relative to the configuration folder.
     pub nodes: BTreeMap<String, Node>,
-    /// Remarks for people.
-    pub remarks: Vec<String>,
+    /// What was found besides.
+    pub remarks: Vec<Remark>,
+    /// Files of the base image that were changed, where their baselines are known.
+    pub changed: Vec<String>,
 }
 
 const ROOTS: [&str; 5] = ["conf", "conf.d", "conf.dispatcher.d", "conf.modules.d", "opt-in"];
-const MAX_HOPS: usize = 40;
 
 /// What the base image keeps: paths relative to the configuration folder.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +49,23 @@ pub struct BaseFiles {
     pub config_path: String,
     /// Files that a customer's configuration never replaces.
     pub immutable: BTreeSet<String>,
+}
+
+impl BaseFiles {
+    /// What a base image's contract says.
+    #[must_use]
+    pub fn of(contract: &RuntimeContract) -> Self {
+        Self {
+            config_path: contract.config_path.clone().unwrap_or_default(),
+            immutable: contract.immutable_files.iter().cloned().collect(),
+        }
+    }
+
+    /// What is assumed where no base image is at hand: the usual folder, and nothing that is kept.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { config_path: "/etc/httpd".to_owned(), immutable: BTreeSet::new() }
+    }
 }
 
 /// Reads and checks a configuration.
@@ -51,22 +78,50 @@ pub fn read(
     base: &BaseFiles,
     limits: &Limits,
 ) -> Result<DispatcherTree, ImageError> {
-    let mut tree = DispatcherTree { flavour, nodes: BTreeMap::new(), remarks: Vec::new() };
+    let mut tree = DispatcherTree { flavour, nodes: BTreeMap::new(), remarks: Vec::new(), changed: Vec::new() };
     if flavour == Flavour::Legacy {
-        tree.remarks
-            .push("deprecated configuration layout (no opt-in/USE_SOURCES_DIRECTLY): it is used as it is".to_owned());
+        let message = "deprecated configuration layout (no opt-in/USE_SOURCES_DIRECTLY): it is used as it is";
+        tree.remarks.push(Remark::new(RuleId::LegacyDispatcher, message));
     }
     load(archive, base, limits, &mut tree)?;
     check_case(archive, &tree)?;
-    rebuild_links(base, &mut tree);
-    check_links(archive, base, &tree)?;
+    links::rebuild_links(base, &mut tree);
+    links::check_links(archive, base, &tree)?;
     check_complete(archive, base, &tree)?;
-    let kept: Vec<String> = tree.nodes.keys().filter(|path| base.immutable.contains(*path)).cloned().collect();
-    for path in kept {
-        tree.nodes.remove(&path);
-        tree.remarks.push(format!("{path}: kept the base's file"));
-    }
+    let mut remarks = farm::check(&tree, base);
+    remarks.extend(vhost::check(&tree, base));
+    tree.remarks.extend(remarks);
+    drop_immutable(base, &mut tree);
     Ok(tree)
+}
+
+/// Leaves out what belongs to the base image, and says what was changed of it.
+fn drop_immutable(base: &BaseFiles, tree: &mut DispatcherTree) {
+    let state = |path: &str, node: &Node| match node {
+        Node::File(bytes) => baselines::state(tree.flavour, path, bytes),
+        Node::Link(_) => baselines::State::Unknown,
+    };
+    let states: Vec<(String, baselines::State)> =
+        tree.nodes.iter().map(|(path, node)| (path.clone(), state(path, node))).collect();
+    for (path, state) in states {
+        let kept = base.immutable.contains(&path);
+        let (rule, message) = match state {
+            baselines::State::Changed if kept => (RuleId::ImmutableFileChanged, "kept the base's file".to_owned()),
+            baselines::State::Changed => (RuleId::ImmutableFileChanged, "differs from every known baseline".to_owned()),
+            baselines::State::Baseline(name) if kept => {
+                (RuleId::ImmutableFile, format!("kept the base's file; the package has that of {name}"))
+            }
+            baselines::State::Unknown if kept => (RuleId::ImmutableFile, "kept the base's file".to_owned()),
+            baselines::State::Baseline(_) | baselines::State::Unknown => continue,
+        };
+        tree.remarks.push(Remark::new(rule, message).at(&path));
+        if kept {
+            tree.nodes.remove(&path);
+        }
+        if rule == RuleId::ImmutableFileChanged {
+            tree.changed.push(path);
+        }
+    }
 }
 
 fn refuse(archive: &Archive, reason: Reason, entry: &str, rule: impl Into<String>, remedy: &str) -> ImageError {
@@ -75,7 +130,8 @@ fn refuse(archive: &Archive, reason: Reason, entry: &str, rule: impl Into<String
 
 fn load(archive: &Archive, base: &BaseFiles, limits: &Limits, tree: &mut DispatcherTree) -> Result<(), ImageError> {
     if archive.is_backslash_zip() {
-        tree.remarks.push("the zip separates folders by backslashes; they are read as /".to_owned());
+        let message = "the zip separates folders by backslashes; they are read as /";
+        tree.remarks.push(Remark::new(RuleId::BackslashNames, message));
     }
     let mut total = 0_u64;
     let mut outside = BTreeSet::new();
@@ -131,55 +187,17 @@ fn load(archive: &Archive, base: &BaseFiles, limits: &Limits, tree: &mut Dispatc
             Node::File(bytes)
         };
         let node = match node {
-            Node::Link(target) => Node::Link(relative_target(archive, base, &path, &target, &mut tree.remarks)?),
+            Node::Link(target) => Node::Link(links::relative_target(archive, base, &path, &target, &mut tree.remarks)?),
             file @ Node::File(_) => file,
         };
         tree.nodes.insert(path, node);
     }
     if !outside.is_empty() {
         let names: Vec<String> = outside.into_iter().take(10).collect();
-        tree.remarks.push(format!("not part of the configuration, left out: {}", names.join(", ")));
+        let message = format!("not part of the configuration, left out: {}", names.join(", "));
+        tree.remarks.push(Remark::new(RuleId::OutsideConfiguration, message));
     }
     Ok(())
-}
-
-/// Absolute links below the configuration folder become relative; others are refused.
-fn relative_target(
-    archive: &Archive,
-    base: &BaseFiles,
-    path: &str,
-    target: &str,
-    remarks: &mut Vec<String>,
-) -> Result<String, ImageError> {
-    if target.is_empty() || target.len() > 1024 || target.chars().any(char::is_control) || target.contains('\\') {
-        return Err(refuse(
-            archive,
-            Reason::LinkEscapes,
-            path,
-            format!("`{}` cannot be a link's target", target.escape_debug()),
-            "Correct the link",
-        ));
-    }
-    if !target.starts_with('/') {
-        return Ok(target.to_owned());
-    }
-    let folder = base.config_path.trim_end_matches('/');
-    let inside = [folder, "/etc/httpd"]
-        .iter()
-        .filter(|folder| !folder.is_empty())
-        .find_map(|folder| target.strip_prefix(folder)?.strip_prefix('/'));
-    let Some(inside) = inside else {
-        return Err(refuse(
-            archive,
-            Reason::LinkEscapes,
-            path,
-            format!("the link points to {target}, outside of the configuration"),
-            "Make it a relative link inside the configuration",
-        ));
-    };
-    let up = "../".repeat(path.matches('/').count());
-    remarks.push(format!("{path}: the absolute link to {target} was made relative"));
-    Ok(format!("{up}{inside}"))
 }
 
 fn check_case(archive: &Archive, tree: &DispatcherTree) -> Result<(), ImageError> {
@@ -194,113 +212,6 @@ fn check_case(archive: &Archive, tree: &DispatcherTree) -> Result<(), ImageError
                 "Rename one of them",
             ));
         }
-    }
-    Ok(())
-}
-
-/// Files in `enabled_*` folders that only hold `../available_…` are links that a Windows checkout wrote as text.
-fn rebuild_links(base: &BaseFiles, tree: &mut DispatcherTree) {
-    let mut links = Vec::new();
-    for (path, node) in &tree.nodes {
-        let Node::File(bytes) = node else { continue };
-        if !path.split('/').any(|part| part.starts_with("enabled_")) || bytes.len() > 1024 {
-            continue;
-        }
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            continue;
-        };
-        let target = text.trim_end_matches(['\r', '\n']);
-        if !target.starts_with("../available_") || target.contains(char::is_whitespace) {
-            continue;
-        }
-        match join(path, target) {
-            Some(resolved) if tree.nodes.contains_key(&resolved) || base.immutable.contains(&resolved) => {
-                links.push((path.clone(), target.to_owned()));
-            }
-            _ => {
-                tree.remarks
-                    .push(format!("{path} looks like a link to {target}, which does not exist; kept as a file"));
-            }
-        }
-    }
-    for (path, target) in links {
-        tree.remarks.push(format!("{path} was a file with a link's text and is a link again"));
-        tree.nodes.insert(path, Node::Link(target));
-    }
-}
-
-/// Resolves a relative target lexically. `None` when it leaves the tree.
-fn join(path: &str, target: &str) -> Option<String> {
-    let mut parts: Vec<&str> = path.split('/').collect();
-    parts.pop();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            other => parts.push(other),
-        }
-    }
-    Some(parts.join("/"))
-}
-
-enum Resolved {
-    Exists,
-    Escapes,
-    Dangling(String),
-    Loop,
-}
-
-fn resolve(tree: &DispatcherTree, base: &BaseFiles, path: &str, target: &str) -> Resolved {
-    let folder = |at: &str| {
-        let prefix = format!("{at}/");
-        tree.nodes.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
-            || base.immutable.iter().any(|path| path.starts_with(&prefix))
-    };
-    let (mut path, mut target) = (path.to_owned(), target.to_owned());
-    'hops: for _ in 0..MAX_HOPS {
-        let Some(resolved) = join(&path, &target) else {
-            return Resolved::Escapes;
-        };
-        if resolved.is_empty() {
-            return Resolved::Escapes;
-        }
-        // A link on the way to the target is followed too: `a/link/x` is what the link's target has as `x`.
-        for (at, _) in resolved.match_indices('/').chain(std::iter::once((resolved.len(), ""))) {
-            if let Some(Node::Link(next)) = tree.nodes.get(&resolved[..at]) {
-                let rest = resolved[at..].to_owned();
-                path = resolved[..at].to_owned();
-                target = format!("{next}{rest}");
-                continue 'hops;
-            }
-        }
-        if tree.nodes.contains_key(&resolved) || base.immutable.contains(&resolved) || folder(&resolved) {
-            return Resolved::Exists;
-        }
-        return Resolved::Dangling(resolved);
-    }
-    Resolved::Loop
-}
-
-fn check_links(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) -> Result<(), ImageError> {
-    for (path, node) in &tree.nodes {
-        let Node::Link(target) = node else { continue };
-        let (reason, rule, remedy) = match resolve(tree, base, path, target) {
-            Resolved::Exists => continue,
-            Resolved::Escapes => (
-                Reason::LinkEscapes,
-                format!("the link to {target} leaves the configuration (parent directory outside server root)"),
-                "Point it to a file inside the configuration",
-            ),
-            Resolved::Dangling(resolved) => (
-                Reason::LinkDangling,
-                format!("the link to {target} has no target: {resolved} does not exist"),
-                "Add the file or remove the link",
-            ),
-            Resolved::Loop => (Reason::LinkLoop, format!("the link to {target} leads to itself"), "Point it to a file"),
-        };
-        return Err(refuse(archive, reason, path, rule, remedy));
     }
     Ok(())
 }
@@ -336,6 +247,11 @@ fn check_complete(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) ->
     }
     if !has("conf.d/enabled_vhosts/", ".vhost") {
         return incomplete("unable to find any virtual host in conf.d/enabled_vhosts (*.vhost)".to_owned());
+    }
+    let names = tree.nodes.keys().filter_map(|path| path.strip_prefix("conf.d/enabled_vhosts/"));
+    let serves = |name: &str| !["author", "flush", "health", "_lc."].iter().any(|part| name.contains(part));
+    if tree.flavour == Flavour::Ams && !names.filter(|name| name.ends_with(".vhost")).any(serves) {
+        return incomplete("conf.d/enabled_vhosts has no virtual host for publish".to_owned());
     }
     let farm = match tree.flavour {
         Flavour::Ams => "_farm.any",

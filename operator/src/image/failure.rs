@@ -77,6 +77,10 @@ reasons! {
     FilterMissing,
     /// `filter.xml` cannot be parsed.
     FilterInvalid,
+    /// No `jcr_root` folder: the package manager does not accept such a package.
+    JcrRootMissing,
+    /// Package metadata outside of `META-INF/vault` that differ from those in it: FileVault goes by the base name.
+    StrayMetadata,
     /// No `META-INF/vault/properties.xml`.
     PropertiesMissing,
     /// `properties.xml` cannot be parsed.
@@ -109,6 +113,8 @@ reasons! {
     DispatcherPrefix,
     /// A file or folder that the dispatcher needs is missing.
     DispatcherIncomplete,
+    /// A changed file of the base image, where the build is asked to refuse those.
+    ImmutableChanged,
     /// A link that leaves the configuration tree.
     LinkEscapes,
     /// A link whose target does not exist.
@@ -146,7 +152,7 @@ pub struct Refusal {
     pub remedy: String,
 }
 
-fn clipped(text: &str, limit: usize) -> String {
+pub(super) fn clipped(text: &str, limit: usize) -> String {
     let mut out: String = text.chars().take(limit).flat_map(char::escape_debug).collect();
     if text.chars().count() > limit {
         out.push('…');

@@ -25,6 +25,10 @@ pub struct Limits {
     pub nesting: usize,
     /// Packages found in one build, nested ones included.
     pub packages: usize,
+    /// Unpacked bytes of all packages of one build together, nested ones included.
+    pub build_bytes: u64,
+    /// Bytes of all `properties.xml` and `filter.xml` of one build together.
+    pub metadata_bytes: u64,
     /// Bytes of `properties.xml`.
     pub properties_bytes: u64,
     /// Bytes of `filter.xml`.
@@ -53,6 +57,8 @@ impl Default for Limits {
             ratio_floor: 1 << 20,
             nesting: 8,
             packages: 500,
+            build_bytes: 64 << 30,
+            metadata_bytes: 64 << 20,
             properties_bytes: 1 << 20,
             filter_bytes: 4 << 20,
             dispatcher_files: 10_000,

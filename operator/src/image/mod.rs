@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod blob;
+pub mod checks;
 pub mod classify;
 pub mod contract;
 pub mod dispatcher;

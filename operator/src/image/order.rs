@@ -2,26 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::checks::{Findings, RuleId};
 use super::failure::{ImageError, Reason, Refusal};
 use super::package::{Package, PackageId, ServiceTier, Version};
 
 /// Product packages that the runtime brings along: prefixes of `group:name`.
 pub const DEFAULT_PROVIDED: [&str; 4] = ["day/", "adobe/cq", "com.day.cq", "com.adobe.cq"];
 
-/// A remark of the ordering: file and text.
-pub type Remark = (String, String);
-
 /// Removes packages that occur more than once and keeps the highest of several nested versions. What is inside a
 /// package that is left out is left out with it.
 ///
 /// # Errors
 /// When one id has different content, or two versions are both at top level.
-pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<Package>, ImageError> {
+pub fn dedupe(packages: Vec<Package>, findings: &mut Findings) -> Result<Vec<Package>, ImageError> {
     let mut sorted = packages;
     // Top level first, so that the copy that is kept does not depend on the order of the files.
     sorted.sort_by(|a, b| (a.embedded_in.is_some(), &a.id, &a.file).cmp(&(b.embedded_in.is_some(), &b.id, &b.file)));
     check_conflicts(&sorted)?;
-    drop_older(&mut sorted, remarks);
+    drop_older(&mut sorted, findings);
     let mut by_id: BTreeMap<PackageId, Package> = BTreeMap::new();
     for package in sorted {
         let Some(known) = by_id.get_mut(&package.id) else {
@@ -29,11 +27,8 @@ pub fn dedupe(packages: Vec<Package>, remarks: &mut Vec<Remark>) -> Result<Vec<P
             continue;
         };
         if known.embedded_in.is_none() && package.embedded_in.is_some() {
-            let remark = format!(
-                "{} is also embedded in {}: set cloudManagerTarget=none on the one at top level",
-                known.id, package.file
-            );
-            remarks.push((known.file.clone(), remark));
+            let message = format!("{} is also embedded in {}", known.id, package.file);
+            findings.file(RuleId::DuplicatePackage, &known.file, message);
         }
         let tiers: BTreeSet<ServiceTier> = known.tiers.iter().chain(&package.tiers).copied().collect();
         known.tiers = tiers.into_iter().collect();
@@ -74,7 +69,7 @@ fn check_conflicts(packages: &[Package]) -> Result<(), ImageError> {
 
 /// Leaves out older versions and everything inside of them, until nothing changes: what was inside may itself have been
 /// the highest version of something.
-fn drop_older(packages: &mut Vec<Package>, remarks: &mut Vec<Remark>) {
+fn drop_older(packages: &mut Vec<Package>, findings: &mut Findings) {
     loop {
         let mut highest: BTreeMap<String, PackageId> = BTreeMap::new();
         for package in packages.iter() {
@@ -90,8 +85,8 @@ fn drop_older(packages: &mut Vec<Package>, remarks: &mut Vec<Remark>) {
             if *best == package.id {
                 return true;
             }
-            let remark = format!("{} is left out: {best} of the same package is newer", package.id);
-            remarks.push((package.file.clone(), remark));
+            let message = format!("{} is left out: {best} of the same package is newer", package.id);
+            findings.file(RuleId::OlderVersion, &package.file, message);
             dropped.insert(package.id.clone());
             false
         });
@@ -118,11 +113,7 @@ fn drop_older(packages: &mut Vec<Package>, remarks: &mut Vec<Remark>) {
 ///
 /// # Errors
 /// When a dependency is not satisfied on a service where the package goes, or packages depend on each other.
-pub fn order(
-    packages: Vec<Package>,
-    provided: &[String],
-    remarks: &mut Vec<Remark>,
-) -> Result<Vec<Package>, ImageError> {
+pub fn order(packages: Vec<Package>, provided: &[String], findings: &mut Findings) -> Result<Vec<Package>, ImageError> {
     let mut packages = packages;
     packages.sort_by(|a, b| a.id.cmp(&b.id));
     let index: BTreeMap<PackageId, usize> =
@@ -148,7 +139,8 @@ pub fn order(
                 if !provided.iter().any(|prefix| key.starts_with(prefix.as_str())) {
                     return Err(unresolved(package, dependency, &missing, &packages).into());
                 }
-                remarks.push((package.file.clone(), format!("{dependency} is expected from the runtime")));
+                let message = format!("{dependency} is expected from the runtime");
+                findings.file(RuleId::ProvidedDependency, &package.file, message);
             }
             needs.extend(matching);
         }
@@ -250,6 +242,7 @@ pub fn newer(a: &PackageId, b: &PackageId) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::blob::Hasher;
+    use super::super::checks::Facts;
     use super::super::package::{WorkspaceFilter, dependency};
     use super::*;
 
@@ -266,6 +259,7 @@ mod tests {
             filter: WorkspaceFilter::default(),
             embedded_in: None,
             skipped: false,
+            facts: Facts::default(),
         }
     }
 
@@ -287,62 +281,69 @@ mod tests {
         let mut reversed = set.clone();
         reversed.reverse();
         for input in [set, reversed] {
-            assert_eq!(names(&order(input, &[], &mut Vec::new()).unwrap()), ["b", "c", "a", "d"]);
+            assert_eq!(names(&order(input, &[], &mut Findings::default()).unwrap()), ["b", "c", "a", "d"]);
         }
     }
 
     #[test]
     fn cycles_are_named() {
         let set = vec![package("g:a:1", "g:b"), package("g:b:1", "g:c"), package("g:c:1", "g:b")];
-        let (code, rule) = reason(order(set, &[], &mut Vec::new()));
+        let (code, rule) = reason(order(set, &[], &mut Findings::default()));
         assert_eq!(code, Reason::DependencyCycle);
         assert!(rule.contains("g:b:1 -> g:c:1 -> g:b:1"), "{rule}");
-        assert_eq!(reason(order(vec![package("g:a:1", "g:a")], &[], &mut Vec::new())).0, Reason::DependencyCycle);
+        assert_eq!(
+            reason(order(vec![package("g:a:1", "g:a")], &[], &mut Findings::default())).0,
+            Reason::DependencyCycle
+        );
     }
 
     #[test]
     fn unresolved_names_candidates() {
         let set = vec![package("g:a:1", "g:b:[2,3)"), package("g:b:1.5", "")];
-        let (code, rule) = reason(order(set, &[], &mut Vec::new()));
+        let (code, rule) = reason(order(set, &[], &mut Findings::default()));
         assert_eq!(code, Reason::UnresolvedDependency);
         assert!(rule.contains("g:b:1.5"), "{rule}");
-        let mut remarks = Vec::new();
+        let mut findings = Findings::default();
         let set = vec![package("g:a:1", "day/cq60/product:cq-content:6.3.64")];
-        assert_eq!(order(set, &["day/".into()], &mut remarks).unwrap().len(), 1);
-        assert_eq!(remarks.len(), 1);
+        assert_eq!(order(set, &["day/".into()], &mut findings).unwrap().len(), 1);
+        assert_eq!(findings.finish(9).0.len(), 1);
     }
 
     #[test]
     fn dependencies_hold_on_every_service() {
         let mut only_author = package("g:b:1", "");
         only_author.tiers = vec![ServiceTier::Author];
-        let (code, rule) = reason(order(vec![package("g:a:1", "g:b"), only_author.clone()], &[], &mut Vec::new()));
+        let (code, rule) =
+            reason(order(vec![package("g:a:1", "g:b"), only_author.clone()], &[], &mut Findings::default()));
         assert_eq!(code, Reason::UnresolvedDependency);
         assert!(rule.contains("on publish"), "{rule}");
         let mut dependent = package("g:a:1", "g:b");
         dependent.tiers = vec![ServiceTier::Author];
-        assert!(order(vec![dependent, only_author], &[], &mut Vec::new()).is_ok());
+        assert!(order(vec![dependent, only_author], &[], &mut Findings::default()).is_ok());
     }
 
     #[test]
     fn duplicates_and_versions() {
         let mut nested = package("g:a:1", "");
         nested.embedded_in = Some(PackageId::new("g", "all", "1").unwrap());
-        let mut remarks = Vec::new();
-        let kept = dedupe(vec![nested.clone(), package("g:a:1", "")], &mut remarks).unwrap();
-        assert_eq!((kept.len(), kept[0].embedded_in.is_none(), remarks.len()), (1, true, 1));
+        let mut findings = Findings::default();
+        let kept = dedupe(vec![nested.clone(), package("g:a:1", "")], &mut findings).unwrap();
+        assert_eq!((kept.len(), kept[0].embedded_in.is_none(), findings.finish(9).0.len()), (1, true, 1));
         let mut other = nested.clone();
         other.sha256 = Hasher::of(b"other");
-        assert_eq!(reason(dedupe(vec![nested.clone(), other], &mut Vec::new())).0, Reason::ConflictingPackages);
         assert_eq!(
-            reason(dedupe(vec![package("g:a:1", ""), package("g:a:2", "")], &mut Vec::new())).0,
+            reason(dedupe(vec![nested.clone(), other], &mut Findings::default())).0,
+            Reason::ConflictingPackages
+        );
+        assert_eq!(
+            reason(dedupe(vec![package("g:a:1", ""), package("g:a:2", "")], &mut Findings::default())).0,
             Reason::SeveralVersions
         );
         let mut newer = package("g:a:10", "");
         newer.embedded_in = nested.embedded_in.clone();
         let mut inside = package("g:x:1", "");
         inside.embedded_in = Some(nested.id.clone());
-        let kept = dedupe(vec![inside, nested, newer], &mut Vec::new()).unwrap();
+        let kept = dedupe(vec![inside, nested, newer], &mut Findings::default()).unwrap();
         assert_eq!((kept.len(), kept[0].id.version()), (1, "10"));
     }
 
@@ -354,6 +355,6 @@ mod tests {
             set.push(package(&format!("g:p{level}:1"), &needs));
             set.push(package(&format!("g:q{level}:1"), &needs));
         }
-        assert_eq!(order(set, &[], &mut Vec::new()).unwrap().len(), 120);
+        assert_eq!(order(set, &[], &mut Findings::default()).unwrap().len(), 120);
     }
 }

@@ -1,16 +1,17 @@
 //! From a set of zips to what has to be built.
 
 mod layers;
+mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use launchway_crds::digest::Sha256Digest;
-use serde::{Deserialize, Serialize};
 
 use super::archive::{Archive, Entry, EntryKind};
 use super::blob::{Blob, Hasher, Spool};
-use super::classify::{Flavour, Kind, classify};
+use super::checks::{self, Facts, Findings, PackageCheck, Profile, RuleId, Tally};
+use super::classify::{Kind, classify};
 use super::dispatcher::{self, BaseFiles, DispatcherTree};
 use super::failure::{ImageError, Reason, Refusal};
 use super::limits::Limits;
@@ -18,7 +19,10 @@ use super::order::{self, DEFAULT_PROVIDED};
 use super::package::nested::{self, Handling, Place};
 use super::package::{self, Metadata, Package, PackageId, ServiceTier};
 
+pub use super::checks::Finding;
+pub use launchway_crds::step::Metric;
 pub use layers::{NamedLayer, file_name};
+pub use report::{FileKind, FileReport};
 
 /// One file of the artifact.
 #[derive(Debug, Clone)]
@@ -38,80 +42,31 @@ pub struct PlanOptions {
     pub limits: Limits,
     /// Prefixes of `group:name` that the runtime brings along.
     pub provided: Vec<String>,
+    /// Whose rules decide how grave a finding is.
+    pub profile: Profile,
+    /// Whether a dispatcher configuration that changes files of the base image is refused. Else the base's are kept.
+    pub refuse_changed: bool,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), provided: DEFAULT_PROVIDED.map(str::to_owned).to_vec() }
+        Self::with_provided(&[])
     }
 }
 
-/// What became of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FileKind {
-    /// A content package, built into the AEM image.
-    ContentPackage,
-    /// The dispatcher configuration.
-    Dispatcher,
-    /// Not part of a release.
-    Ignored,
-    /// Refused; the build fails.
-    Rejected,
-}
-
-impl FileKind {
-    /// The name in status.
+impl PlanOptions {
+    /// The defaults, with packages that the runtime brings along besides those of the product. Everybody who plans a
+    /// build for a pipeline makes the options here, so that all of them decide alike.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ContentPackage => "content-package",
-            Self::Dispatcher => "dispatcher",
-            Self::Ignored => "ignored",
-            Self::Rejected => "rejected",
+    pub fn with_provided(provided: &[String]) -> Self {
+        let own = provided.iter().filter(|prefix| !prefix.is_empty()).cloned();
+        Self {
+            limits: Limits::default(),
+            provided: DEFAULT_PROVIDED.iter().map(|prefix| (*prefix).to_owned()).chain(own).collect(),
+            profile: Profile::default(),
+            refuse_changed: false,
         }
     }
-}
-
-/// The record of one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FileReport {
-    /// File name.
-    pub name: String,
-    /// Digest.
-    pub sha256: Sha256Digest,
-    /// Size.
-    pub size: u64,
-    /// What became of it.
-    pub kind: FileKind,
-    /// Stable code, for refused files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// Text for people, for ignored and refused files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// Package id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// Services on which a package is installed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tiers: Vec<ServiceTier>,
-    /// Packages embedded in it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub embedded: Vec<String>,
-    /// Dialect of a dispatcher configuration.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub flavour: Option<Flavour>,
-}
-
-/// A remark that does not stop the build.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Finding {
-    /// File concerned.
-    pub file: String,
-    /// Text for people.
-    pub message: String,
 }
 
 /// What has to be built.
@@ -130,8 +85,12 @@ pub struct BuildPlan {
 pub struct Planned {
     /// Every file, sorted by name.
     pub files: Vec<FileReport>,
-    /// Remarks, sorted and bounded.
+    /// Findings, gravest first, bounded.
     pub findings: Vec<Finding>,
+    /// How often each rule was broken, findings that are not listed included.
+    pub tally: Tally,
+    /// What the code quality gate makes of the findings.
+    pub metrics: Vec<Metric>,
     /// The plan.
     pub plan: Result<BuildPlan, Box<Refusal>>,
 }
@@ -149,54 +108,36 @@ pub fn plan(mut inputs: Vec<Input>, base: &BaseFiles, options: &PlanOptions, spo
         packages: Vec::new(),
         content: BTreeMap::new(),
         dispatchers: Vec::new(),
-        remarks: Vec::new(),
+        findings: Findings::new(options.profile),
+        unpacked: 0,
+        metadata: 0,
     };
     let mut files = Vec::with_capacity(inputs.len());
     let mut first: Option<Refusal> = None;
     for input in &inputs {
-        let mut report = FileReport {
-            name: input.name.clone(),
-            sha256: input.sha256,
-            size: input.blob.len(),
-            kind: FileKind::Ignored,
-            reason: None,
-            message: None,
-            id: None,
-            tiers: Vec::new(),
-            embedded: Vec::new(),
-            flavour: None,
-        };
+        let mut report = FileReport::new(input);
         match work.inspect(input, &mut report) {
             Ok(()) => {}
             Err(ImageError::Refused(refusal)) => {
-                report.kind = FileKind::Rejected;
-                report.reason = Some(refusal.reason);
-                report.message = Some(refusal.message());
+                report.reject(&refusal);
                 first.get_or_insert(*refusal);
             }
             Err(ImageError::Io(error)) => return Err(error),
         }
         files.push(report);
     }
-    let mut remarks = std::mem::take(&mut work.remarks);
+    let mut findings = std::mem::take(&mut work.findings);
     let plan = match first {
         Some(refusal) => Err(Box::new(refusal)),
-        None => match work.finish(&files, &mut remarks) {
+        None => match work.finish(&files, &mut findings) {
             Ok(plan) => Ok(plan),
             Err(ImageError::Refused(refusal)) => Err(refusal),
             Err(ImageError::Io(error)) => return Err(error),
         },
     };
-    let sorted: BTreeSet<Finding> = remarks.into_iter().map(|(file, message)| Finding { file, message }).collect();
-    let total = sorted.len();
-    let mut findings: Vec<Finding> = sorted.into_iter().take(options.limits.findings).collect();
-    if total > findings.len() {
-        findings.push(Finding {
-            file: String::new(),
-            message: format!("{} more remarks are not listed", total - findings.len()),
-        });
-    }
-    Ok(Planned { files, findings, plan })
+    let (findings, tally) = findings.finish(options.limits.findings);
+    let metrics = checks::metrics(&tally, options.profile);
+    Ok(Planned { files, findings, tally, metrics, plan })
 }
 
 struct Planner<'a> {
@@ -206,7 +147,9 @@ struct Planner<'a> {
     packages: Vec<Package>,
     content: BTreeMap<PackageId, Blob>,
     dispatchers: Vec<(String, DispatcherTree)>,
-    remarks: Vec<(String, String)>,
+    findings: Findings,
+    unpacked: u64,
+    metadata: u64,
 }
 
 /// A package that contains the one being read.
@@ -219,19 +162,27 @@ struct Container<'a> {
 impl Planner<'_> {
     fn inspect(&mut self, input: &Input, report: &mut FileReport) -> Result<(), ImageError> {
         let archive = Archive::open(&input.blob, &input.name, &self.options.limits)?;
+        self.findings.extend(&input.name, archive.remarks().iter().cloned());
         match classify(&archive)? {
             Kind::Ignored(why) => report.message = Some(why),
             Kind::Dispatcher(flavour) => {
                 report.flavour = Some(flavour);
                 let tree = dispatcher::read(&archive, flavour, self.base, &self.options.limits)?;
+                if let Some(path) = tree.changed.first().filter(|_| self.options.refuse_changed) {
+                    let rule = "it belongs to the base image and is changed";
+                    let remedy = RuleId::ImmutableFileChanged.rule().remedy;
+                    return Err(Refusal::new(Reason::ImmutableChanged, &input.name, rule, remedy).at(path).into());
+                }
                 report.kind = FileKind::Dispatcher;
-                self.remarks.extend(tree.remarks.iter().map(|remark| (input.name.clone(), remark.clone())));
+                self.findings.extend(&input.name, tree.remarks.iter().cloned());
                 self.dispatchers.push((input.name.clone(), tree));
             }
             Kind::ContentPackage => {
                 package::check_entries(&archive)?;
                 let metadata = package::metadata(&archive, &self.options.limits)?;
                 report.id = Some(metadata.id.to_string());
+                report.package_type = metadata.properties.get("packageType").map(str::to_owned);
+                report.dependencies = metadata.dependencies.iter().map(ToString::to_string).collect();
                 if metadata.properties.get("cloudManagerTarget").map(str::trim) == Some("none") {
                     report.message =
                         Some("cloudManagerTarget=none: it is built, but not deployed by itself".to_owned());
@@ -267,31 +218,32 @@ impl Planner<'_> {
             )
             .into());
         }
-        let Metadata { id, properties, filter, dependencies, remarks } = metadata;
-        self.remarks.extend(remarks.into_iter().map(|remark| (archive.file().to_owned(), remark)));
-        let package_type = properties.get("packageType").map(str::to_owned);
-        if package_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("mixed")) {
-            self.remark(archive, "its type is mixed: cloud services refuse such packages");
-        }
+        self.count(archive)?;
+        let file = archive.file();
+        self.findings.extend(file, metadata.remarks.iter().cloned());
+        let at = self.packages.len();
+        let id = metadata.id.clone();
         self.packages.push(Package {
             id: id.clone(),
             sha256,
             size,
-            file: archive.file().to_owned(),
+            file: file.to_owned(),
             tiers: tiers.to_vec(),
-            dependencies,
-            package_type,
-            filter,
+            dependencies: metadata.dependencies.clone(),
+            package_type: metadata.properties.get("packageType").map(str::to_owned),
+            filter: metadata.filter.clone(),
             embedded_in: container.map(|container| container.id.clone()),
             skipped: false,
+            facts: Facts::default(),
         });
         let here = Container { id: &id, tiers, depth: container.map_or(0, |container| container.depth) + 1 };
+        self.packages[at].facts = self.check(archive, &metadata)?;
         for entry in archive.entries() {
             if entry.kind != EntryKind::File {
                 continue;
             }
             match nested::place(&entry.name) {
-                None => archive.copy(entry, &mut io::sink())?,
+                None => {}
                 Some(Place::WrongRunMode(folder)) => {
                     return Err(Refusal::new(
                         Reason::EmbeddedRunMode,
@@ -303,7 +255,7 @@ impl Planner<'_> {
                     .into());
                 }
                 Some(Place::SubPackage) => {
-                    self.nested(archive, entry, &here, &ServiceTier::BOTH, Some(&properties))?;
+                    self.nested(archive, entry, &here, &ServiceTier::BOTH, Some(&metadata.properties))?;
                 }
                 Some(Place::Embedded(folder)) => {
                     self.nested(archive, entry, &here, &folder, None)?;
@@ -313,8 +265,42 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn remark(&mut self, archive: &Archive, text: impl Into<String>) {
-        self.remarks.push((archive.file().to_owned(), text.into()));
+    /// Unpacks everything of a package but the packages in it, and checks it on the way.
+    fn check(&mut self, archive: &Archive, metadata: &Metadata) -> Result<Facts, ImageError> {
+        let mut check = PackageCheck::new(archive.file(), &mut self.findings);
+        for entry in archive.entries().iter().filter(|entry| entry.kind == EntryKind::File) {
+            let mut content = None;
+            if PackageCheck::wants(&entry.name, entry.size) {
+                content = Some(archive.read(entry, entry.size)?);
+            } else if nested::place(&entry.name).is_none() {
+                archive.copy(entry, &mut io::sink())?;
+            }
+            check.entry(&entry.name, content.as_deref());
+        }
+        Ok(check.finish(metadata, archive.entries().iter().map(|entry| &*entry.name)))
+    }
+
+    /// Holds the whole build to its bounds: a package in a package in a package may unpack to any size.
+    fn count(&mut self, archive: &Archive) -> Result<(), ImageError> {
+        let limits = &self.options.limits;
+        let size = |name: &str| archive.find(name).map_or(0, |entry| entry.size);
+        self.unpacked = self.unpacked.saturating_add(archive.unpacked());
+        self.metadata = self
+            .metadata
+            .saturating_add(size("META-INF/vault/filter.xml"))
+            .saturating_add(size("META-INF/vault/properties.xml"));
+        for (what, found, allowed) in [
+            ("the packages", self.unpacked, limits.build_bytes),
+            ("the filters and properties of the packages", self.metadata, limits.metadata_bytes),
+        ] {
+            if found > allowed {
+                let rule = format!("{what} unpack to more than {allowed} bytes together");
+                return Err(
+                    Refusal::new(Reason::TooLarge, archive.file(), rule, "Deliver fewer or smaller packages").into()
+                );
+            }
+        }
+        Ok(())
     }
 
     fn nested(
@@ -338,13 +324,12 @@ impl Planner<'_> {
         }
         let (blob, sha256) = self.unpack(archive, entry)?;
         let inner = Archive::open(&blob, &name, &self.options.limits)?;
+        self.findings.extend(&name, inner.remarks().iter().cloned());
         match classify(&inner)? {
             Kind::ContentPackage => {}
             Kind::Dispatcher(_) | Kind::Ignored(_) => {
-                self.remark(
-                    archive,
-                    format!("{} is not a content package; the runtime will not install it", entry.name),
-                );
+                let message = "it is not a content package; the runtime will not install it";
+                self.findings.entry(RuleId::NotAPackage, archive.file(), &entry.name, message);
                 return Ok(());
             }
         }
@@ -358,16 +343,15 @@ impl Planner<'_> {
                 Handling::Ignore => Some("ignores it"),
             };
             if let Some(option) = option {
-                self.remark(
-                    archive,
-                    format!("subPackageHandling {option}: {}; its installation is not proved", metadata.id),
-                );
+                let message = format!("subPackageHandling {option}: {}; its installation is not proved", metadata.id);
+                self.findings.entry(RuleId::SubPackageHandling, archive.file(), &entry.name, message);
                 return Ok(());
             }
         }
         let tiers: Vec<ServiceTier> = container.tiers.iter().filter(|tier| folder.contains(tier)).copied().collect();
         if tiers.is_empty() {
-            self.remark(archive, format!("{} is for a service on which its container is never installed", metadata.id));
+            let message = format!("{} is for a service on which its container is never installed", metadata.id);
+            self.findings.entry(RuleId::NeverInstalled, archive.file(), &entry.name, message);
             return Ok(());
         }
         self.add(&inner, metadata, sha256, blob.len(), &tiers, Some(container))
@@ -385,7 +369,7 @@ impl Planner<'_> {
         Ok((Blob::from_file(tee.file)?, tee.hasher.finish()))
     }
 
-    fn finish(self, files: &[FileReport], remarks: &mut Vec<(String, String)>) -> Result<BuildPlan, ImageError> {
+    fn finish(self, files: &[FileReport], findings: &mut Findings) -> Result<BuildPlan, ImageError> {
         if self.content.is_empty() && self.dispatchers.is_empty() {
             let rule = if files.is_empty() {
                 "the artifact has no files".to_owned()
@@ -414,8 +398,9 @@ impl Planner<'_> {
             )
             .into());
         }
-        let packages = order::dedupe(self.packages, remarks)?;
-        let packages = order::order(packages, &self.options.provided, remarks)?;
+        let packages = order::dedupe(self.packages, findings)?;
+        let packages = order::order(packages, &self.options.provided, findings)?;
+        checks::together::check(&packages, findings);
         let kept: BTreeSet<&PackageId> =
             packages.iter().filter(|package| package.embedded_in.is_none()).map(|package| &package.id).collect();
         let content = self.content.into_iter().filter(|(id, _)| kept.contains(id)).collect();

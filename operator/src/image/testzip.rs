@@ -17,6 +17,8 @@ pub(crate) struct Item {
     pub crc: Option<u32>,
     pub size: Option<u32>,
     pub local_size: Option<u32>,
+    pub local_method: Option<u16>,
+    pub local_flags: Option<u16>,
     pub central_extra: Vec<u8>,
     pub gap: Vec<u8>,
     pub descriptor: bool,
@@ -37,6 +39,8 @@ pub(crate) fn file(name: &str, data: impl AsRef<[u8]>) -> Item {
         crc: None,
         size: None,
         local_size: None,
+        local_method: None,
+        local_flags: None,
         central_extra: Vec::new(),
         gap: Vec::new(),
         descriptor: false,
@@ -64,6 +68,8 @@ pub(crate) struct Lies {
     pub before_directory: Vec<u8>,
     pub after_directory: Vec<u8>,
     pub suffix: Vec<u8>,
+    pub comment: Vec<u8>,
+    pub disk: u16,
     pub count: Option<u16>,
     pub same_offset: bool,
     pub directory_size: Option<u32>,
@@ -109,8 +115,8 @@ pub(crate) fn zip_with(items: &[Item], lies: &Lies) -> Vec<u8> {
         let packed = u32::try_from(body.len()).unwrap();
         let local_name = item.local_name.as_ref().unwrap_or(&item.name);
         out.extend_from_slice(b"PK\x03\x04\x14\0");
-        out.extend_from_slice(&flags.to_le_bytes());
-        out.extend_from_slice(&item.method.to_le_bytes());
+        out.extend_from_slice(&item.local_flags.unwrap_or(flags).to_le_bytes());
+        out.extend_from_slice(&item.local_method.unwrap_or(item.method).to_le_bytes());
         out.extend_from_slice(&[0, 0, 0x21, 0x50]);
         let zero = item.descriptor;
         let local = |value: u32| if zero { 0_u32 } else { value };
@@ -165,12 +171,15 @@ pub(crate) fn zip_with(items: &[Item], lies: &Lies) -> Vec<u8> {
         out.extend_from_slice(&1_u32.to_le_bytes());
         declared = (u32::MAX, u32::MAX, u16::MAX);
     }
-    out.extend_from_slice(b"PK\x05\x06\0\0\0\0");
+    out.extend_from_slice(b"PK\x05\x06");
+    out.extend_from_slice(&lies.disk.to_le_bytes());
+    out.extend_from_slice(&lies.disk.to_le_bytes());
     out.extend_from_slice(&lies.count.unwrap_or(declared.2).to_le_bytes());
     out.extend_from_slice(&lies.count.unwrap_or(declared.2).to_le_bytes());
     out.extend_from_slice(&lies.directory_size.unwrap_or(declared.1).to_le_bytes());
     out.extend_from_slice(&lies.offset.unwrap_or(declared.0).to_le_bytes());
-    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(&u16::try_from(lies.comment.len()).unwrap().to_le_bytes());
+    out.extend_from_slice(&lies.comment);
     out.extend_from_slice(&lies.suffix);
     out
 }

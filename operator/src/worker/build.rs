@@ -16,13 +16,11 @@ use super::verdict::{Reason, Verdict};
 use crate::artifact::{self, ReadError};
 use crate::image::Limits;
 use crate::image::blob::{Hasher, Spool};
-use crate::image::classify::Flavour;
 use crate::image::contract::ImageTier;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::failure::{Reason as Code, Refusal};
 use crate::image::manifest::{self, Descriptor, EMPTY_JSON, REPORT, TITLE};
-use crate::image::order::DEFAULT_PROVIDED;
-use crate::image::plan::{BuildPlan, FileKind, Input, PlanOptions, Planned, plan};
+use crate::image::plan::{BuildPlan, Input, PlanOptions, Planned, plan};
 use crate::registry::{Client, ClientOptions, Credentials, Progress, Repository};
 
 /// Environment variable with the request.
@@ -165,12 +163,8 @@ async fn plan_off_thread(
     provided: &[String],
     spool: &Path,
 ) -> Result<Planned, BuildError> {
-    let base = BaseFiles {
-        config_path: dispatcher.contract.config_path.clone().unwrap_or_default(),
-        immutable: dispatcher.contract.immutable_files.iter().cloned().collect(),
-    };
-    let mut options = PlanOptions { limits: Limits::default(), provided: DEFAULT_PROVIDED.map(str::to_owned).to_vec() };
-    options.provided.extend(provided.iter().filter(|prefix| !prefix.is_empty()).cloned());
+    let base = BaseFiles::of(&dispatcher.contract);
+    let options = PlanOptions::with_provided(provided);
     let spool = Spool::new(spool);
     tokio::task::spawn_blocking(move || plan(inputs, &base, &options, &spool))
         .await
@@ -180,18 +174,10 @@ async fn plan_off_thread(
 
 fn say_plan(planned: &Planned) {
     for file in &planned.files {
-        let kind = match file.kind {
-            FileKind::ContentPackage => "content-package",
-            FileKind::Dispatcher => "dispatcher-configuration",
-            FileKind::Ignored => "ignored",
-            FileKind::Rejected => "rejected",
-        };
-        let detail =
-            file.message.as_deref().or(file.id.as_deref()).or(file.flavour.map(Flavour::as_str)).unwrap_or_default();
-        println!("{} ({kind}) {} {detail}", file.name, human(file.size));
+        println!("{} ({}) {} {}", file.name, file.kind.as_str(), human(file.size), file.detail());
     }
     for finding in &planned.findings {
-        println!("note: {}: {}", finding.file, finding.message);
+        println!("finding: {}", finding.line());
     }
     if let Ok(plan) = &planned.plan {
         let order: Vec<String> = plan.packages.iter().map(|package| package.id.to_string()).collect();

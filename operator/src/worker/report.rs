@@ -3,7 +3,7 @@
 use launchway_crds::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::image::plan::{FileReport, Finding, Planned};
+use crate::image::plan::{FileReport, Finding, Metric, Planned};
 
 /// Largest report.
 pub const MAX_REPORT: usize = 1 << 20;
@@ -24,9 +24,12 @@ pub struct Report {
     /// Package ids in install order, embedded ones included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub order: Vec<String>,
-    /// Remarks.
+    /// Findings, gravest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// What the code quality gate makes of all findings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
     /// The release, when the build succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Sha256Digest>,
@@ -49,6 +52,7 @@ impl Report {
             files: planned.files.clone(),
             order,
             findings: planned.findings.clone(),
+            metrics: planned.metrics.clone(),
             release: None,
             failure,
         }
@@ -68,6 +72,7 @@ impl Report {
             } else {
                 for file in &mut report.files {
                     file.embedded.clear();
+                    file.dependencies.clear();
                 }
                 report.order.truncate(1000);
             }

@@ -89,9 +89,10 @@ impl Archive {
     }
 
     /// The directory must end exactly where the end record (or the zip64 one before it) starts.
-    fn check_directory_end(&self, zip: &ZipArchive<Blob>, end: u64) -> Result<(), ImageError> {
+    fn check_directory_end(&mut self, zip: &ZipArchive<Blob>, end: u64) -> Result<(), ImageError> {
         let eocd = zip.eocd_offset();
-        let mismatch = |rule: &str| refuse(Reason::DirectoryMismatch, &self.file, rule, REPACK);
+        let file = self.file.clone();
+        let mismatch = |rule: &str| refuse(Reason::DirectoryMismatch, &file, rule, REPACK);
         let mut record = [0_u8; 22];
         self.blob.read_exact_at(&mut record, eocd)?;
         if &record[..4] != EOCD {
@@ -119,6 +120,7 @@ impl Archive {
         if word(4) != 44 || word(24) != count || word(32) != count || word(40) != end - start || word(48) != start {
             return Err(mismatch("the zip64 end record contradicts the directory"));
         }
+        self.zip64 = true;
         Ok(())
     }
 
@@ -127,9 +129,12 @@ impl Archive {
         let bytes = path.as_bytes();
         let Ok(text) = std::str::from_utf8(bytes) else {
             let shown = String::from_utf8_lossy(bytes).into_owned();
-            return Err(self.refusal(Reason::NameNotUtf8, &shown, "the name is not UTF-8", "Zip it with UTF-8 names"));
+            let rule =
+                format!("the name, at byte {} of the file, is not UTF-8", record.central_directory_offset() + 46);
+            return Err(self.refusal(Reason::NameNotUtf8, &shown, rule, "Zip it with UTF-8 names"));
         };
         for (id, data) in record.extra_fields() {
+            self.zip64 |= id == ExtraFieldId::ZIP64;
             if id == UNICODE_PATH && data.get(5..) != Some(bytes) {
                 return Err(self.refusal(Reason::HeaderMismatch, text, "an extra field states another name", REPACK));
             }

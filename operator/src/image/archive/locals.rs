@@ -1,11 +1,14 @@
 //! Local headers: every one must say what the central directory says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rawzip::ReaderAt;
 use rawzip::extra_fields::ExtraFieldId;
+use unicode_normalization::UnicodeNormalization;
 
 use super::{Archive, Entry, EntryKind, REPACK, RawEntry, refuse};
+use crate::image::blob::Hasher;
+use crate::image::checks::{Remark, RuleId};
 use crate::image::failure::{ImageError, Reason};
 
 const DESCRIPTOR: &[u8; 4] = b"PK\x07\x08";
@@ -121,21 +124,26 @@ impl Archive {
         ))
     }
 
-    pub(super) fn check_names(&self) -> Result<(), ImageError> {
-        let mut seen: BTreeMap<&str, EntryKind> = BTreeMap::new();
-        for entry in &self.entries {
-            if let Some(kind) = seen.insert(&entry.name, entry.kind) {
-                let (reason, rule) = if kind == entry.kind {
-                    (Reason::DuplicateEntry, "two entries have this name")
-                } else {
-                    (Reason::ConflictingEntries, "the name is used as a file and as a folder")
-                };
-                return Err(self.refusal(reason, &entry.name, rule, REPACK));
+    /// Names that mean two things are refused. The same file twice means one thing: it is kept once.
+    pub(super) fn check_names(&mut self) -> Result<(), ImageError> {
+        let mut again: BTreeSet<usize> = BTreeSet::new();
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        for (at, entry) in self.entries.iter().enumerate() {
+            let Some(first) = seen.insert(&entry.name, at) else { continue };
+            let known = &self.entries[first];
+            if known.kind != entry.kind {
+                let rule = "the name is used as a file and as a folder";
+                return Err(self.refusal(Reason::ConflictingEntries, &entry.name, rule, REPACK));
             }
+            if entry.kind != EntryKind::Folder && !self.same_content(known, entry)? {
+                let rule = "two entries have this name and different content";
+                return Err(self.refusal(Reason::DuplicateEntry, &entry.name, rule, REPACK));
+            }
+            again.insert(at);
         }
         for entry in &self.entries {
             for (at, _) in entry.name.match_indices('/') {
-                if seen.get(&entry.name[..at]).is_some_and(|kind| *kind != EntryKind::Folder) {
+                if seen.get(&entry.name[..at]).is_some_and(|known| self.entries[*known].kind != EntryKind::Folder) {
                     return Err(self.refusal(
                         Reason::ConflictingEntries,
                         &entry.name,
@@ -145,7 +153,43 @@ impl Archive {
                 }
             }
         }
+        self.check_look_alikes();
+        let twice = |at: &usize| Remark::new(RuleId::DuplicateEntry, "it is there twice").at(&self.entries[*at].name);
+        self.remarks.extend(again.iter().map(twice));
+        let mut at = 0;
+        self.entries.retain(|_| {
+            at += 1;
+            !again.contains(&(at - 1))
+        });
         Ok(())
+    }
+
+    fn same_content(&self, a: &Entry, b: &Entry) -> Result<bool, ImageError> {
+        if (a.crc, a.size) != (b.crc, b.size) {
+            return Ok(false);
+        }
+        let digest = |entry| {
+            let mut hasher = Hasher::new();
+            self.copy(entry, &mut hasher).map(|()| hasher.finish())
+        };
+        Ok(digest(a)? == digest(b)?)
+    }
+
+    fn check_look_alikes(&mut self) {
+        let mut composed: BTreeMap<String, &str> = BTreeMap::new();
+        let mut remarks = Vec::new();
+        for entry in self.entries.iter().filter(|entry| !entry.name.is_ascii()) {
+            let name: String = entry.name.nfc().collect();
+            match composed.get(&name) {
+                Some(known) if **known != *entry.name => {
+                    remarks.push(Remark::new(RuleId::NormalizedNames, "another entry looks the same").at(&entry.name));
+                }
+                _ => {
+                    composed.insert(name, &entry.name);
+                }
+            }
+        }
+        self.remarks.append(&mut remarks);
     }
 }
 

@@ -43,7 +43,7 @@ fn keeps_links_and_drops_immutable_files() {
     let tree = run(&with(file("conf.d/dispatcher_vhost.conf", "mine"))).unwrap();
     assert_eq!(tree.nodes["conf.d/enabled_vhosts/a.vhost"], Node::Link("../available_vhosts/a.vhost".into()));
     assert!(!tree.nodes.contains_key("conf.d/dispatcher_vhost.conf"));
-    assert!(tree.remarks.iter().any(|remark| remark.contains("kept the base's file")));
+    assert!(tree.remarks.iter().any(|remark| remark.message.contains("kept the base's file")));
     let entries = tree.layer_entries("/etc/httpd");
     assert!(
         entries
@@ -89,6 +89,13 @@ fn hostile_links() {
     let mut items = with(link("conf.d/x", "y"));
     items.push(link("conf.d/y", "x"));
     assert_eq!(reason(&items), Reason::LinkLoop);
+    // Lexically this is conf.d/a/etc/passwd, which exists; the kernel would go to /etc/passwd.
+    let mut items = with(link("conf.d/a/b/c/up", "../../.."));
+    items.push(file("conf.d/a/etc/passwd", "x"));
+    items.push(link("conf.d/a/b/c/x", "up/../../../etc/passwd"));
+    assert_eq!(reason(&items), Reason::LinkEscapes);
+    let through_a_file = with(link("conf.d/x", "available_vhosts/a.vhost/../../available_vhosts/a.vhost"));
+    assert_eq!(reason(&through_a_file), Reason::LinkDangling);
     let mut items = with(link("conf.d/up", "../conf.dispatcher.d"));
     items.push(link("conf.d/enabled_vhosts/b.vhost", "../up/../../../etc/passwd"));
     assert_eq!(reason(&items), Reason::LinkEscapes);
@@ -102,5 +109,7 @@ fn incomplete_and_clashing() {
     assert_eq!(reason(&without("enabled_farms")), Reason::DispatcherIncomplete);
     assert_eq!(reason(&without("enabled_vhosts")), Reason::DispatcherIncomplete);
     assert_eq!(reason(&with(file("conf.d/available_vhosts/A.vhost", ""))), Reason::ConflictingEntries);
-    assert!(run(&with(file("README.md", "x"))).unwrap().remarks.iter().any(|remark| remark.contains("README.md")));
+    assert!(
+        run(&with(file("README.md", "x"))).unwrap().remarks.iter().any(|remark| remark.message.contains("README.md"))
+    );
 }

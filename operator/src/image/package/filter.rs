@@ -24,6 +24,29 @@ pub struct Filter {
     pub rules: Vec<Rule>,
 }
 
+impl Filter {
+    /// Whether the filter owns a path: below its root, and the last rule that matches it is an include. Without a match
+    /// the first rule decides: behind an exclude everything else is included, and the reverse. `None`: a pattern cannot
+    /// be evaluated (Java's regular expressions know more than ours).
+    #[must_use]
+    pub fn covers(&self, path: &str) -> Option<bool> {
+        let inside = self.root == "/"
+            || path.strip_prefix(&self.root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !inside {
+            return Some(false);
+        }
+        let mut covered = self.rules.first().is_none_or(|rule| !rule.include);
+        for rule in &self.rules {
+            let pattern =
+                regex::RegexBuilder::new(&format!("^(?:{})$", rule.pattern)).size_limit(PATTERN_BYTES).build();
+            if pattern.ok()?.is_match(path) {
+                covered = rule.include;
+            }
+        }
+        Some(covered)
+    }
+}
+
 /// All roots of a package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkspaceFilter {
@@ -31,6 +54,8 @@ pub struct WorkspaceFilter {
     pub filters: Vec<Filter>,
 }
 
+/// Largest compiled pattern: what a hostile one may take.
+const PATTERN_BYTES: usize = 256 << 10;
 const MODES: [&str; 5] = ["replace", "merge", "merge_properties", "update", "update_properties"];
 
 /// Parses `filter.xml`.
@@ -108,6 +133,30 @@ mod tests {
         assert!(!parsed.filters[0].rules[0].include);
         assert!(parsed.filters[1].cleanup);
         assert!(parse(b"<workspaceFilter/>").unwrap().filters.is_empty());
+    }
+
+    #[test]
+    fn the_last_matching_rule_decides() {
+        let filter = |rules: &str| {
+            let text = format!("<workspaceFilter><filter root='/apps/a'>{rules}</filter></workspaceFilter>");
+            parse(text.as_bytes()).unwrap().filters.remove(0)
+        };
+        let include = "<include pattern='/apps/a/b(/.*)?'/>";
+        let exclude = "<exclude pattern='/apps/a/b/c'/>";
+        for (rules, path, covered) in [
+            (String::new(), "/apps/a", Some(true)),
+            (String::new(), "/apps/ab", Some(false)),
+            (include.to_owned(), "/apps/a/b/x", Some(true)),
+            (include.to_owned(), "/apps/a/x", Some(false)),
+            (exclude.to_owned(), "/apps/a/x", Some(true)),
+            (exclude.to_owned(), "/apps/a/b/c", Some(false)),
+            (format!("{include}{exclude}"), "/apps/a/b/c", Some(false)),
+            (format!("{exclude}{include}"), "/apps/a/b/c", Some(true)),
+            ("<exclude pattern='(?!x)y'/>".to_owned(), "/apps/a", None),
+            (format!("<exclude pattern='{}'/>", "(a{1000}){1000}"), "/apps/a", None),
+        ] {
+            assert_eq!(filter(&rules).covers(path), covered, "{rules} {path}");
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub use id::PackageId;
 pub use properties::Properties;
 pub use version::Version;
 
-use super::archive::Archive;
+use super::archive::{Archive, Entry};
+use super::checks::{Facts, Remark, RuleId};
 use super::failure::{ImageError, Reason, Refusal};
 use super::limits::Limits;
 
@@ -68,6 +69,8 @@ pub struct Package {
     pub embedded_in: Option<PackageId>,
     /// `cloudManagerTarget=none`: built, but not deployed by itself.
     pub skipped: bool,
+    /// What the checks of several packages together need to know.
+    pub facts: Facts,
 }
 
 /// Metadata read from one archive.
@@ -82,7 +85,7 @@ pub struct Metadata {
     /// Needs.
     pub dependencies: Vec<Dependency>,
     /// Remarks for people.
-    pub remarks: Vec<String>,
+    pub remarks: Vec<Remark>,
 }
 
 /// Reads and checks the metadata of a content package.
@@ -119,7 +122,7 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
     let properties = properties::parse(&archive.read(entry, limits.properties_bytes)?)
         .map_err(|rule| bad_properties(Reason::PropertiesInvalid, rule))?;
     let id = PackageId::from_properties(&properties).map_err(|(reason, rule)| bad_properties(reason, rule))?;
-    let mut remarks = Vec::new();
+    let mut remarks = check_stray(archive, limits)?;
     if let Some(format) = properties.get("packageFormatVersion")
         && format.trim().parse::<u32>().is_ok_and(|number| number > 2)
     {
@@ -131,33 +134,45 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
         .get("dependencies")
         .is_some_and(|text| !text.trim().is_empty() && text.split(',').any(|part| part.trim().is_empty()))
     {
-        remarks.push("a blank entry in its dependencies is ignored".to_owned());
+        remarks.push(Remark::new(RuleId::BlankDependency, "a blank entry in its dependencies is ignored"));
     }
-    if id.group().is_empty() {
-        remarks.push("it has no group".to_owned());
-    }
-    if id.version().is_empty() {
-        remarks.push("it has no version".to_owned());
-    }
-    if filter.filters.is_empty() {
-        remarks.push("its filter has no root, so installing it changes nothing".to_owned());
-    }
-    if let Some(root) = filter.filters.iter().find(|filter| filter.root == "/libs" || filter.root.starts_with("/libs/"))
-    {
-        remarks.push(format!("its filter covers {}: /libs belongs to the product", root.root));
-    }
-    if archive
-        .entries()
-        .iter()
-        .any(|entry| entry.name.starts_with("META-INF/vault/hooks/") && entry.name.ends_with(".jar"))
-    {
-        remarks.push("it has install hooks, which run with all rights when it is installed".to_owned());
-    }
-    if properties.get("requiresRestart") == Some("true") {
-        remarks.push("it asks for a restart after its installation".to_owned());
+    for (part, value) in [("group", id.group()), ("version", id.version())] {
+        if value.is_empty() {
+            remarks.push(Remark::new(RuleId::IdIncomplete, format!("it has no {part}")));
+        }
     }
     Ok(Metadata { id, properties, filter, dependencies, remarks })
 }
+
+/// FileVault takes whatever is below `META-INF` for package metadata by its base name, the last one wins
+/// (`aem-artifacts.md` §1.1). We read one place, so a second file must say the same.
+fn check_stray(archive: &Archive, limits: &Limits) -> Result<Vec<Remark>, ImageError> {
+    let file = archive.file();
+    let mut remarks = Vec::new();
+    for (name, limit) in [("properties.xml", limits.properties_bytes), ("filter.xml", limits.filter_bytes)] {
+        let ours = format!("META-INF/vault/{name}");
+        let stray = |entry: &&Entry| {
+            let base = entry.name.rsplit('/').next();
+            entry.name.starts_with("META-INF/") && *entry.name != *ours && base == Some(name)
+        };
+        let strays: Vec<&Entry> = archive.entries().iter().filter(stray).take(MAX_STRAY + 1).collect();
+        let (Some(first), Some(known)) = (strays.first(), archive.find(&ours)) else { continue };
+        let known = archive.read(known, limit)?;
+        let mut same = strays.len() <= MAX_STRAY;
+        for entry in &strays {
+            same = same && archive.read(entry, limit)? == known;
+        }
+        if !same {
+            let rule = format!("the package manager may read it for {ours}, and it says something else");
+            return Err(Refusal::new(Reason::StrayMetadata, file, rule, "Remove the file").at(&first.name).into());
+        }
+        remarks.push(Remark::new(RuleId::StrayMetadata, format!("it has the content of {ours}")).at(&first.name));
+    }
+    Ok(remarks)
+}
+
+/// Copies of package metadata that are compared; nobody has more for a good reason.
+const MAX_STRAY: usize = 4;
 
 /// Rules about entries that hold for content packages alone.
 ///
@@ -165,6 +180,11 @@ pub fn metadata(archive: &Archive, limits: &Limits) -> Result<Metadata, ImageErr
 /// A refusal that names the entry.
 pub fn check_entries(archive: &Archive) -> Result<(), ImageError> {
     use super::archive::EntryKind;
+    if !archive.has_prefix("jcr_root") {
+        let rule = "a content package must have a folder jcr_root, even an empty one";
+        let remedy = "Build it with the filevault-package-maven-plugin";
+        return Err(Refusal::new(Reason::JcrRootMissing, archive.file(), rule, remedy).into());
+    }
     for entry in archive.entries() {
         if entry.kind == EntryKind::Link {
             return Err(Refusal::new(

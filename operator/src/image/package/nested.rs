@@ -20,7 +20,8 @@ pub fn place(name: &str) -> Option<Place> {
     let path = name.strip_prefix("jcr_root/")?;
     let archive = path.ends_with(".zip");
     if path.starts_with("etc/packages/") {
-        return archive.then_some(Place::SubPackage);
+        // FileVault goes by content and takes a package that is named .jar.
+        return (archive || path.ends_with(".jar")).then_some(Place::SubPackage);
     }
     if !(path.starts_with("apps/") || path.starts_with("libs/")) || !(archive || path.ends_with(".jar")) {
         return None;
@@ -48,19 +49,35 @@ pub enum Handling {
     Ignore,
 }
 
+/// Instructions of `subPackageHandling`: target and option in lower case.
+fn instructions(properties: &Properties) -> impl Iterator<Item = (&str, String)> {
+    properties
+        .get("subPackageHandling")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|instruction| !instruction.is_empty())
+        .map(|instruction| {
+            let (target, option) = instruction.split_once(';').unwrap_or((instruction, "install"));
+            (target.trim(), option.trim().to_ascii_lowercase())
+        })
+}
+
+/// Options of `subPackageHandling` that do not exist; FileVault takes them for `install`.
+#[must_use]
+pub fn unknown_options(properties: &Properties) -> Vec<String> {
+    const OPTIONS: [&str; 6] = ["install", "extract", "add", "ignore", "force_install", "force_extract"];
+    instructions(properties).map(|(_, option)| option).filter(|option| !OPTIONS.contains(&option.as_str())).collect()
+}
+
 /// Evaluates `subPackageHandling` for a package: the last matching instruction wins, unknown options mean install.
 #[must_use]
 pub fn handling(properties: &Properties, group: &str, name: &str) -> Handling {
     let mut out = Handling::Install;
-    for instruction in properties.get("subPackageHandling").unwrap_or_default().split(',') {
-        let instruction = instruction.trim();
-        if instruction.is_empty() {
-            continue;
-        }
-        let (target, option) = instruction.split_once(';').unwrap_or((instruction, "install"));
-        let (wanted_group, wanted_name) = target.trim().rsplit_once(':').unwrap_or(("*", target.trim()));
+    for (target, option) in instructions(properties) {
+        let (wanted_group, wanted_name) = target.rsplit_once(':').unwrap_or(("*", target));
         if (wanted_group == "*" || wanted_group == group) && (wanted_name == "*" || wanted_name == name) {
-            out = match option.trim().to_ascii_lowercase().as_str() {
+            out = match option.as_str() {
                 "extract" | "force_extract" => Handling::Extract,
                 "add" => Handling::Add,
                 "ignore" => Handling::Ignore,
@@ -82,6 +99,8 @@ mod tests {
         let both = || Some(Place::Embedded(ServiceTier::BOTH.to_vec()));
         for (name, expected) in [
             ("jcr_root/etc/packages/g/a-1.zip", Some(Place::SubPackage)),
+            ("jcr_root/etc/packages/g/a-1.jar", Some(Place::SubPackage)),
+            ("jcr_root/etc/packages/g/a-1.txt", None),
             ("jcr_root/apps/x-packages/application/install/a.zip", both()),
             ("jcr_root/apps/acs-commons/install/a.zip", both()),
             ("jcr_root/apps/x/install/20/a.zip", both()),

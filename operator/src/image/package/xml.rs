@@ -33,8 +33,17 @@ pub enum Doctype<'a> {
 /// # Errors
 /// The rule that the document breaks.
 pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
+    parse_deep(bytes, doctype, MAX_DEPTH)
+}
+
+/// As [`parse`], for documents whose elements may be nested deeper.
+///
+/// # Errors
+/// The rule that the document breaks.
+pub fn parse_deep(bytes: &[u8], doctype: Option<&str>, max_depth: usize) -> Result<Vec<Node>, String> {
     let mut out: Vec<Node> = Vec::new();
-    walk(bytes, doctype.map_or(Doctype::None, Doctype::System), MAX_NODES, |node| {
+    let bounds = Bounds { nodes: MAX_NODES, depth: max_depth };
+    walk(bytes, doctype.map_or(Doctype::None, Doctype::System), bounds, |node| {
         match (out.last_mut(), node) {
             (Some(Node::Text(previous)), Node::Text(text)) => previous.push_str(&text),
             (_, node) => out.push(node),
@@ -44,16 +53,34 @@ pub fn parse(bytes: &[u8], doctype: Option<&str>) -> Result<Vec<Node>, String> {
     Ok(out)
 }
 
-/// Walks through a document of at most `nodes` nodes without keeping it. A text may come in several pieces.
+/// How large a document may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Elements, ends and texts.
+    pub nodes: usize,
+    /// How deep elements may be nested.
+    pub depth: usize,
+}
+
+impl Bounds {
+    /// Of so many nodes, nested as deep as usual.
+    #[must_use]
+    pub const fn nodes(nodes: usize) -> Self {
+        Self { nodes, depth: MAX_DEPTH }
+    }
+}
+
+/// Walks through a document without keeping it. A text may come in several pieces.
 ///
 /// # Errors
 /// The rule that the document breaks, or what `visit` says.
 pub fn walk(
     bytes: &[u8],
     doctype: Doctype<'_>,
-    nodes: usize,
+    bounds: Bounds,
     mut visit: impl FnMut(Node) -> Result<(), String>,
 ) -> Result<(), String> {
+    let Bounds { nodes, depth: max_depth } = bounds;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 ({error})"))?;
     let mut reader = Reader::from_str(text);
@@ -68,8 +95,8 @@ pub fn walk(
             Event::Start(start) => {
                 roots += usize::from(depth == 0);
                 depth += 1;
-                if depth > MAX_DEPTH {
-                    return Err(format!("elements are nested more than {MAX_DEPTH} deep"));
+                if depth > max_depth {
+                    return Err(format!("elements are nested more than {max_depth} deep"));
                 }
                 visit(element(&start)?)?;
             }

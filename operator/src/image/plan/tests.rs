@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use std::path::{Path, PathBuf};
 
+use super::super::classify::Flavour;
 use super::super::testzip::{deflated, file, link, package, package_items, zip};
 use super::*;
 
@@ -226,53 +227,6 @@ fn fixture(folder: &Path, name: &str) -> Input {
     let path = folder.join(name);
     let blob = Blob::from_file(std::fs::File::open(&path).unwrap()).unwrap();
     Input { name: path.file_name().unwrap().to_string_lossy().into_owned(), sha256: blob.digest().unwrap(), blob }
-}
-
-#[test]
-fn real_packages() {
-    let Some(folder) = fixtures() else { return };
-    let refused: BTreeMap<&str, Reason> = [
-        ("mysite.all-1.0.0-SNAPSHOT2.zip", Reason::EmptyFile),
-        ("test-package-truncated.zip", Reason::EmptyFile),
-        ("test-package-truncated--impl.zip", Reason::EmptyFile),
-        ("tmp_illegal.zip", Reason::PackageIdIllegal),
-        ("properties-with-0mtime.zip", Reason::FilterMissing),
-        ("unfiltered_package.zip", Reason::FilterMissing),
-        ("test-content-package-unacceptable.zip", Reason::EmbeddedRunMode),
-        // Alone, these lack what they depend on.
-        ("null-dependency-test.zip", Reason::UnresolvedDependency),
-        ("test_a-2.0.zip", Reason::UnresolvedDependency),
-        ("test_d-1.0.zip", Reason::UnresolvedDependency),
-        ("runmodenesting-0.0.1.zip", Reason::UnresolvedDependency),
-        ("test-content-package.zip", Reason::UnresolvedDependency),
-        ("test_dep_a-1.0.zip", Reason::UnresolvedDependency),
-        ("test_dep_b-1.0.zip", Reason::UnresolvedDependency),
-    ]
-    .into();
-    let mut seen = 0;
-    let mut surprises = Vec::new();
-    for group in ["filevault", "cpconverter"] {
-        let mut names: Vec<PathBuf> =
-            std::fs::read_dir(folder.join(group)).unwrap().map(|entry| entry.unwrap().path()).collect();
-        names.sort();
-        for path in names.iter().filter(|path| path.extension().is_some_and(|extension| extension == "zip")) {
-            seen += 1;
-            let name = path.file_name().unwrap().to_str().unwrap();
-            let planned = planned(vec![fixture(&folder.join(group), name)]);
-            let found = match &planned.plan {
-                Ok(_) => None,
-                Err(refusal) => Some(refusal.reason),
-            };
-            if found != refused.get(name).copied() {
-                surprises.push(format!(
-                    "{name}: {found:?} {:?}",
-                    planned.plan.as_ref().err().map(|refusal| refusal.message())
-                ));
-            }
-        }
-    }
-    assert!(seen > 50, "{seen}");
-    assert!(surprises.is_empty(), "{}", surprises.join("\n"));
 }
 
 #[test]

@@ -11,14 +11,15 @@ use launchway_crds::{
     environment::{Deployed, Lock, ReleaseImages, RolloutState, RolloutStatus, Runtime, Urls},
     execution::ArtifactFile,
     names::requests,
-    step::{StepName, StepState},
+    step::{Comparator, Metric, Severity, StepName, StepState},
 };
 
 use super::{
     Plan,
     action::{Action, Work},
+    ledger::remember,
     needs, next,
-    world::{Fault, FoundArtifact, FoundRelease, Guard, JobEnd, JobFacts, ReleaseDigests, World},
+    world::{Fault, FoundArtifact, FoundRelease, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
 };
 
 fn image(letter: char) -> ImageRef {
@@ -56,6 +57,8 @@ fn annotator(time: &str) -> ManagedFieldsEntry {
 /// A world in which nothing happened yet, and everything that the planner asks for is done at once.
 struct Play {
     world: World,
+    /// What the package checks measure.
+    quality: Vec<Metric>,
     /// Every action that was performed, in order.
     done: Vec<&'static str>,
     /// How often status was written.
@@ -90,7 +93,9 @@ impl Play {
             pipeline: Some(pipeline),
             stage: Some(environment("stage", "Stage")),
             production: Some(environment("prod", "Production")),
+            source_pipeline: None,
             ahead: None,
+            siblings: Siblings::default(),
             artifact: Some(Ok(FoundArtifact {
                 reference: image('f'),
                 files: vec![ArtifactFile {
@@ -112,7 +117,7 @@ impl Play {
                 image_pull_secrets: vec![],
             },
         };
-        Self { world, done: vec![], writes: 0 }
+        Self { world, quality: vec![], done: vec![], writes: 0 }
     }
 
     /// Plays rounds until the planner asks for nothing more.
@@ -124,7 +129,7 @@ impl Play {
             if needed.job.is_none() {
                 seen.job = JobFacts::Absent;
             }
-            if !needed.guard {
+            if needed.guard.is_none() {
                 seen.guard = Guard::NotLookedAt;
             }
             let Plan { actions, status, again, .. } = next(&seen);
@@ -162,6 +167,14 @@ impl Play {
                 status.target = Some(*target);
                 status.rollout = None;
             }
+            // The packages of the play are in order.
+            Action::CreateJob { step: StepName::CodeQuality, .. } => {
+                self.world.job = JobFacts::Ended {
+                    name: "wknd-1-code-quality".into(),
+                    uid: "code-quality".into(),
+                    end: JobEnd::Measured { metrics: self.quality.clone(), message: "checked".into() },
+                };
+            }
             Action::CreateJob { step, .. } => {
                 self.world.job = JobFacts::Active {
                     name: format!("wknd-1-{}", step.dashed()),
@@ -170,8 +183,9 @@ impl Play {
                 };
             }
             Action::DeleteJob { .. } => self.world.job = JobFacts::Absent,
-            Action::Remember { entry, .. } => {
-                self.world.pipeline.as_mut().unwrap().status.get_or_insert_default().ledger.insert(0, *entry);
+            Action::Remember { entry, tests, .. } => {
+                let status = self.world.pipeline.as_mut().unwrap().status.get_or_insert_default();
+                assert!(remember(status, &entry, &tests), "an execution is remembered once");
             }
         }
     }
@@ -202,6 +216,7 @@ impl Play {
             uid: target.uid,
             release: target.release,
             images: target.images,
+            made_at: target.made_at,
             at: now,
         });
         self.run()
@@ -251,7 +266,10 @@ fn a_release_goes_through_stage_tests_and_approval_to_production() {
     assert_eq!(play.result(), reasons::FINISHED);
     assert_eq!(
         play.done,
-        ["lock", "lock", "create_job", "set_target", "create_job", "set_target", "remember", "unlock", "unlock"]
+        [
+            "lock", "lock", "create_job", "create_job", "set_target", "create_job", "set_target", "remember", "unlock",
+            "unlock"
+        ]
     );
     assert!(play.writes <= 16, "{} status writes", play.writes);
 }
@@ -465,8 +483,7 @@ fn a_foreign_job_is_not_believed() {
 fn a_build_gets_its_bases_from_stage() {
     let mut play = Play::new();
     play.run();
-    let world = play.world.clone();
-    let mut absent = world;
+    let mut absent = play.world.clone();
     absent.job = JobFacts::Absent;
     let plan = next(&absent);
     let [Action::CreateJob { step: StepName::BuildImage, work }] = plan.actions.as_slice() else {
@@ -475,3 +492,5 @@ fn a_build_gets_its_bases_from_stage() {
     let Work::BuildImage { aem, dispatcher, artifact, .. } = work.as_ref() else { panic!() };
     assert_eq!((aem, dispatcher, artifact), (&image('1'), &image('2'), &image('f')));
 }
+
+mod kinds;

@@ -16,7 +16,7 @@ use crate::{
         junit::{self, Cases},
         sarif::{self, Levels},
     },
-    image::package::xml::{Doctype, Node, walk},
+    image::package::xml::{Bounds, Doctype, Node, walk},
     text::one_line,
     worker::publish::{BYTES_MAX, Content, FILES_MAX, media_type},
 };
@@ -130,7 +130,7 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
 fn xml(bytes: &[u8]) -> Option<Result<Found, String>> {
     let mut root = None;
     // Only the root is wanted: the first element stops the walk.
-    let _ = walk(bytes, Doctype::Public("-//"), 1000, |node| match node {
+    let _ = walk(bytes, Doctype::Public("-//"), Bounds::nodes(1000), |node| match node {
         Node::Start(name, _) => {
             root = Some(name);
             Err(String::new())
