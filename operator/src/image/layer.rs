@@ -128,6 +128,14 @@ impl Layer {
         Ok(Described { diff_id, digest: hasher.finish(), size })
     }
 
+    /// The bytes of the blob, and at their end what [`Self::describe`] says of them: one pass instead of two.
+    #[must_use]
+    pub fn describing_reader(&self) -> DescribingReader {
+        let mut reader = self.reader();
+        reader.diff_id = Some(Hasher::new());
+        DescribingReader { reader, blob: Hasher::new(), size: 0 }
+    }
+
     /// Second pass: the bytes of the blob.
     #[must_use]
     pub fn reader(&self) -> LayerReader {
@@ -333,6 +341,32 @@ impl Read for LayerReader {
     }
 }
 
+/// Reads a layer's blob and describes what was read.
+#[derive(Debug)]
+pub struct DescribingReader {
+    reader: LayerReader,
+    blob: Hasher,
+    size: u64,
+}
+
+impl DescribingReader {
+    /// Digests and size of what was read: those of the layer once everything was.
+    #[must_use]
+    pub fn finish(self) -> Described {
+        let diff_id = self.reader.diff_id.unwrap_or_default().finish();
+        Described { diff_id, digest: self.blob.finish(), size: self.size }
+    }
+}
+
+impl Read for DescribingReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buf)?;
+        self.blob.update(&buf[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -381,6 +415,9 @@ mod tests {
             let described = layer.describe().unwrap();
             assert_eq!(described.size, blob.len() as u64);
             assert_eq!(described.size, layer.size());
+            let mut reader = layer.describing_reader();
+            assert_eq!(io::copy(&mut reader, &mut io::sink()).unwrap(), described.size);
+            assert_eq!(reader.finish(), described);
             assert_eq!(described.digest, Hasher::of(&blob));
             let mut tar = Vec::new();
             flate2::read::GzDecoder::new(&blob[..]).read_to_end(&mut tar).unwrap();

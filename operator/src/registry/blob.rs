@@ -9,7 +9,8 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use reqwest::{Method, StatusCode};
 
 use super::Progress;
-use super::client::{Client, capped, next};
+use super::answer::{capped, next};
+use super::client::Client;
 use super::error::{ErrorKind, RegistryError};
 use super::repository::Repository;
 use crate::image::blob::Hasher;
@@ -72,7 +73,7 @@ impl Client {
                 ));
             }
         }
-        let bytes = capped(response, cap, &repository.to_string()).await?;
+        let bytes = capped(response, cap, &repository.to_string(), &self.options.patience).await?;
         let found = Hasher::of(&bytes);
         if found != *digest {
             return Err(RegistryError::invalid(
@@ -88,6 +89,21 @@ impl Client {
     /// # Errors
     /// When it does not exist, has another size, or is other content.
     pub async fn download(
+        &self,
+        repository: &Repository,
+        digest: &Sha256Digest,
+        size: u64,
+        file: &mut File,
+        progress: (&dyn Progress, &str),
+    ) -> Result<(), RegistryError> {
+        let most = self.options.patience.transfer(size);
+        tokio::time::timeout(most, self.receive(repository, digest, size, file, progress)).await.map_err(|_| {
+            let what = format!("blob {digest} of {size} bytes did not arrive within {} seconds", most.as_secs());
+            RegistryError::new(ErrorKind::Unreachable, &repository.to_string(), what, "Try again later")
+        })?
+    }
+
+    async fn receive(
         &self,
         repository: &Repository,
         digest: &Sha256Digest,
@@ -137,7 +153,7 @@ impl Client {
                 }
             }
             loop {
-                match next(&mut response, &place).await {
+                match next(&mut response, &place, &self.options.patience).await {
                     Ok(Some(chunk)) => {
                         at += chunk.len() as u64;
                         if at > size {

@@ -23,7 +23,7 @@ use crate::image::failure::{Reason as Code, Refusal};
 use crate::image::manifest::{self, Descriptor, EMPTY_JSON, REPORT, TITLE};
 use crate::image::order::DEFAULT_PROVIDED;
 use crate::image::plan::{BuildPlan, FileKind, Input, PlanOptions, Planned, plan};
-use crate::registry::{Client, ClientOptions, Credentials, Progress, Repository};
+use crate::registry::{Authorities, Client, ClientOptions, Credentials, Progress, Repository};
 
 /// Environment variable with the request.
 pub const REQUEST: &str = "LAUNCHWAY_BUILD";
@@ -278,6 +278,9 @@ pub async fn run(request: &BuildRequest, spool: &Path, credentials: &Path) -> Ve
         let client = Client::new(ClientOptions {
             plain_http: request.plain_http.iter().cloned().collect(),
             credentials: source.and(target),
+            authorities: Authorities::from_file(&credentials.join("source/ca.crt"))?
+                .and(Authorities::from_file(&credentials.join("target/ca.crt"))?),
+            ..ClientOptions::default()
         })?;
         build(&client, request, spool, &mut trail).await
     }
