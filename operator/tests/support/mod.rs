@@ -26,13 +26,27 @@ pub struct Registry {
 impl Registry {
     /// Starts Debian's docker-registry on a free loopback port. `auth` adds Basic authentication for user:password.
     pub fn start(auth: bool) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), auth, false)
+    }
+
+    /// The same with TLS, by a certificate of an authority of its own; its certificate in PEM form comes too.
+    pub fn start_with_tls() -> (Self, String) {
         let folder = tempfile::tempdir().unwrap();
+        let authority = sign(folder.path());
+        (Self::start_in(folder, false, true), authority)
+    }
+
+    fn start_in(folder: tempfile::TempDir, auth: bool, tls: bool) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let host = format!("127.0.0.1:{port}");
         let mut config = format!(
             "version: 0.1\nlog:\n  level: warn\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
             folder.path().join("data").display()
         );
+        if tls {
+            let file = |name: &str| folder.path().join(name).display().to_string();
+            config.push_str(&format!("  tls:\n    certificate: {}\n    key: {}\n", file("tls.crt"), file("tls.key")));
+        }
         if auth {
             // user:password
             let line = "user:$2y$05$abcdefghijklmnopqrstuuWG29KuyeAicPCJODk1zjyGvyQUU2awu\n";
@@ -86,9 +100,21 @@ impl Drop for Registry {
     }
 }
 
+/// Writes `tls.crt` and `tls.key` for 127.0.0.1, signed by a new authority.
+fn sign(folder: &Path) -> String {
+    let script = r#"set -e
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt
+        openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=registry -keyout tls.key -out tls.csr
+        printf 'subjectAltName=IP:127.0.0.1\n' >extensions
+        openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -set_serial 2 -days 2 -extfile extensions -out tls.crt"#;
+    let output = Command::new("sh").arg("-c").arg(script).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read_to_string(folder.join("ca.crt")).unwrap()
+}
+
 pub fn client(plain: &[&str], credentials: Credentials) -> Client {
     let plain_http: BTreeSet<String> = plain.iter().map(|host| (*host).to_owned()).collect();
-    Client::new(ClientOptions { plain_http, credentials }).unwrap()
+    Client::new(ClientOptions { plain_http, credentials, ..ClientOptions::default() }).unwrap()
 }
 
 pub fn base_config(tier: &str, diff_id: &str) -> Value {
