@@ -83,6 +83,7 @@ impl Setup {
             plain_http: vec![self.registry.host.clone()],
             provided: Vec::new(),
             platform: None,
+            sign_key: None,
         };
         let spool = tempfile::tempdir().unwrap();
         run(&request, spool.path(), Path::new("/nonexistent")).await

@@ -13,7 +13,7 @@ use crate::image::blob::Spool;
 use crate::image::classify::Flavour;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::plan::{FileKind, Input, PlanOptions, Planned, plan};
-use crate::worker::images::human;
+use crate::text::human;
 
 /// Check packages without pushing them
 #[derive(Debug, Clone, Args)]

@@ -1,14 +1,14 @@
 //! What Jobs do: one task, no access to the apiserver, and one small outcome in the termination log.
 
 pub mod build;
-pub mod images;
-pub mod report;
 pub mod smoke;
 pub mod verdict;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
+
+pub use crate::build::report;
 
 /// The tasks.
 #[derive(Clone, Copy, Debug, Subcommand)]

@@ -3,7 +3,9 @@
 use launchway_crds::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::image::plan::{FileReport, Finding, Planned};
+use crate::image::classify::Flavour;
+use crate::image::plan::{FileKind, FileReport, Finding, Planned};
+use crate::text::human;
 
 /// Largest report.
 pub const MAX_REPORT: usize = 1 << 20;
@@ -74,4 +76,27 @@ impl Report {
         }
         serde_json::to_vec(&report).unwrap_or_default()
     }
+}
+
+/// What a plan is, line by line, for logs.
+pub(super) fn lines(planned: &Planned) -> Vec<String> {
+    let mut out = Vec::new();
+    for file in &planned.files {
+        let kind = match file.kind {
+            FileKind::Dispatcher => "dispatcher-configuration",
+            FileKind::ContentPackage | FileKind::Ignored | FileKind::Rejected => file.kind.as_str(),
+        };
+        let detail =
+            file.message.as_deref().or(file.id.as_deref()).or(file.flavour.map(Flavour::as_str)).unwrap_or_default();
+        out.push(format!("{} ({kind}) {} {detail}", file.name, human(file.size)));
+    }
+    out.extend(planned.findings.iter().map(|finding| format!("note: {}: {}", finding.file, finding.message)));
+    if let Ok(plan) = &planned.plan {
+        let order: Vec<String> = plan.packages.iter().map(|package| package.id.to_string()).collect();
+        out.push(format!(
+            "install order: {}",
+            if order.is_empty() { "no packages".to_owned() } else { order.join(", ") }
+        ));
+    }
+    out
 }
