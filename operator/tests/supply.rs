@@ -268,7 +268,7 @@ async fn verify_builds_again_and_says_what_differs() {
     let (built, _) = world.build().await;
     let (end, report) = world.verify(&built.release, None).await;
     assert_eq!(end, End::Done, "{report:#}");
-    assert_eq!(report["checks"].as_array().unwrap().len(), 5);
+    assert_eq!(report["checks"].as_array().unwrap().len(), 6);
 
     // A release whose image is not what its provenance says: the index names another image.
     let client = world.client();
@@ -295,7 +295,7 @@ async fn verify_builds_again_and_says_what_differs() {
     client.push_bytes(&images, &digest, &lie.content).await.unwrap();
     client.push_referrer(&images, &lie.manifest).await.unwrap();
     let (end, report) = world.verify(&forged.digest, None).await;
-    assert_eq!((end, differing(&report)), (End::Failed, vec!["aem", "release", "sbom"]), "{report:#}");
+    assert_eq!((end, differing(&report)), (End::Failed, vec!["aem", "release", "sbom", "provenance"]), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -194,7 +194,7 @@ pub async fn documents(
     Ok(out)
 }
 
-/// Whether this key signed this statement about a release.
+/// The statements about a release that this key signed.
 ///
 /// # Errors
 /// When the registry gives no list of bundles.
@@ -202,9 +202,8 @@ pub async fn signed_by(
     client: &Client,
     repository: &Repository,
     release: &Sha256Digest,
-    statement: &[u8],
     key: &PublicKey,
-) -> Result<bool, RegistryError> {
+) -> Result<Vec<Vec<u8>>, RegistryError> {
     let bundles = documents(client, repository, release, BUNDLE_TYPE, MAX_BUNDLE).await?;
-    Ok(bundles.iter().flatten().any(|bytes| bundle::open(bytes, key).is_ok_and(|found| found == statement)))
+    Ok(bundles.iter().flatten().filter_map(|bytes| bundle::open(bytes, key).ok()).collect())
 }

@@ -177,8 +177,8 @@ async fn bring(client: &Client, repository: &Repository, need: &Need<'_>, spool:
 fn say(done: &[(Need<'_>, Pushed)], watch: &dyn Watch) {
     for (need, how) in done {
         let tier = need.image.tier().as_str();
-        let what = need.what.unwrap_or("of the base");
-        watch.line(&format!("{tier} layer: {what} ({}): {}", human(need.blob.size), how.as_str()));
+        let what = need.what.unwrap_or("part of the base");
+        watch.line(&format!("{tier}: {what} ({}): {}", human(need.blob.size), how.as_str()));
     }
 }
 

@@ -66,10 +66,11 @@ pub async fn verify(
 ) -> Result<Vec<Check>, BuildError> {
     let repository = Repository::of(release);
     let (aem, dispatcher) = release_images(client, release).await?;
-    let (claim, statement) = match claimed(client, &repository, &release.digest()).await? {
+    let Claimed { claim, statement, signed } = match claimed(client, &repository, &release.digest(), key).await? {
         Ok(found) => found,
         Err(why) => return Ok(vec![Check::failed("provenance", why, "a statement about this release")]),
     };
+    let moved = elsewhere.source.is_some() || elsewhere.aem.is_some() || elsewhere.dispatcher.is_some();
     let recipe = recipe(client, &claim, elsewhere).await?;
     let made = make(client, &recipe, spool, watch).await?;
     let assembled = match made.outcome {
@@ -84,8 +85,11 @@ pub async fn verify(
         Check::digests("release", release.digest(), subjects.release),
         sbom(client, &repository, release, &assembled).await?,
     ];
+    if !moved {
+        // Read from the same places, the statement is the same too, with everything else that it says.
+        checks.push(Check::digests("provenance", Hasher::of(&statement), Hasher::of(&assembled.provenance.content)));
+    }
     if let Some(key) = key {
-        let signed = signed_by(client, &repository, &release.digest(), &statement, key).await?;
         checks.push(Check {
             what: "signature",
             found: if signed { "of this key" } else { "none of this key" }.to_owned(),
@@ -96,15 +100,29 @@ pub async fn verify(
     Ok(checks)
 }
 
-/// The first statement that this version can rebuild from, or why there is none.
+/// A statement to rebuild from.
+struct Claimed {
+    claim: Claim,
+    statement: Vec<u8>,
+    /// Whether the key that was asked for signed it.
+    signed: bool,
+}
+
+/// The first statement that this version can rebuild from, one that the key signed before all others; or why there is
+/// none.
 async fn claimed(
     client: &Client,
     repository: &Repository,
     release: &Sha256Digest,
-) -> Result<Result<(Claim, Vec<u8>), String>, BuildError> {
-    let found = documents(client, repository, release, STATEMENT_TYPE, MAX_STATEMENT).await?;
+    key: Option<&PublicKey>,
+) -> Result<Result<Claimed, String>, BuildError> {
+    let signatures = match key {
+        Some(key) => signed_by(client, repository, release, key).await?,
+        None => Vec::new(),
+    };
     let mut why = "none".to_owned();
-    for statement in found {
+    let mut usable: Option<Claimed> = None;
+    for statement in documents(client, repository, release, STATEMENT_TYPE, MAX_STATEMENT).await? {
         let parsed = statement.map_err(|error| error.to_string()).and_then(|bytes| {
             let claim = provenance::parse(&bytes)?;
             if claim.subjects.release == *release {
@@ -114,11 +132,19 @@ async fn claimed(
             }
         });
         match parsed {
-            Ok(usable) => return Ok(Ok(usable)),
+            Ok((claim, statement)) => {
+                let signed = signatures.contains(&statement);
+                if signed || usable.is_none() {
+                    usable = Some(Claimed { claim, statement, signed });
+                }
+                if signed {
+                    break;
+                }
+            }
             Err(reason) => why = reason,
         }
     }
-    Ok(Err(why))
+    Ok(usable.ok_or(why))
 }
 
 async fn recipe(client: &Client, claim: &Claim, elsewhere: Elsewhere) -> Result<Recipe, BuildError> {
