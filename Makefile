@@ -59,6 +59,11 @@ validate-image: ## Let other tools judge a signed release: crane, skopeo, umoci,
 	@hack/preflight.sh build
 	$(CARGO) build $(BUILD) --bins
 	@e2e/validators/run.sh $(if $(COSIGN),--cosign)
+.PHONY: bench-image
+bench-image: ## Compare image builds with crane, skopeo and buildah on one registry (about 6 minutes; OPTIONS="--rounds 3")
+	@hack/preflight.sh build
+	$(CARGO) build $(BUILD) --bin launchway --example push_layer
+	@e2e/bench/image/run.sh $(OPTIONS)
 
 .PHONY: generate
 generate: ## Write what is derived: CRDs, the chart's copy of them, config/

@@ -120,6 +120,16 @@ class Bench:
             )
         return ["sh", "-c", script], {}
 
+    def described(self, case, repository, version):
+        """The transfer of one layer alone: hashed, then sent."""
+        del version
+        return [self.options.push_layer, "described", f"{self.host}/{repository}", self.files(case)[0]], {}
+
+    def streamed(self, case, repository, version):
+        """The same, hashed while it is sent."""
+        del version
+        return [self.options.push_layer, "streamed", f"{self.host}/{repository}", self.files(case)[0]], {}
+
     def tars(self, case):
         out = []
         for file in self.files(case):
@@ -196,6 +206,8 @@ def find(value, key):
 NAMES = {
     "job": "launchway, the Job (fetches the zips from the registry)",
     "local": "launchway image build, from files",
+    "described": "launchway, one layer alone, hashed and then sent",
+    "streamed": "launchway, one layer alone, hashed while it is sent",
     "crane": "crane",
     "skopeo": "skopeo copy of the ready image",
     "buildah": "buildah from, copy, commit",
@@ -234,6 +246,7 @@ def main():
     parser.add_argument("--launchway", required=True)
     parser.add_argument("--registry", required=True)
     parser.add_argument("--crane", required=True)
+    parser.add_argument("--push-layer", required=True)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", help="builders to compare, with commas between them")
     parser.add_argument("--cases", help="of: one four dispatcher unchanged rebase, with commas between them")
@@ -250,7 +263,7 @@ def main():
         bench = Bench(options, folder)
         try:
             plans = [
-                ("one", "One large package", "one", "cold", ["job", "local", "crane", "skopeo", "buildah", "curl"]),
+                ("one", "One large package", "one", "cold", ["job", "local", "described", "streamed", "crane", "skopeo", "buildah", "curl"]),
                 ("four", "Four large packages", "four", "cold", ["job", "local", "crane", "skopeo", "buildah", "curl"]),
                 ("dispatcher", "A dispatcher configuration", "dispatcher", "cold", ["job", "local", "crane", "skopeo", "buildah"]),
                 ("unchanged", "Nothing changed", "one", "again", ["job", "local", "crane", "skopeo", "buildah"]),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares our image builds with crane, skopeo and buildah on one registry in memory. Options go to bench.py:
-# --rounds N, --cases one,unchanged, --only job,crane, --json FILE. LAUNCHWAY names another binary to measure.
+# --rounds N, --cases one,unchanged, --only job,crane, --json FILE. LAUNCHWAY names another binary to measure, with
+# examples/push_layer beside it.
 set -euo pipefail
 BENCH_DIR="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=../../cluster/lib.sh
@@ -35,8 +36,9 @@ main() {
     echo "$(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(awk '/MemTotal/ {printf "%d GiB", $2 / 1048576}' /proc/meminfo), Linux $(uname -r)"
     echo "docker-registry $("$bin/docker-registry" --version | awk '{print $3}'), storage on tmpfs; crane $("$bin/crane" version), $(skopeo --version), $(buildah --version | cut -d' ' -f1-3)"
     echo
-  } | sed 's/^$/\n/'
-  PYTHONDONTWRITEBYTECODE=1 python3 "$BENCH_DIR/bench.py" --launchway "$(realpath "$binary")" --registry "$bin/docker-registry" --crane "$bin/crane" "$@"
+  }
+  PYTHONDONTWRITEBYTECODE=1 python3 "$BENCH_DIR/bench.py" --launchway "$(realpath "$binary")" \
+    --push-layer "$(dirname "$(realpath "$binary")")/examples/push_layer" --registry "$bin/docker-registry" --crane "$bin/crane" "$@"
 }
 
 main "$@"

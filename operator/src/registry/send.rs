@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -123,6 +124,25 @@ impl Client {
     }
 }
 
+/// A buffer that returns to the reading thread once it is sent: no upload needs more than a few of them.
+struct Piece {
+    data: Vec<u8>,
+    home: Sender<Vec<u8>>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        // Nobody is there any more when everything was read.
+        let _ = self.home.send(std::mem::take(&mut self.data));
+    }
+}
+
 /// Reads on a thread of its own, as fast as pieces are taken.
 ///
 /// # Hazards
@@ -135,19 +155,22 @@ fn feed<R: Read>(
     mut stopped: oneshot::Receiver<()>,
 ) -> io::Result<R> {
     let runtime = tokio::runtime::Handle::current();
+    let (home, returned) = channel();
     let mut left = size;
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        let mut piece = vec![0; wanted];
-        if let Err(error) = reader.read_exact(&mut piece) {
+        let mut data: Vec<u8> = returned.try_recv().unwrap_or_default();
+        data.resize(wanted, 0);
+        if let Err(error) = reader.read_exact(&mut data) {
             let _ = sender.try_send(Err(io::Error::new(error.kind(), error.to_string())));
             return Err(error);
         }
         left -= wanted as u64;
+        let piece = Bytes::from_owner(Piece { data, home: home.clone() });
         let taken = runtime.block_on(async {
             tokio::select! {
                 biased;
-                sent = sender.send(Ok(Bytes::from(piece))) => sent.is_ok(),
+                sent = sender.send(Ok(piece)) => sent.is_ok(),
                 _ = &mut stopped => false,
             }
         });
