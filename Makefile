@@ -59,6 +59,7 @@ validate-image: ## Let other tools judge a signed release: crane, skopeo, umoci,
 	@hack/preflight.sh build
 	$(CARGO) build $(BUILD) --bins
 	@e2e/validators/run.sh $(if $(COSIGN),--cosign)
+
 .PHONY: bench-image
 bench-image: ## Compare image builds with crane, skopeo and buildah on one registry (about 6 minutes; OPTIONS="--rounds 3")
 	@hack/preflight.sh build

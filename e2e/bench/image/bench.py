@@ -183,7 +183,8 @@ class Bench:
                     self.sample(builder, case, repository, "v1")
                 found = self.sample(builder, case, repository, "v2" if mode == "rebase" else "v1")
                 if mode != "cold" and builder in ("job", "local"):
-                    sent = [line for line in found["out"].splitlines() if "layer:" in line and line.endswith("uploaded")]
+                    lines = [line for line in found["out"].splitlines() if "layer: package" in line]
+                    sent = [line for line in lines if line.endswith("uploaded")]
                     if sent:
                         sys.exit(f"{title}: layers were sent again: {sent}")
                 if number > 0:
