@@ -4,15 +4,21 @@ use std::time::{Duration, Instant};
 
 use launchway_crds::digest::ImageRef;
 use launchway_operator::artifact;
+use launchway_operator::build::{BaseRef, BuildError, base};
 use launchway_operator::image::Blob;
 use launchway_operator::image::blob::Hasher;
 use launchway_operator::image::contract::ImageTier;
 use launchway_operator::image::manifest::{DOCKER_MANIFEST, INDEX, LAYER_GZIP, MANIFEST};
 use launchway_operator::registry::{Client, ClientOptions, ErrorKind, Repository, Silent};
-use launchway_operator::worker::images::load_base;
 use serde_json::{Value, json};
 
 use crate::double::{Answer, Double, SOCKETS, answer, head};
+
+/// Why this is no base image.
+async fn load(double: &Double, image: &ImageRef) -> BuildError {
+    let image = BaseRef::Image(image.clone());
+    base::load(&double.client(), &image, ImageTier::Aem, ("linux", "amd64")).await.unwrap_err()
+}
 
 #[tokio::test]
 async fn endless_and_oversized_answers_are_cut() {
@@ -156,7 +162,7 @@ async fn documents_of_other_kinds_are_refused_with_the_rule() {
         })
         .await;
         let image = ImageRef::new(&double.repository().to_string(), digest).unwrap();
-        let error = load_base(&double.client(), &image, ImageTier::Aem, ("linux", "amd64")).await.unwrap_err();
+        let error = load(&double, &image).await;
         let shown = error.to_string();
         assert!(shown.contains(rule) || nested && shown.contains("does not exist"), "{rule}: {shown}");
         assert!(artifact::list(&double.client(), &image).await.is_err(), "{rule}");
@@ -177,7 +183,7 @@ async fn an_index_in_an_index_is_not_followed_twice() {
     })
     .await;
     let image = ImageRef::new(&double.repository().to_string(), digest).unwrap();
-    let error = load_base(&double.client(), &image, ImageTier::Aem, ("linux", "amd64")).await.unwrap_err();
+    let error = load(&double, &image).await;
     assert!(error.to_string().contains("another index"), "{error}");
     assert_eq!(double.seen().len(), 2);
 }
