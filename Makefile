@@ -35,7 +35,7 @@ test-all: ## The same with every scenario (about half an hour more)
 unit: ## Unit tests alone: no cluster, no network
 	@hack/preflight.sh build
 	$(CARGO) test $(BUILD) --lib --bins
-	$(CARGO) test $(BUILD) --exclude launchway-e2e --test generated --test structure --test hostile_registry
+	$(CARGO) test $(BUILD) --exclude launchway-e2e --test generated --test structure --test hostile_registry --test determinism
 
 .PHONY: verify
 verify: ## Form, lints, licences, generated files, chart and unit tests: before every commit
@@ -53,6 +53,18 @@ e2e: ## One scenario on the cluster: make e2e T=main_job (KUBECONFIG and LAUNCHW
 	@test -n "$(T)" || { echo "name a scenario: make e2e T=NAME, one of: $(SCENARIOS) $(LONG_SCENARIOS)" >&2; exit 2; }
 	@hack/preflight.sh cluster
 	$(CARGO) test $(BUILD) --test $(T) -- --nocapture --test-threads 1
+
+.PHONY: validate-image
+validate-image: ## Let other tools judge a signed release: crane, skopeo, umoci, official schemas (cold about 3 minutes; COSIGN=1 adds cosign)
+	@hack/preflight.sh build
+	$(CARGO) build $(BUILD) --bins
+	@e2e/validators/run.sh $(if $(COSIGN),--cosign)
+
+.PHONY: bench-image
+bench-image: ## Compare image builds with crane, skopeo and buildah on one registry (about 6 minutes; OPTIONS="--rounds 3")
+	@hack/preflight.sh build
+	$(CARGO) build $(BUILD) --bin launchway --example push_layer
+	@e2e/bench/image/run.sh $(OPTIONS)
 
 .PHONY: generate
 generate: ## Write what is derived: CRDs, the chart's copy of them, config/

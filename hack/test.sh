@@ -25,11 +25,11 @@ main() {
   export LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-${CARGO_TARGET_DIR:-$PWD/target}/release/launchway}"
   say "unit tests, no cluster (under a minute)"
   cargo test "${build[@]}" --lib --bins
-  cargo test "${build[@]}" --exclude launchway-e2e --test generated --test structure --test hostile_registry
+  cargo test "${build[@]}" --exclude launchway-e2e --test generated --test structure --test hostile_registry --test determinism
   say "the cluster (built in about 10 minutes the first time, then started in 20 s)"
   cluster
   say "pushing and building against a real registry (a few seconds)"
-  cargo test "${build[@]}" --exclude launchway-e2e --test registry
+  cargo test "${build[@]}" --exclude launchway-e2e --test registry --test supply
   say "generated files are current (a few seconds)"
   hack/generated.sh --check
   say "the chart and its kustomize twin (a few seconds)"

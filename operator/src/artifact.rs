@@ -140,14 +140,39 @@ fn targets(folder: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Result
     Ok(())
 }
 
+/// One zip of this machine.
 #[derive(Debug, Clone)]
-struct Local {
-    name: String,
-    blob: Blob,
-    digest: Sha256Digest,
+pub struct LocalFile {
+    /// File name, without folders.
+    pub name: String,
+    /// Content.
+    pub blob: Blob,
+    /// Digest of the content.
+    pub digest: Sha256Digest,
 }
 
-fn read_local(path: &Path) -> Result<Local, PushError> {
+/// Reads the zips below some paths, sorted by name. One file found twice counts once.
+///
+/// # Errors
+/// As [`find_zips`]; when a file cannot be read, or two different files have one name.
+pub fn read_files(paths: &[PathBuf]) -> Result<Vec<LocalFile>, PushError> {
+    let mut files: BTreeMap<String, LocalFile> = BTreeMap::new();
+    for path in find_zips(paths)? {
+        let local = read_local(&path)?;
+        match files.get(&local.name) {
+            Some(other) if other.digest != local.digest => {
+                return Err(PushError::Input(format!(
+                    "two different files are named {}. Give one module another finalName, or name the files to push",
+                    local.name
+                )));
+            }
+            _ => files.insert(local.name.clone(), local),
+        };
+    }
+    Ok(files.into_values().collect())
+}
+
+fn read_local(path: &Path) -> Result<LocalFile, PushError> {
     let shown = path.display();
     let bad = |error: std::io::Error| PushError::Input(format!("{shown} cannot be read: {error}"));
     let name = path
@@ -165,7 +190,7 @@ fn read_local(path: &Path) -> Result<Local, PushError> {
         return Err(PushError::Input(format!("{shown} has {} bytes, {MAX_FILE_BYTES} allowed", blob.len())));
     }
     let digest = blob.digest().map_err(bad)?;
-    Ok(Local { name: name.to_owned(), blob, digest })
+    Ok(LocalFile { name: name.to_owned(), blob, digest })
 }
 
 fn check_title(name: &str) -> Result<(), &'static str> {
@@ -188,25 +213,12 @@ pub async fn push(
     paths: &[PathBuf],
     progress: &dyn Progress,
 ) -> Result<PushedArtifact, PushError> {
-    let zips = find_zips(paths)?;
-    let mut files: BTreeMap<String, Local> = BTreeMap::new();
-    for path in zips {
-        let shown = path.display().to_string();
-        let local = tokio::task::spawn_blocking(move || read_local(&path))
-            .await
-            .map_err(|error| PushError::Input(format!("{shown} cannot be read: {error}")))??;
-        match files.get(&local.name) {
-            Some(other) if other.digest != local.digest => {
-                return Err(PushError::Input(format!(
-                    "two different files are named {}. Give one module another finalName, or name the files to push",
-                    local.name
-                )));
-            }
-            _ => files.insert(local.name.clone(), local),
-        };
-    }
+    let paths = paths.to_vec();
+    let files = tokio::task::spawn_blocking(move || read_files(&paths))
+        .await
+        .map_err(|error| PushError::Input(format!("the files cannot be read: {error}")))??;
     let repository = &target.repository;
-    let pushed: Vec<PushedFile> = stream::iter(files.into_values())
+    let pushed: Vec<PushedFile> = stream::iter(files)
         .map(|local| async move {
             let size = local.blob.len();
             progress.start(&local.name, size);

@@ -8,7 +8,8 @@
 //! * [`image`] turns zips into image bytes, purely.
 //! * [`observe`] reads; [`effects`] writes, and nothing else does.
 //! * [`controllers`] wire these into rounds; [`operator_command`] is the frame around them.
-//! * [`registry`], [`artifact`] and [`release`] speak to registries; [`worker`] is what Jobs run.
+//! * [`attest`] says, purely, where a release comes from and what is in it.
+//! * [`registry`], [`artifact`] and [`release`] speak to registries; [`build`] makes releases; [`worker`] is what Jobs run.
 //! * [`cli`] is what people type.
 
 #![cfg_attr(
@@ -17,6 +18,8 @@
 )]
 
 pub mod artifact;
+pub mod attest;
+pub mod build;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -87,6 +87,18 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// A number of bytes for people: whole below 1 KiB, else one decimal, cut off.
+#[must_use]
+pub fn human(bytes: u64) -> String {
+    let scaled = |unit: u64| format!("{}.{}", bytes / unit, bytes % unit * 10 / unit);
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{} KiB", scaled(1_024)),
+        1_048_576..1_073_741_824 => format!("{} MiB", scaled(1_048_576)),
+        _ => format!("{} GiB", scaled(1_073_741_824)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +126,15 @@ mod tests {
         let digest = "ab".repeat(32);
         let text = format!("takes sha256:{digest}, not sha256:{digest}00 or sha256:12");
         assert_eq!(brief(&text), format!("takes sha256:abababababab, not sha256:{digest}00 or sha256:12"));
+    }
+
+    #[test]
+    fn sizes_are_cut_to_one_decimal() {
+        for (bytes, shown) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (3 << 30, "3.0 GiB")]
+        {
+            assert_eq!(human(bytes), shown);
+        }
     }
 
     #[test]

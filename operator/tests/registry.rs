@@ -17,7 +17,11 @@ use launchway_operator::artifact;
 use launchway_operator::image::Blob;
 use launchway_operator::image::blob::Hasher;
 use launchway_operator::image::contract::ImageTier;
-use launchway_operator::registry::{Credentials, ErrorKind, Location, Pushed, Silent};
+use launchway_operator::image::layer::{Content, EPOCH, Layer, LayerEntry};
+use launchway_operator::image::manifest::{Encoded, MANIFEST, canonical};
+use launchway_operator::registry::{
+    Authorities, ClientOptions, Credentials, ErrorKind, Listed, Location, Pushed, Silent,
+};
 use launchway_operator::release;
 use launchway_operator::worker::build::{Bases, BuildRequest, run};
 use launchway_operator::worker::report::Report;
@@ -81,6 +85,7 @@ impl Setup {
             plain_http: vec![self.registry.host.clone()],
             provided: Vec::new(),
             platform: None,
+            sign_key: None,
         };
         let spool = tempfile::tempdir().unwrap();
         run(&request, spool.path(), Path::new("/nonexistent")).await
@@ -354,6 +359,70 @@ async fn blobs_round_trip() {
         ErrorKind::Invalid
     );
     assert_eq!(client.head_manifest(&one, "none").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_authorities_are_trusted_when_named_and_only_then() {
+    let (registry, authority) = Registry::start_with_tls();
+    let repository = registry.repository("a");
+    let with = |authorities: Authorities| {
+        launchway_operator::registry::Client::new(ClientOptions { authorities, ..ClientOptions::default() }).unwrap()
+    };
+    let named = with(Authorities::from_pem(&authority).unwrap());
+    let digest = Hasher::of(b"content");
+    assert_eq!(named.push_bytes(&repository, &digest, b"content").await.unwrap(), Pushed::Uploaded);
+    assert_eq!(named.get_blob(&repository, &digest, 100).await.unwrap(), b"content");
+    let error = with(Authorities::default()).head_blob(&repository, &digest).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unreachable);
+    assert!(error.message.contains("ca.crt"), "{error}");
+    for bad in ["", "text", "-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----\n"] {
+        assert!(Authorities::from_pem(bad).is_err(), "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_sent_before_their_digest_is_known_are_the_same_blobs() {
+    let registry = Registry::start(false);
+    let (client, repository) = (registry.client(), registry.repository("layers"));
+    for size in [0, 1, 65_000, 5_000_000] {
+        let content = Content::File(Blob::from_bytes(noise(size)), 0o444);
+        let layer = Layer::new(vec![LayerEntry { path: format!("f{size}"), content, mtime: EPOCH }]).unwrap();
+        let described = client.push_layer(&repository, &layer, (&Silent, "")).await.unwrap();
+        assert_eq!(described, layer.describe().unwrap());
+        let pushed = client.push_blob(&repository, &described.digest, Arc::new(layer), None, (&Silent, "")).await;
+        assert_eq!(pushed.unwrap(), Pushed::Existed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn referrers_are_found_from_their_subject() {
+    let registry = Registry::start(false);
+    let (client, repository) = (registry.client(), registry.repository("r"));
+    client.push_bytes(&repository, &Hasher::of(b"{}"), b"{}").await.unwrap();
+    let subject = Hasher::of(b"subject");
+    let document = |kind: &str| {
+        let empty = serde_json::json!({"mediaType": "application/vnd.oci.empty.v1+json", "digest": Hasher::of(b"{}").to_string(), "size": 2});
+        let bytes = canonical(&serde_json::json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind, "config": empty, "layers": [empty],
+            "subject": {"mediaType": MANIFEST, "digest": subject.to_string(), "size": 7}, "annotations": {"kind": kind},
+        }));
+        Encoded { digest: Hasher::of(&bytes), bytes, media_type: MANIFEST }
+    };
+    assert!(client.list_referrers(&repository, &subject, None).await.unwrap().is_empty());
+    let documents: Vec<Encoded> = (0..5).map(|number| document(&format!("a/{number}"))).collect();
+    // All at once: none may lose its place in the index.
+    let pushed =
+        futures::future::join_all(documents.iter().map(|document| client.push_referrer(&repository, document)));
+    for listed in pushed.await {
+        assert_eq!(listed.unwrap(), Listed::UnderTag);
+    }
+    client.push_referrer(&repository, &documents[0]).await.unwrap();
+    let found = client.list_referrers(&repository, &subject, None).await.unwrap();
+    assert_eq!(found.len(), 5);
+    let typed = client.list_referrers(&repository, &subject, Some("a/3")).await.unwrap();
+    assert_eq!(typed.len(), 1);
+    assert_eq!(typed[0].descriptor.digest, documents[3].digest);
+    assert_eq!(typed[0].descriptor.annotations["kind"], "a/3");
 }
 
 /// The worker itself, when the next test starts this test binary again with a request; else nothing.

@@ -14,8 +14,7 @@ use crate::image::checks::{Comparator, Profile};
 use crate::image::dispatcher::BaseFiles;
 use crate::image::plan::{FileReport, Finding, PlanOptions, Planned, plan};
 use crate::inputs;
-use crate::text::printable;
-use crate::worker::images::human;
+use crate::text::{human, printable};
 
 /// Whose rules decide how grave a finding is
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -7,6 +7,7 @@ pub mod completion;
 pub mod follow;
 pub mod gate;
 pub mod heading;
+pub mod image_build;
 pub mod inspect;
 pub mod logs;
 pub mod override_metrics;
@@ -28,6 +29,7 @@ pub mod table;
 pub mod times;
 pub mod transitions;
 pub mod tree;
+pub mod verify;
 
 #[cfg(test)]
 pub(crate) mod samples;
@@ -56,7 +58,7 @@ Inside the cluster:
 
 Exit codes:
   0  done; with -w: the execution succeeded
-  1  the execution failed or was cancelled (with -w)
+  1  the execution failed or was cancelled (with -w); packages are refused; a release differs from its provenance
   2  the command could not do what it was asked: usage, connection, refusal
   3  the time of --timeout is over";
 
@@ -86,6 +88,11 @@ pub enum Command {
     Inspect(inspect::InspectArgs),
     /// Push the packages of a project into a registry, as one artifact
     Push(push::PushArgs),
+    /// Build images by hand
+    #[command(subcommand)]
+    Image(image_build::ImageCommand),
+    /// Build a release again from what its provenance names, and compare
+    Verify(verify::VerifyArgs),
     /// Start an execution of a pipeline
     Run(run::RunArgs),
     /// Show the newest executions, or one with its steps and what it waits for
@@ -215,6 +222,8 @@ where
             .await
             .map(|_| End::Done)
             .map_err(|error| CliError::said(error.to_string())),
+        Command::Image(image_build::ImageCommand::Build(args)) => image_build::run(&args, &mut std::io::stdout()).await,
+        Command::Verify(args) => verify::run(&args, &mut std::io::stdout()).await,
         Command::Run(args) => run::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Promote(args) => promote::run(args).await,
@@ -275,6 +284,8 @@ mod tests {
         let line = "launchway schedule wknd-1 2026-11-21T22:00 --time-zone Europe/Zurich";
         assert!(matches!(parse(line), Ok(Command::Schedule(_))));
         for (line, part) in [
+            ("launchway image build a.zip", "--to"),
+            ("launchway verify", "<RELEASE>"),
             ("launchway run", "<PIPELINE>"),
             ("launchway run wknd --artifact sha256:12", "sha256:12"),
             ("launchway run wknd --artifact a/b", "a/b"),

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::registry::RegistryArgs;
 use crate::artifact::{self, PushError, PushedArtifact};
 use crate::registry::{Location, Progress, Pushed};
-use crate::worker::images::human;
+use crate::text::human;
 
 /// Push the packages of a project as one artifact
 #[derive(Debug, Clone, Args)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
-use crate::registry::{Client, ClientOptions, Credentials, RegistryError};
+use crate::registry::{Authorities, Client, ClientOptions, Credentials, RegistryError};
 
 /// How to reach a registry, shared by commands.
 #[derive(Debug, Clone, Default, Args)]
@@ -15,6 +15,9 @@ pub struct RegistryArgs {
     /// File with credentials in Docker's format [default: Docker's own file]
     #[arg(long = "registry-config", value_name = "FILE", env = "LAUNCHWAY_REGISTRY_CONFIG")]
     pub registry_config: Option<std::path::PathBuf>,
+    /// File with certificates (PEM) of authorities to trust besides those of this machine
+    #[arg(long = "registry-ca", value_name = "FILE", env = "LAUNCHWAY_REGISTRY_CA")]
+    pub registry_ca: Option<std::path::PathBuf>,
 }
 
 impl RegistryArgs {
@@ -31,6 +34,13 @@ impl RegistryArgs {
             None => Credentials::of_user()?,
         };
         let plain_http: BTreeSet<String> = self.plain_http.iter().cloned().collect();
-        Client::new(ClientOptions { plain_http, credentials })
+        let authorities = match &self.registry_ca {
+            Some(path) if !path.exists() => {
+                return Err(RegistryError::local(format!("{} does not exist", path.display())));
+            }
+            Some(path) => Authorities::from_file(path)?,
+            None => Authorities::default(),
+        };
+        Client::new(ClientOptions { plain_http, credentials, authorities, ..ClientOptions::default() })
     }
 }

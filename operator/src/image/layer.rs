@@ -9,6 +9,7 @@
 //! that for packages depends on their content, because the runtime takes the time for a change mark.
 
 use std::io::{self, Read};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use launchway_crds::digest::Sha256Digest;
 
@@ -22,6 +23,10 @@ pub const EPOCH: u64 = 315_532_801;
 
 const BLOCK: usize = 512;
 const STORED: usize = 65_535;
+/// From this size on a layer's two digests are computed side by side.
+const TWO_THREADS: u64 = 1 << 20;
+/// Blocks that one thread may be ahead of the other.
+const AHEAD: usize = 8;
 
 /// A modification time that changes whenever the content changes.
 #[must_use]
@@ -115,17 +120,43 @@ impl Layer {
         10 + self.tar_size + 5 * self.tar_size.div_ceil(STORED as u64) + 8
     }
 
-    /// First pass: digests and size, without keeping any bytes.
+    /// First pass: digests and size, without keeping any bytes. Large layers are hashed by two threads, one for the tar
+    /// and one for the gzip around it: hashing is what describing costs.
     ///
     /// # Errors
-    /// When content cannot be read.
+    /// When content cannot be read, or there is no thread to be had.
     pub fn describe(&self) -> io::Result<Described> {
+        if self.tar_size < TWO_THREADS {
+            let mut reader = self.describing_reader();
+            io::copy(&mut io::BufReader::with_capacity(STORED + 64, &mut reader), &mut io::sink())?;
+            return Ok(reader.finish());
+        }
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel::<Vec<u8>>(AHEAD);
+            let beside = std::thread::Builder::new().name("diff-id".to_owned()).spawn_scoped(scope, move || {
+                let mut hasher = Hasher::new();
+                for block in receiver {
+                    hasher.update(&block);
+                }
+                hasher.finish()
+            })?;
+            let mut reader = self.reader();
+            reader.beside = Some(sender);
+            let mut hasher = Hasher::new();
+            let size = io::copy(&mut io::BufReader::with_capacity(STORED + 64, &mut reader), &mut hasher);
+            // Without a sender the other thread comes to its end.
+            drop(reader);
+            let diff_id = beside.join().map_err(|_| io::Error::other("hashing a layer failed"))?;
+            Ok(Described { diff_id, digest: hasher.finish(), size: size? })
+        })
+    }
+
+    /// The bytes of the blob, and at their end what [`Self::describe`] says of them: one pass instead of two.
+    #[must_use]
+    pub fn describing_reader(&self) -> DescribingReader {
         let mut reader = self.reader();
         reader.diff_id = Some(Hasher::new());
-        let mut hasher = Hasher::new();
-        let size = io::copy(&mut io::BufReader::with_capacity(STORED + 64, &mut reader), &mut hasher)?;
-        let diff_id = reader.diff_id.take().unwrap_or_default().finish();
-        Ok(Described { diff_id, digest: hasher.finish(), size })
+        DescribingReader { reader, blob: Hasher::new(), size: 0 }
     }
 
     /// Second pass: the bytes of the blob.
@@ -147,6 +178,7 @@ impl Layer {
             at: 0,
             done: false,
             diff_id: None,
+            beside: None,
         }
     }
 }
@@ -289,6 +321,7 @@ pub struct LayerReader {
     at: usize,
     done: bool,
     diff_id: Option<Hasher>,
+    beside: Option<SyncSender<Vec<u8>>>,
 }
 
 impl LayerReader {
@@ -306,6 +339,10 @@ impl LayerReader {
         self.crc.update(&self.out[5..]);
         if let Some(hasher) = &mut self.diff_id {
             hasher.update(&self.out[5..]);
+        }
+        if let Some(sender) = &self.beside {
+            // Nobody is there to receive only when that thread has failed, which its end tells.
+            drop(sender.send(self.out[5..].to_vec()));
         }
         if last {
             let total = self.tar.layer.tar_size & u64::from(u32::MAX);
@@ -333,100 +370,31 @@ impl Read for LayerReader {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
+/// Reads a layer's blob and describes what was read.
+#[derive(Debug)]
+pub struct DescribingReader {
+    reader: LayerReader,
+    blob: Hasher,
+    size: u64,
+}
 
-    fn sample(seed: &[u8]) -> Vec<LayerEntry> {
-        let file = |path: &str, data: Vec<u8>, mode| LayerEntry {
-            path: path.into(),
-            mtime: content_time(&Hasher::of(&data)),
-            content: Content::File(Blob::from_bytes(data), mode),
-        };
-        vec![
-            file("opt/launchway/install/site-1.zip", seed.to_vec(), 0o444),
-            LayerEntry { path: "etc/httpd".into(), content: Content::Folder, mtime: EPOCH },
-            LayerEntry { path: "etc/httpd/x.vhost".into(), content: Content::Link("../y".into()), mtime: EPOCH },
-            file(&format!("a/{}/b", "d".repeat(150)), vec![7; 513], 0o644),
-            file(&format!("a/{}", "e".repeat(180)), vec![], 0o644),
-        ]
-    }
-
-    fn bytes(layer: &Layer) -> Vec<u8> {
-        let mut out = Vec::new();
-        layer.reader().read_to_end(&mut out).unwrap();
-        out
-    }
-
-    #[test]
-    fn golden() {
-        let layer = Layer::new(sample(b"hello")).unwrap();
-        let described = layer.describe().unwrap();
-        assert_eq!(
-            described.diff_id.to_string(),
-            "sha256:4f5bcdf41ffb79eda7021e745964e2937f7dcf97c5eb1b786376c4fccd5d1f3e"
-        );
-        assert_eq!(
-            described.digest.to_string(),
-            "sha256:58601b4b52d8bf7fafc91b76d6b1e4357c85322393c1585cba972ac65d2eb631"
-        );
-    }
-
-    #[test]
-    fn description_matches_bytes_and_gzip_readers_agree() {
-        for size in [0, 1, 511, 512, 65_000, 65_535, 200_000] {
-            let layer = Layer::new(sample(&vec![3; size])).unwrap();
-            let blob = bytes(&layer);
-            let described = layer.describe().unwrap();
-            assert_eq!(described.size, blob.len() as u64);
-            assert_eq!(described.size, layer.size());
-            assert_eq!(described.digest, Hasher::of(&blob));
-            let mut tar = Vec::new();
-            flate2::read::GzDecoder::new(&blob[..]).read_to_end(&mut tar).unwrap();
-            assert_eq!(described.diff_id, Hasher::of(&tar));
-            assert_eq!(tar.len() % 512, 0);
-        }
-    }
-
-    #[test]
-    fn order_of_input_does_not_matter() {
-        let mut shuffled = sample(b"x");
-        shuffled.reverse();
-        assert_eq!(
-            Layer::new(sample(b"x")).unwrap().describe().unwrap(),
-            Layer::new(shuffled).unwrap().describe().unwrap()
-        );
-    }
-
-    #[test]
-    fn gnu_tar_reads_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("layer.tar.gz");
-        std::fs::write(&path, bytes(&Layer::new(sample(b"hello")).unwrap())).unwrap();
-        let output = std::process::Command::new("tar").arg("tvzf").arg(&path).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let listing = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(listing.lines().count(), 5, "{listing}");
-        assert!(
-            listing.contains(&"e".repeat(180)) && listing.contains("x.vhost -> ../y") && listing.contains("-r--r--r--"),
-            "{listing}"
-        );
-    }
-
-    #[test]
-    fn times_follow_content() {
-        assert_ne!(content_time(&Hasher::of(b"a")), content_time(&Hasher::of(b"b")));
-        assert!(content_time(&Hasher::of(b"a")) >= EPOCH);
-    }
-
-    #[test]
-    fn refuses_what_a_layer_must_not_have() {
-        for path in ["/abs", "a/../b", "a//b", ".wh.x", "a/.wh..wh..opq", ""] {
-            let entry = LayerEntry { path: path.into(), content: Content::Folder, mtime: EPOCH };
-            assert!(Layer::new(vec![entry]).is_err(), "{path}");
-        }
-        let twice = LayerEntry { path: "a".into(), content: Content::Folder, mtime: EPOCH };
-        assert!(Layer::new(vec![twice.clone(), twice]).is_err());
+impl DescribingReader {
+    /// Digests and size of what was read: those of the layer once everything was.
+    #[must_use]
+    pub fn finish(self) -> Described {
+        let diff_id = self.reader.diff_id.unwrap_or_default().finish();
+        Described { diff_id, digest: self.blob.finish(), size: self.size }
     }
 }
+
+impl Read for DescribingReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buf)?;
+        self.blob.update(&buf[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -373,6 +373,23 @@ pub fn release(aem: &Descriptor, dispatcher: &Descriptor) -> Encoded {
 /// A manifest of an artifact with the empty configuration.
 #[must_use]
 pub fn artifact(artifact_type: &str, layers: &[Descriptor], annotations: &BTreeMap<String, String>) -> Encoded {
+    Encoded::of(&artifact_value(artifact_type, layers, annotations), MANIFEST)
+}
+
+/// The same, referring to another manifest (OCI 1.1 `subject`): who asks a registry for what belongs to that one finds it.
+#[must_use]
+pub fn referrer(
+    subject: &Descriptor,
+    artifact_type: &str,
+    layers: &[Descriptor],
+    annotations: &BTreeMap<String, String>,
+) -> Encoded {
+    let mut value = artifact_value(artifact_type, layers, annotations);
+    value["subject"] = Descriptor::new(&subject.media_type, subject.digest, subject.size).to_value();
+    Encoded::of(&value, MANIFEST)
+}
+
+fn artifact_value(artifact_type: &str, layers: &[Descriptor], annotations: &BTreeMap<String, String>) -> Value {
     let config = Descriptor::new(EMPTY, Hasher::of(EMPTY_JSON), EMPTY_JSON.len() as u64);
     let mut value = json!({
         "schemaVersion": 2,
@@ -384,7 +401,7 @@ pub fn artifact(artifact_type: &str, layers: &[Descriptor], annotations: &BTreeM
     if !annotations.is_empty() {
         value["annotations"] = json!(annotations);
     }
-    Encoded::of(&value, MANIFEST)
+    value
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use crate::{
         plan::FileReport,
     },
     plan::execution::world::{Fault, FoundArtifact, FoundRelease, ReleaseDigests},
-    registry::{self, ClientOptions, Credentials, ErrorKind, RegistryError, Repository},
+    registry::{self, Authorities, ClientOptions, Credentials, ErrorKind, RegistryError, Repository},
     release,
     render::Contracts,
     worker::report::Report,
@@ -163,7 +163,7 @@ impl RegistryReader {
         Ok(contracts)
     }
 
-    /// A client with the credentials of some Secrets.
+    /// A client with the credentials of some Secrets, and the authorities (`ca.crt`) that they name.
     async fn client(
         &self,
         client: &Client,
@@ -174,6 +174,7 @@ impl RegistryReader {
         let mut plain_http: BTreeSet<String> = self.plain_http.iter().cloned().collect();
         plain_http.extend(plain.and_then(|repository| repository.split('/').next()).map(str::to_string));
         let mut credentials = Credentials::none();
+        let mut authorities = Authorities::default();
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         for LocalName { name } in secrets {
             let secret = bounded("read a registry secret", api.get_opt(name))
@@ -189,8 +190,14 @@ impl RegistryReader {
             let parsed =
                 Credentials::from_docker_config(text).map_err(|why| Fault::Refused(format!("Secret {name}: {why}")))?;
             credentials = credentials.and(parsed);
+            if let Some(bytes) = secret.data.as_ref().and_then(|data| data.get("ca.crt")) {
+                let parsed = Authorities::from_pem(&String::from_utf8_lossy(&bytes.0))
+                    .map_err(|why| Fault::Refused(format!("Secret {name}, key ca.crt: {why}")))?;
+                authorities = authorities.and(parsed);
+            }
         }
-        registry::Client::new(ClientOptions { plain_http, credentials }).map_err(fault)
+        let options = ClientOptions { plain_http, credentials, authorities, ..ClientOptions::default() };
+        registry::Client::new(options).map_err(fault)
     }
 }
 

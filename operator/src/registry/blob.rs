@@ -4,17 +4,50 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::time::Duration;
 
+use bytes::Bytes;
 use launchway_crds::digest::Sha256Digest;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use reqwest::{Method, StatusCode};
+use tokio::sync::mpsc;
 
 use super::Progress;
-use super::client::{Client, capped, next};
+use super::answer::{capped, next};
+use super::client::Client;
 use super::error::{ErrorKind, RegistryError};
 use super::repository::Repository;
 use crate::image::blob::Hasher;
 
 const RESUMES: u32 = 5;
+/// Pieces of at most 400 KiB that wait to be written.
+const AHEAD: usize = 4;
+
+/// What the writing thread of a download is told.
+enum Piece {
+    /// The content begins (again).
+    FromStart,
+    /// It goes on.
+    Next(Bytes),
+}
+
+/// Writes and hashes what arrives, so that receiving waits for neither.
+fn write(mut file: File, mut pieces: mpsc::Receiver<Piece>) -> std::io::Result<Sha256Digest> {
+    let mut hasher = Hasher::new();
+    while let Some(piece) = pieces.blocking_recv() {
+        match piece {
+            Piece::FromStart => {
+                hasher = Hasher::new();
+                file.set_len(0)?;
+                file.seek(SeekFrom::Start(0))?;
+            }
+            Piece::Next(bytes) => {
+                hasher.update(&bytes);
+                file.write_all(&bytes)?;
+            }
+        }
+    }
+    file.flush()?;
+    Ok(hasher.finish())
+}
 
 impl Client {
     /// Size of a blob, or `None` when the repository does not have it.
@@ -72,7 +105,7 @@ impl Client {
                 ));
             }
         }
-        let bytes = capped(response, cap, &repository.to_string()).await?;
+        let bytes = capped(response, cap, &repository.to_string(), &self.options.patience).await?;
         let found = Hasher::of(&bytes);
         if found != *digest {
             return Err(RegistryError::invalid(
@@ -95,10 +128,27 @@ impl Client {
         file: &mut File,
         progress: (&dyn Progress, &str),
     ) -> Result<(), RegistryError> {
+        let most = self.options.patience.transfer(size);
+        tokio::time::timeout(most, self.receive(repository, digest, size, file, progress)).await.map_err(|_| {
+            let what = format!("blob {digest} of {size} bytes did not arrive within {} seconds", most.as_secs());
+            RegistryError::new(ErrorKind::Unreachable, &repository.to_string(), what, "Try again later")
+        })?
+    }
+
+    async fn receive(
+        &self,
+        repository: &Repository,
+        digest: &Sha256Digest,
+        size: u64,
+        file: &mut File,
+        progress: (&dyn Progress, &str),
+    ) -> Result<(), RegistryError> {
         let place = repository.to_string();
         let local = |error: std::io::Error| RegistryError::local(format!("writing a downloaded file failed: {error}"));
         let (progress, name) = progress;
-        let mut hasher = Hasher::new();
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let target = file.try_clone().map_err(local)?;
+        let written = tokio::task::spawn_blocking(move || write(target, receiver));
         let mut at = 0_u64;
         let mut resumes = 0;
         progress.start(name, size);
@@ -125,11 +175,11 @@ impl Client {
                 StatusCode::OK => {
                     if at > 0 {
                         at = 0;
-                        hasher = Hasher::new();
                         progress.rewind(name, 0);
                     }
-                    file.set_len(0).map_err(local)?;
-                    file.seek(SeekFrom::Start(0)).map_err(local)?;
+                    if sender.send(Piece::FromStart).await.is_err() {
+                        break 'requests;
+                    }
                 }
                 StatusCode::NOT_FOUND => return Err(Self::blob_missing(repository, digest)),
                 other => {
@@ -137,7 +187,7 @@ impl Client {
                 }
             }
             loop {
-                match next(&mut response, &place).await {
+                match next(&mut response, &place, &self.options.patience).await {
                     Ok(Some(chunk)) => {
                         at += chunk.len() as u64;
                         if at > size {
@@ -146,9 +196,10 @@ impl Client {
                                 format!("blob {digest} is longer than the declared {size} bytes"),
                             ));
                         }
-                        hasher.update(&chunk);
-                        file.write_all(&chunk).map_err(local)?;
                         progress.advance(name, chunk.len() as u64);
+                        if sender.send(Piece::Next(chunk)).await.is_err() {
+                            break 'requests;
+                        }
                     }
                     Ok(None) if at == size => break 'requests,
                     Ok(None) | Err(_) if resumes < RESUMES => {
@@ -166,11 +217,12 @@ impl Client {
                 }
             }
         }
-        let found = hasher.finish();
+        // The thread ends with the channel, or has ended before because it could not write.
+        drop(sender);
+        let found = written.await.map_err(RegistryError::local)?.map_err(local)?;
         if found != *digest {
             return Err(RegistryError::invalid(&place, format!("asked for blob {digest}, it sent {found}")));
         }
-        file.flush().map_err(local)?;
         progress.finish(name, "downloaded");
         Ok(())
     }

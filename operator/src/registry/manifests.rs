@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use launchway_crds::digest::Sha256Digest;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
 
-use super::client::{Client, FetchedManifest, MANIFEST_CAP, capped};
+use super::answer::{capped, error_detail};
+use super::client::{Client, ERROR_CAP, FetchedManifest, MANIFEST_CAP};
 use super::error::{ErrorKind, RegistryError};
 use super::repository::Repository;
 use crate::image::blob::Hasher;
@@ -67,7 +68,7 @@ impl Client {
             .and_then(|value| value.to_str().ok())
             .map(|value| value.split(';').next().unwrap_or_default().trim().to_owned())
             .unwrap_or_default();
-        let bytes = capped(response, MANIFEST_CAP, &place).await?;
+        let bytes = capped(response, MANIFEST_CAP, &place, &self.options.patience).await?;
         let digest = Hasher::of(&bytes);
         if let Ok(wanted) = reference.parse::<Sha256Digest>()
             && wanted != digest
@@ -107,6 +108,17 @@ impl Client {
         media_type: &str,
         bytes: &[u8],
     ) -> Result<(), RegistryError> {
+        self.write_manifest(repository, reference, media_type, bytes).await.map(|_| ())
+    }
+
+    /// Writes a manifest; the headers of the answer say what the registry made of it.
+    pub(super) async fn write_manifest(
+        &self,
+        repository: &Repository,
+        reference: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<HeaderMap, RegistryError> {
         let place = repository.to_string();
         let digest = Hasher::of(bytes);
         let mut ask = self.ask(Method::PUT, repository, &format!("manifests/{reference}"))?;
@@ -115,14 +127,21 @@ impl Client {
         ask.headers.insert(CONTENT_TYPE, value);
         ask.body = Some(Bytes::copy_from_slice(bytes));
         let response = self.send(&ask).await?;
-        if response.status() != StatusCode::CREATED
-            && response.status() != StatusCode::OK
-            && response.status() != StatusCode::ACCEPTED
-        {
-            return Err(RegistryError::invalid(
-                &place,
-                format!("manifest {digest} was not taken: {}", response.status()),
-            ));
+        match response.status() {
+            // 202 is what some registries say instead (Quay).
+            StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => {}
+            StatusCode::NOT_FOUND => {
+                let body = capped(response, ERROR_CAP, &place, &self.options.patience).await.unwrap_or_default();
+                return Err(RegistryError::new(
+                    ErrorKind::NotFound,
+                    &place,
+                    format!("manifest {digest} was not taken: {}", error_detail(&body)),
+                    "A clean-up of the registry may have removed what it names: push again, and let clean-ups spare what is new",
+                ));
+            }
+            other => {
+                return Err(RegistryError::invalid(&place, format!("manifest {digest} was not taken: {other}")));
+            }
         }
         let stated = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
         if stated.is_some_and(|stated| stated != digest.to_string()) {
@@ -131,7 +150,7 @@ impl Client {
                 format!("sent manifest {digest}, it stored {}", stated.unwrap_or_default()),
             ));
         }
-        Ok(())
+        Ok(response.headers().clone())
     }
 }
 

@@ -3,19 +3,31 @@
 //! Everything a registry sends is untrusted: bodies are capped, content is verified against its digest, redirects and
 //! upload addresses never carry credentials to another host, and every wait has an end.
 
+mod answer;
 pub mod auth;
+mod authorities;
 pub mod blob;
 pub mod client;
+mod credentials;
 pub mod error;
+mod login;
 mod manifests;
+mod patience;
+mod referrers;
 pub mod repository;
+mod send;
+mod source;
 pub mod upload;
 
-pub use auth::Credentials;
+pub use authorities::Authorities;
 pub use client::{Client, ClientOptions, FetchedManifest};
+pub use credentials::{Credential, Credentials};
 pub use error::{ErrorKind, RegistryError};
+pub use patience::Patience;
+pub use referrers::{Listed, Referrer, fallback_tag};
 pub use repository::{Location, Repository};
-pub use upload::{BlobSource, Pushed};
+pub use source::BlobSource;
+pub use upload::Pushed;
 
 /// Told about bytes that move, for progress bars and log lines. All methods may be called from any thread.
 pub trait Progress: Send + Sync {

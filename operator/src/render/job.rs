@@ -4,8 +4,8 @@ use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
         core::v1::{
-            Container, EnvVar, KeyToPath, PodSpec, PodTemplateSpec, ResourceRequirements, SecretVolumeSource, Volume,
-            VolumeMount,
+            Container, EnvVar, KeyToPath, PodSpec, PodTemplateSpec, ProjectedVolumeSource, ResourceRequirements,
+            SecretProjection, Volume, VolumeMount, VolumeProjection,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
@@ -216,13 +216,20 @@ fn limits(memory: &str) -> Option<ResourceRequirements> {
 }
 
 fn credentials(part: &str, secret: &str) -> Volume {
-    let key = ".dockerconfigjson";
+    // The certificate of a private authority is optional, the credentials are not.
+    let source = |key: &str, optional: bool| VolumeProjection {
+        secret: Some(SecretProjection {
+            name: secret.into(),
+            items: Some(vec![KeyToPath { key: key.into(), path: key.into(), mode: None }]),
+            optional: optional.then_some(true),
+        }),
+        ..VolumeProjection::default()
+    };
     Volume {
         name: part.into(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(secret.into()),
-            items: Some(vec![KeyToPath { key: key.into(), path: key.into(), mode: None }]),
-            ..SecretVolumeSource::default()
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(vec![source(".dockerconfigjson", false), source("ca.crt", true)]),
+            ..ProjectedVolumeSource::default()
         }),
         ..Volume::default()
     }

@@ -194,7 +194,14 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         assert_restricted(&rendered["spec"]["template"]["spec"]);
         if step == StepName::BuildImage {
             let pod = &rendered["spec"]["template"]["spec"];
-            assert_eq!(pod["volumes"][1]["secret"]["secretName"], "pull");
+            let sources = &pod["volumes"][1]["projected"]["sources"];
+            let source = |number: usize| {
+                let secret = &sources[number]["secret"];
+                assert_eq!(secret["name"], "pull");
+                (secret["items"][0]["key"].clone(), secret["optional"].as_bool())
+            };
+            assert_eq!(source(0), (json!(".dockerconfigjson"), None));
+            assert_eq!(source(1), (json!("ca.crt"), Some(true)));
             let request: Value =
                 serde_json::from_str(pod["containers"][0]["env"][0]["value"].as_str().unwrap()).unwrap();
             assert_eq!(request["provided"], json!(["day/cq60/product"]));

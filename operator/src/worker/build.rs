@@ -1,27 +1,19 @@
-//! The Build Images Job: an artifact and two bases in, a release out.
-//!
-//! The images are a function of the zips and the bases alone. Nothing of the execution, the time or this machine is in
-//! them, so building the same again, anywhere, gives the same digests and finds everything in the registry already.
+//! The Build Images Job: an artifact and two bases in, a release out, by the code of [`crate::build`].
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use launchway_crds::digest::{ImageRef, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
-use super::images::{BuildError, LoadedBase, describe, human, load_base, push_bare, push_image, verify};
-use super::report::{MEDIA_TYPE, Report};
 use super::verdict::{Reason, Verdict};
-use crate::artifact::{self, ReadError};
-use crate::image::Limits;
-use crate::image::blob::{Hasher, Spool};
-use crate::image::contract::ImageTier;
-use crate::image::dispatcher::BaseFiles;
-use crate::image::failure::{Reason as Code, Refusal};
-use crate::image::manifest::{self, Descriptor, EMPTY_JSON, REPORT, TITLE};
-use crate::image::plan::{BuildPlan, Input, PlanOptions, Planned, plan};
-use crate::registry::{Client, ClientOptions, Credentials, Progress, Repository};
+use crate::attest::key::SigningKey;
+use crate::build::publish::Target;
+use crate::build::{self, BaseRef, BuildError, Made, Recipe, Source, Watch, attach};
+use crate::registry::{Authorities, Client, ClientOptions, Credentials, Progress, Repository};
+use crate::text::human;
+
+pub use crate::build::publish::Built;
 
 /// Environment variable with the request.
 pub const REQUEST: &str = "LAUNCHWAY_BUILD";
@@ -66,10 +58,31 @@ pub struct BuildRequest {
     /// `os/architecture` to choose from bases that are an index. Default `linux/amd64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
+    /// File with the private key that signs the provenance. Default: unsigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_key: Option<PathBuf>,
 }
 
-/// Prints the file transfers of a build.
+impl BuildRequest {
+    fn recipe(&self) -> Recipe {
+        Recipe {
+            source: Source::Artifact(self.artifact.clone()),
+            aem: BaseRef::Image(self.base.aem.clone()),
+            dispatcher: BaseRef::Image(self.base.dispatcher.clone()),
+            provided: self.provided.clone(),
+            platform: self.platform.clone().unwrap_or_else(|| build::PLATFORM.to_owned()),
+        }
+    }
+}
+
+/// Prints what a build does.
 struct Lines;
+
+impl Watch for Lines {
+    fn line(&self, line: &str) {
+        println!("{line}");
+    }
+}
 
 impl Progress for Lines {
     fn start(&self, name: &str, total: u64) {
@@ -81,178 +94,39 @@ impl Progress for Lines {
     }
 }
 
-/// Digests of a finished build, all in the target repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Built {
-    /// The index over both images: what is tested, approved and deployed.
-    pub release: Sha256Digest,
-    /// Author and publish.
-    pub aem: Sha256Digest,
-    /// The web server.
-    pub dispatcher: Sha256Digest,
-    /// The artifact with the report.
-    pub report: Sha256Digest,
-}
-
 /// What a build found out before it ended, whichever way it ended.
 #[derive(Debug, Default)]
-pub struct Trail {
+struct Trail {
     /// The report's digest, when it was pushed.
-    pub report: Option<Sha256Digest>,
+    report: Option<Sha256Digest>,
 }
 
-/// Builds and pushes a release.
-///
-/// # Errors
-/// Why there is none.
-pub async fn build(
-    client: &Client,
-    request: &BuildRequest,
-    spool: &Path,
-    trail: &mut Trail,
-) -> Result<Built, BuildError> {
-    let target = Repository::parse(&request.target)?;
-    let source = Repository::of(&request.artifact);
-    let platform = request.platform.as_deref().unwrap_or("linux/amd64");
-    let platform = platform
-        .split_once('/')
-        .ok_or_else(|| BuildError::Platform(format!("platform `{platform}` is not os/architecture")))?;
-
-    let files = artifact::list(client, &request.artifact).await.map_err(|error| match error {
-        ReadError::Refused(refusal) => BuildError::Refused(refusal),
-        ReadError::Registry(error) => BuildError::Registry(error),
-    })?;
-    let total: u64 = files.iter().map(|file| file.size).sum();
-    println!("artifact {}: {} files, {}", request.artifact, files.len(), human(total));
-    let aem = load_base(client, &request.base.aem, ImageTier::Aem, platform).await?;
-    let dispatcher = load_base(client, &request.base.dispatcher, ImageTier::Dispatcher, platform).await?;
-    println!("bases: aem {}, dispatcher {}", aem.base.digest, dispatcher.base.digest);
-
-    let mut inputs = Vec::with_capacity(files.len());
-    for file in &files {
-        let blob = artifact::download(client, &source, file, spool, &Lines).await?;
-        inputs.push(Input { name: file.name.clone(), blob, sha256: file.digest });
-    }
-    let planned = plan_off_thread(inputs, &dispatcher, &request.provided, spool).await?;
-    say_plan(&planned);
-    let mut report = Report::new(request.artifact.digest(), &planned);
-    let plan = match planned.plan {
-        Ok(plan) => plan,
+async fn build(client: &Client, request: &BuildRequest, spool: &Path, trail: &mut Trail) -> Result<Built, BuildError> {
+    let repository = Repository::parse(&request.target)?;
+    let key = request.sign_key.as_deref().map(read_key).transpose()?;
+    let Made { report, outcome } = build::make(client, &request.recipe(), spool, &Lines).await?;
+    let assembled = match outcome {
+        Ok(assembled) => assembled,
         Err(refusal) => {
             // The report helps people, but its loss must not hide the refusal.
-            trail.report = push_report(client, &target, &report).await.ok();
+            trail.report = attach::push_report(client, &repository, &report).await.ok();
             return Err(BuildError::Refused(refusal));
         }
     };
-
-    let aem_image = build_aem(client, &plan, &aem, &target, spool).await?;
-    let dispatcher_image = build_dispatcher(client, &plan, &dispatcher, &target, spool).await?;
-    let release = manifest::release(&aem_image, &dispatcher_image);
-    put(client, &target, &release, &format!("release-{}", release.digest.short())).await?;
-    println!("release {}", target.at(release.digest));
-    report.release = Some(release.digest);
-    let report = push_report(client, &target, &report).await?;
-    trail.report = Some(report);
-    Ok(Built { release: release.digest, aem: aem_image.digest, dispatcher: dispatcher_image.digest, report })
+    let target = Target { repository: &repository, tag: None, key: key.as_ref() };
+    let built = build::publish(client, target, &assembled, &report, spool, &Lines).await?;
+    trail.report = Some(built.report);
+    Ok(built)
 }
 
-async fn plan_off_thread(
-    inputs: Vec<Input>,
-    dispatcher: &LoadedBase,
-    provided: &[String],
-    spool: &Path,
-) -> Result<Planned, BuildError> {
-    let base = BaseFiles::of(&dispatcher.contract);
-    let options = PlanOptions::with_provided(provided);
-    let spool = Spool::new(spool);
-    tokio::task::spawn_blocking(move || plan(inputs, &base, &options, &spool))
-        .await
-        .map_err(|error| BuildError::Platform(format!("planning failed: {error}")))?
-        .map_err(BuildError::from)
-}
-
-fn say_plan(planned: &Planned) {
-    for file in &planned.files {
-        println!("{} ({}) {} {}", file.name, file.kind.as_str(), human(file.size), file.detail());
-    }
-    for finding in &planned.findings {
-        println!("finding: {}", finding.line());
-    }
-    if let Ok(plan) = &planned.plan {
-        let order: Vec<String> = plan.packages.iter().map(|package| package.id.to_string()).collect();
-        println!("install order: {}", if order.is_empty() { "no packages".to_owned() } else { order.join(", ") });
-    }
-}
-
-fn image_refusal(base: &LoadedBase, rule: String) -> BuildError {
-    let reason = if rule.contains("layers (") { Code::TooManyLayers } else { Code::BaseImage };
-    BuildError::Refused(Box::new(Refusal::new(
-        reason,
-        &format!("base image {}", base.repository.at(base.base.digest)),
-        rule,
-        "Use another base image",
-    )))
-}
-
-async fn build_aem(
-    client: &Client,
-    plan: &BuildPlan,
-    base: &LoadedBase,
-    target: &Repository,
-    spool: &Path,
-) -> Result<Descriptor, BuildError> {
-    let path = |path: &Option<String>| path.clone().unwrap_or_default();
-    let limit = Limits::default().layers;
-    let room = limit.saturating_sub(base.base.manifest.layers.len());
-    let layers = plan
-        .aem_layers(&path(&base.contract.install_path), &path(&base.contract.index_path), room)
-        .map_err(|rule| image_refusal(base, rule))?;
-    let layers = describe(layers).await?;
-    let added: Vec<_> = layers.iter().map(|(_, added)| added.clone()).collect();
-    let image =
-        manifest::build(&base.base, &added, &BTreeMap::new(), limit).map_err(|rule| image_refusal(base, rule))?;
-    push_image(client, base, target, &image, &layers, spool).await
-}
-
-async fn build_dispatcher(
-    client: &Client,
-    plan: &BuildPlan,
-    base: &LoadedBase,
-    target: &Repository,
-    spool: &Path,
-) -> Result<Descriptor, BuildError> {
-    let config_path = base.contract.config_path.clone().unwrap_or_default();
-    let Some(layer) = plan.dispatcher_layer(&config_path).map_err(|rule| image_refusal(base, rule))? else {
-        return push_bare(client, base, target, spool).await;
-    };
-    let layers = describe(vec![layer]).await?;
-    let added: Vec<_> = layers.iter().map(|(_, added)| added.clone()).collect();
-    let image = manifest::build(&base.base, &added, &BTreeMap::new(), Limits::default().layers)
-        .map_err(|rule| image_refusal(base, rule))?;
-    push_image(client, base, target, &image, &layers, spool).await
-}
-
-/// Writes by digest, reads back, and gives a tag that follows from the digest, so that clean-ups of untagged content
-/// leave it alone.
-async fn put(client: &Client, target: &Repository, document: &manifest::Encoded, tag: &str) -> Result<(), BuildError> {
-    client.put_manifest(target, &document.digest.to_string(), document.media_type, &document.bytes).await?;
-    verify(client, target, document).await?;
-    client.put_manifest(target, tag, document.media_type, &document.bytes).await?;
-    Ok(())
-}
-
-async fn push_report(client: &Client, target: &Repository, report: &Report) -> Result<Sha256Digest, BuildError> {
-    let bytes = report.to_json();
-    let digest = Hasher::of(&bytes);
-    client.push_bytes(target, &digest, &bytes).await?;
-    client.push_bytes(target, &Hasher::of(EMPTY_JSON), EMPTY_JSON).await?;
-    let mut layer = Descriptor::new(MEDIA_TYPE, digest, bytes.len() as u64);
-    layer.annotations.insert(TITLE.to_owned(), "report.json".to_owned());
-    let document = manifest::artifact(REPORT, &[layer], &BTreeMap::new());
-    put(client, target, &document, &format!("report-{}", document.digest.short())).await?;
-    println!("report {}", target.at(document.digest));
-    Ok(document.digest)
+/// Reads a private key.
+///
+/// # Errors
+/// When the file cannot be read or is no such key.
+pub fn read_key(path: &Path) -> Result<SigningKey, BuildError> {
+    let bad = |why: String| BuildError::Platform(format!("signing key {}: {why}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| bad(format!("it cannot be read: {error}")))?;
+    SigningKey::from_pem(&pem).map_err(bad)
 }
 
 /// Runs a request to its end and says how it ended.
@@ -265,6 +139,9 @@ pub async fn run(request: &BuildRequest, spool: &Path, credentials: &Path) -> Ve
         let client = Client::new(ClientOptions {
             plain_http: request.plain_http.iter().cloned().collect(),
             credentials: source.and(target),
+            authorities: Authorities::from_file(&credentials.join("source/ca.crt"))?
+                .and(Authorities::from_file(&credentials.join("target/ca.crt"))?),
+            ..ClientOptions::default()
         })?;
         build(&client, request, spool, &mut trail).await
     }

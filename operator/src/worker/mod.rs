@@ -4,11 +4,9 @@ pub mod build;
 pub mod collect;
 mod frame;
 mod http;
-pub mod images;
 pub mod measured;
 pub mod performance;
 pub mod publish;
-pub mod report;
 pub mod security;
 pub mod smoke;
 #[cfg(test)]
@@ -18,6 +16,8 @@ pub mod verdict;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+
+pub use crate::build::report;
 
 /// The tasks.
 #[derive(Clone, Copy, Debug, Subcommand)]

@@ -2,6 +2,7 @@
 //!
 //! Ids of Cloud Manager's own rules are kept (`cloud-manager.md` §5.1), so that people find them in its documents.
 
+use launchway_crds::step::Severity;
 use serde::{Deserialize, Serialize};
 
 /// What kind of fault a rule finds; decides which rating it worsens.
@@ -228,7 +229,7 @@ impl RuleId {
     /// The tier in a profile.
     #[must_use]
     pub fn severity(self, profile: Profile) -> Severity {
-        self.level(profile).into()
+        self.level(profile).severity()
     }
 }
 

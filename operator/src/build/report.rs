@@ -4,6 +4,7 @@ use launchway_crds::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::image::plan::{FileReport, Finding, Metric, Planned};
+use crate::text::human;
 
 /// Largest report.
 pub const MAX_REPORT: usize = 1 << 20;
@@ -79,4 +80,21 @@ impl Report {
         }
         serde_json::to_vec(&report).unwrap_or_default()
     }
+}
+
+/// What a plan is, line by line, for logs.
+pub(super) fn lines(planned: &Planned) -> Vec<String> {
+    let mut out = Vec::new();
+    for file in &planned.files {
+        out.push(format!("{} ({}) {} {}", file.name, file.kind.as_str(), human(file.size), file.detail()));
+    }
+    out.extend(planned.findings.iter().map(|finding| format!("finding: {}", finding.line())));
+    if let Ok(plan) = &planned.plan {
+        let order: Vec<String> = plan.packages.iter().map(|package| package.id.to_string()).collect();
+        out.push(format!(
+            "install order: {}",
+            if order.is_empty() { "no packages".to_owned() } else { order.join(", ") }
+        ));
+    }
+    out
 }

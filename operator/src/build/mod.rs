@@ -1,0 +1,147 @@
+//! From packages and base images to a release: the one way of the Build Images Job, `launchway image build` and
+//! `launchway verify`.
+//!
+//! [`make`] reads and computes: every digest of a release follows from it, and nothing is written. [`publish`] writes
+//! what a registry does not have yet. The images are a function of the packages and the bases alone: nothing of an
+//! execution, the time or this machine is in them, so the same again, anywhere, gives the same digests.
+
+pub mod assemble;
+pub mod attach;
+pub mod base;
+pub mod layout;
+pub mod publish;
+pub mod report;
+pub mod source;
+pub mod verify;
+
+use std::path::Path;
+
+use crate::image::blob::Spool;
+use crate::image::contract::ImageTier;
+use crate::image::dispatcher::BaseFiles;
+use crate::image::failure::Refusal;
+use crate::image::order::DEFAULT_PROVIDED;
+use crate::image::plan::{PlanOptions, Planned, plan};
+use crate::image::{ImageError, Limits};
+use crate::registry::{Client, Progress, RegistryError};
+
+pub use assemble::{Assembled, Assembly};
+pub use base::{BaseRef, LoadedBase};
+pub use publish::publish;
+pub use report::Report;
+pub use source::Source;
+
+use source::Gathered;
+
+/// The platform that is built for when none is named.
+pub const PLATFORM: &str = "linux/amd64";
+
+/// Why a build stops.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The customer's input, or a base image that the customer chose.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// A registry.
+    #[error("{0}")]
+    Registry(#[from] RegistryError),
+    /// This machine, or the request itself.
+    #[error("{0}")]
+    Platform(String),
+}
+
+impl From<ImageError> for BuildError {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Refused(refusal) => Self::Refused(refusal),
+            ImageError::Io(error) => Self::from(error),
+        }
+    }
+}
+
+impl From<std::io::Error> for BuildError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Platform(format!("reading or writing the spool failed: {error}"))
+    }
+}
+
+/// Told what a build does, line by line, besides the bytes that move.
+pub trait Watch: Progress {
+    /// One line for people.
+    fn line(&self, line: &str);
+}
+
+/// What to build.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The packages.
+    pub source: Source,
+    /// Base of author and publish.
+    pub aem: BaseRef,
+    /// Base of the web server.
+    pub dispatcher: BaseRef,
+    /// Prefixes of `group:name` that the runtime brings along, besides the default ones.
+    pub provided: Vec<String>,
+    /// `os/architecture` to choose from bases that are an index.
+    pub platform: String,
+}
+
+/// A build before anything is written.
+#[derive(Debug)]
+pub struct Made {
+    /// What every file was found to be.
+    pub report: Report,
+    /// The release, or why there is none.
+    pub outcome: Result<Box<Assembled>, Box<Refusal>>,
+}
+
+/// Reads everything that a recipe names and computes the release. Writes nothing but the spool.
+///
+/// # Errors
+/// When something cannot be read, or a base image cannot be built upon. Refused packages are part of the result.
+pub async fn make(client: &Client, recipe: &Recipe, spool: &Path, watch: &dyn Watch) -> Result<Made, BuildError> {
+    let platform = recipe
+        .platform
+        .split_once('/')
+        .ok_or_else(|| BuildError::Platform(format!("platform `{}` is not os/architecture", recipe.platform)))?;
+    let (gathered, aem, dispatcher) = tokio::try_join!(
+        source::gather(client, &recipe.source, spool, watch),
+        base::load(client, &recipe.aem, ImageTier::Aem, platform),
+        base::load(client, &recipe.dispatcher, ImageTier::Dispatcher, platform),
+    )?;
+    watch.line(&format!("bases: aem {}, dispatcher {}", aem.base.digest, dispatcher.base.digest));
+    let Gathered { artifact, inputs } = gathered;
+    let planned = plan_off_thread(inputs, &dispatcher, &recipe.provided, spool).await?;
+    for line in report::lines(&planned) {
+        watch.line(&line);
+    }
+    let mut report = Report::new(artifact, &planned);
+    let Planned { files, plan, .. } = planned;
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(refusal) => return Ok(Made { report, outcome: Err(refusal) }),
+    };
+    let bases = (aem, dispatcher);
+    let assembled = assemble::assemble(recipe, artifact, &files, plan, bases).await?;
+    report.release = Some(assembled.release.digest);
+    Ok(Made { report, outcome: Ok(Box::new(assembled)) })
+}
+
+async fn plan_off_thread(
+    inputs: Vec<crate::image::plan::Input>,
+    dispatcher: &LoadedBase,
+    provided: &[String],
+    spool: &Path,
+) -> Result<Planned, BuildError> {
+    let base = BaseFiles {
+        config_path: dispatcher.contract.config_path.clone().unwrap_or_default(),
+        immutable: dispatcher.contract.immutable_files.iter().cloned().collect(),
+    };
+    let mut options = PlanOptions { limits: Limits::default(), provided: DEFAULT_PROVIDED.map(str::to_owned).to_vec() };
+    options.provided.extend(provided.iter().filter(|prefix| !prefix.is_empty()).cloned());
+    let spool = Spool::new(spool);
+    tokio::task::spawn_blocking(move || plan(inputs, &base, &options, &spool))
+        .await
+        .map_err(|error| BuildError::Platform(format!("planning failed: {error}")))?
+        .map_err(BuildError::from)
+}
