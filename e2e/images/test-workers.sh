@@ -28,8 +28,8 @@ workers_tight() {
   local request='{"url":"'$OUTSIDE'","page":"/us/en.html"}'
   say "workers: the security test against a site that is shut (15 s)"
   stop_container dispatcher WINCH
-  cp -a "$WORK/wknd" "$WORK/tight"
-  cat >>"$WORK/tight/conf.d/rewrites/rewrite.rules" <<'RULES'
+  cp -a "$WORK/wknd" "$WORK/shut-tree"
+  cat >>"$WORK/shut-tree/conf.d/rewrites/rewrite.rules" <<'RULES'
 RewriteCond %{REQUEST_METHOD} !^(GET|HEAD)$
 RewriteRule ^ - [F]
 RewriteCond %{THE_REQUEST} !^[A-Z]+\ /([a-z]{2}|content)(/[a-z-]+)*\.html[\ ?]
@@ -38,7 +38,7 @@ RewriteRule ^ - [F]
 Header always set X-Frame-Options SAMEORIGIN
 Header always set X-Content-Type-Options nosniff
 RULES
-  start_httpd tight --tree "$WORK/tight:/etc/httpd"
+  start_httpd tight --tree "$WORK/shut-tree:/etc/httpd"
   within 20 web -f -o /dev/null "$SITE/us/en.html" || fail "the shut site does not serve its page"
   worker security-test LAUNCHWAY_SECURITY "$request" || fail "security-test: $(cat "$WORK/worker.log")"
   expect "no check of any weight fails" '^$' \

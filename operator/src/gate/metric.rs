@@ -28,7 +28,8 @@ pub struct Rule<'a> {
 pub fn metric(rule: Rule<'_>, actual: &str) -> Result<Metric, String> {
     let name = rule.name;
     let named = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if name.is_empty() || name.len() > METRIC_NAME_MAX || !name.chars().all(named) || name.starts_with(['_', '.', '-']) {
+    if name.is_empty() || name.len() > METRIC_NAME_MAX || !name.chars().all(named) || name.starts_with(['_', '.', '-'])
+    {
         return Err(format!(
             "`{}` is no name of a metric: 1 to {METRIC_NAME_MAX} of A-Z a-z 0-9 _ . -, the first a letter or digit",
             name.chars().take(80).collect::<String>().escape_debug()
