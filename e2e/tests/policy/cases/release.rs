@@ -87,7 +87,7 @@ fn given(kind: &Kind) -> Vec<Case> {
         case("after the end", Ended, right, digest(DIGEST), Refused("it has ended")),
         case("after the end, when it waited for this", EndedWaiting(step), right, digest(DIGEST), Refused("it has ended")),
         case("a status of nulls", Nulls, right, digest(DIGEST), Refused(kind.too_early)),
-        case("with a rejection at once", waits, right, json!({key: DIGEST, "reject": "no"}), Refused("rejected already")),
+        case("with a rejection at once", waits, right, json!({key: DIGEST, "reject": "no"}), Refused("already: ")),
         case("after a rejection", waits, "carol", digest(DIGEST), Refused("was rejected already")).given(step, right, reject()),
         case("the name alone", waits, right, json!({by: right}), Refused(kind.alone)),
     ];
