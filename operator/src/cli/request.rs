@@ -25,6 +25,8 @@ use crate::{
 
 /// Field manager of what this command writes.
 const MANAGER: &str = "kubectl-launchway";
+/// Characters of a reason, as the schema and the policies bound it.
+const REASON_MAX: usize = 512;
 
 /// Sets annotations on exactly this execution: another one of the same name is refused.
 ///
@@ -121,13 +123,14 @@ pub fn ending(status: &PipelineExecutionStatus) -> Option<String> {
 /// A reason as a person gave it.
 ///
 /// # Errors
-/// When it says nothing.
+/// When it says nothing, or too much.
 pub fn reason(text: &str) -> Result<String, CliError> {
     let text = one_line(text);
-    if text.is_empty() {
-        return Err(CliError::said("--reason is empty: it is what everyone else will read, say why"));
+    match text.chars().count() {
+        0 => Err(CliError::said("--reason is empty: it is what everyone else will read, say why")),
+        1..=REASON_MAX => Ok(text),
+        more => Err(CliError::said(format!("--reason has {more} characters and may have {REASON_MAX}: shorten it"))),
     }
-    Ok(text)
 }
 
 /// Asks for a yes on the terminal.
@@ -145,5 +148,19 @@ pub async fn confirm(question: &str) -> Result<(), CliError> {
     match answer.unwrap_or_default().trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(CliError::said("nothing was changed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_something_and_fits() {
+        assert_eq!(reason(" wrong\n branch ").unwrap(), "wrong branch");
+        assert_eq!(reason(&"ü".repeat(512)).unwrap().chars().count(), 512);
+        for (text, part) in [(" \n", "is empty"), (&"x".repeat(513) as &str, "513 characters")] {
+            assert!(reason(text).unwrap_err().to_string().contains(part), "{part}");
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Told {
             let old = self.states.insert(name, step.state).unwrap_or_default();
             if old != step.state {
                 lines.push(format!("{}  {}", stamp(at(step, now)), step_line(step, now)));
-                let failing = gate::failing(step).map(|metric| gate::line(metric));
+                let failing = gate::failing(step).map(gate::line);
                 lines.extend(failing.map(|line| format!("{}  {name}  ✗ {line}", stamp(at(step, now)))));
             }
             if let Some(rollout) = tree::rollout(execution, step, environments) {
