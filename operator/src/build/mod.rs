@@ -20,9 +20,8 @@ use crate::image::blob::Spool;
 use crate::image::contract::ImageTier;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::failure::Refusal;
-use crate::image::order::DEFAULT_PROVIDED;
 use crate::image::plan::{PlanOptions, Planned, plan};
-use crate::image::{ImageError, Limits};
+use crate::image::ImageError;
 use crate::registry::{Client, Progress, RegistryError};
 
 pub use assemble::{Assembled, Assembly};
@@ -111,7 +110,7 @@ pub async fn make(client: &Client, recipe: &Recipe, spool: &Path, watch: &dyn Wa
     )?;
     watch.line(&format!("bases: aem {}, dispatcher {}", aem.base.digest, dispatcher.base.digest));
     let Gathered { artifact, inputs } = gathered;
-    let planned = plan_off_thread(inputs, &dispatcher, &recipe.provided, spool).await?;
+    let planned = plan_off_thread(inputs, BaseFiles::of(&dispatcher.contract), &recipe.provided, spool).await?;
     for line in report::lines(&planned) {
         watch.line(&line);
     }
@@ -127,18 +126,32 @@ pub async fn make(client: &Client, recipe: &Recipe, spool: &Path, watch: &dyn Wa
     Ok(Made { report, outcome: Ok(Box::new(assembled)) })
 }
 
+/// Reads packages and checks them, without bases: what can be said of them before anything is built.
+///
+/// # Errors
+/// When something cannot be read. Refused packages are part of the result.
+pub async fn check(
+    client: &Client,
+    source: &Source,
+    provided: &[String],
+    spool: &Path,
+    watch: &dyn Watch,
+) -> Result<Planned, BuildError> {
+    let Gathered { inputs, .. } = source::gather(client, source, spool, watch).await?;
+    let planned = plan_off_thread(inputs, BaseFiles::default(), provided, spool).await?;
+    for line in report::lines(&planned) {
+        watch.line(&line);
+    }
+    Ok(planned)
+}
+
 async fn plan_off_thread(
     inputs: Vec<crate::image::plan::Input>,
-    dispatcher: &LoadedBase,
+    base: BaseFiles,
     provided: &[String],
     spool: &Path,
 ) -> Result<Planned, BuildError> {
-    let base = BaseFiles {
-        config_path: dispatcher.contract.config_path.clone().unwrap_or_default(),
-        immutable: dispatcher.contract.immutable_files.iter().cloned().collect(),
-    };
-    let mut options = PlanOptions { limits: Limits::default(), provided: DEFAULT_PROVIDED.map(str::to_owned).to_vec() };
-    options.provided.extend(provided.iter().filter(|prefix| !prefix.is_empty()).cloned());
+    let options = PlanOptions::with_provided(provided);
     let spool = Spool::new(spool);
     tokio::task::spawn_blocking(move || plan(inputs, &base, &options, &spool))
         .await

@@ -142,12 +142,12 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
     let meta = &execution.metadata;
     let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
     match work {
-        Work::CodeQuality { artifact, provided, registries, timeout } => {
+        Work::CodeQuality { artifact, provided, refuse, registries, timeout } => {
             let request = json!({
                 "artifact": artifact,
-                "target": registries.target,
                 "provided": provided,
                 "plainHttp": registries.plain_http,
+                "refuse": refuse,
             });
             let env = vec![pod::env("LAUNCHWAY_CODE_QUALITY", request.to_string()), pod::env("LAUNCHWAY_SPOOL", SPOOL)];
             Shape::worker(installation, "code-quality", &installation.build_memory, env, *timeout)

@@ -1,6 +1,7 @@
 //! What Jobs do: one task, no access to the apiserver, and one small outcome in the termination log.
 
 pub mod build;
+pub mod code_quality;
 pub mod collect;
 mod frame;
 mod http;
@@ -26,6 +27,10 @@ pub enum Worker {
     ///
     /// Reads the request from LAUNCHWAY_BUILD; see docs/architecture.md.
     BuildImage,
+    /// Check the packages of an artifact and measure what was found
+    ///
+    /// Reads the request from LAUNCHWAY_CODE_QUALITY; see docs/packages.md.
+    CodeQuality,
     /// Ask pages of stage and compare their answers with what the pipeline expects
     ///
     /// Reads the checks from LAUNCHWAY_SMOKE: {"url":…,"host":…,"checks":[{"path":…,"status":…,"contains":…}],"timeoutSeconds":…}.
@@ -49,6 +54,7 @@ impl Worker {
     pub async fn run(self) -> ExitCode {
         match self {
             Self::BuildImage => build::main().await,
+            Self::CodeQuality => code_quality::run().await,
             Self::SmokeTest => smoke::run().await,
             Self::PerformanceTest => performance::run().await,
             Self::SecurityTest => security::run().await,

@@ -122,7 +122,7 @@ pub async fn push(to: &Destination, credentials: &Path, documents: Vec<Document>
         client.put_manifest(&repository, reference, encoded.media_type, &encoded.bytes).await.map_err(|e| text(&e))
     };
     put(&encoded.digest.to_string()).await?;
-    images::verify(&client, &repository, &encoded).await.map_err(|error| text(&error))?;
+    verify(&client, &repository, &encoded).await.map_err(|error| text(&error))?;
     // Clean-ups of untagged content leave it alone.
     put(&format!("report-{}", encoded.digest.short())).await?;
     Ok(encoded.digest)

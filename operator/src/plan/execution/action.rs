@@ -92,6 +92,8 @@ pub enum Work {
         artifact: ImageRef,
         /// Dependencies that the base satisfies.
         provided: Vec<String>,
+        /// Whether packages of which no image can be made fail the step: else the build says so.
+        refuse: bool,
         /// Where it is, and where the report goes.
         registries: Registries,
         /// How long it may take.

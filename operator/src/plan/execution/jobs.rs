@@ -31,6 +31,7 @@ pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) 
     let work = Work::CodeQuality {
         artifact: artifact.reference.clone(),
         provided: pipeline.spec.images.as_ref().map(|images| images.provided_packages.clone()).unwrap_or_default(),
+        refuse: pipeline.spec.images.is_none(),
         registries: registries(pipeline, source),
         timeout: pipeline.spec.build_timeout,
     };
