@@ -257,13 +257,13 @@ fn blobs(registry: &Registry, repository: &str) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// Every eighth archive: what is refused differs, the way out of the build does not.
+/// Every eighth archive, without the empty one, which cannot even be pushed: what is refused differs, the way out of the build does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_refused_build_is_pushed_but_its_report() {
     let setup = setup().await;
     let mut builds = 0;
     let cases = hostile::all().into_iter().filter(|case| case.limits.is_none());
-    for case in cases.filter(|case| matches!(case.expect, hostile::Expect::Refused(_))).step_by(8) {
+    for case in cases.filter(|case| matches!(case.expect, hostile::Expect::Refused(_))).skip(1).step_by(8) {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "good.zip", &package("good:good:1", &[]));
         write(folder.path(), "case.zip", &case.bytes);

@@ -153,7 +153,13 @@ pub struct Refusal {
 }
 
 pub(super) fn clipped(text: &str, limit: usize) -> String {
-    let mut out: String = text.chars().take(limit).flat_map(char::escape_debug).collect();
+    let mut out = String::new();
+    for c in text.chars().take(limit) {
+        match c {
+            '\'' | '"' => out.push(c),
+            other => out.extend(other.escape_debug()),
+        }
+    }
     if text.chars().count() > limit {
         out.push('…');
     }
