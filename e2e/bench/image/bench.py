@@ -183,7 +183,7 @@ class Bench:
                     self.sample(builder, case, repository, "v1")
                 found = self.sample(builder, case, repository, "v2" if mode == "rebase" else "v1")
                 if mode != "cold" and builder in ("job", "local"):
-                    lines = [line for line in found["out"].splitlines() if "layer: package" in line]
+                    lines = [line for line in found["out"].splitlines() if ": package " in line]
                     sent = [line for line in lines if line.endswith("uploaded")]
                     if sent:
                         sys.exit(f"{title}: layers were sent again: {sent}")
