@@ -212,6 +212,7 @@ fn uuid_in(namespace: &[u8; 16], name: &str) -> String {
 mod tests {
     use super::*;
     use crate::image::Hasher;
+    use crate::image::checks::Facts;
     use crate::image::package::{Dependency, ServiceTier, WorkspaceFilter};
 
     fn package(id: (&str, &str, &str), needs: &[&str], container: Option<&PackageId>) -> Package {
@@ -226,6 +227,7 @@ mod tests {
             filter: WorkspaceFilter::default(),
             embedded_in: container.cloned(),
             skipped: false,
+            facts: Facts::default(),
         }
     }
 

@@ -74,7 +74,7 @@ fn layer(media_type: &str, title: &str, content: &[u8]) -> Descriptor {
 
 /// Writes a manifest by digest, reads it back, and gives it a tag that follows from the digest, so that clean-ups of
 /// untagged content leave it alone. Sends nothing when the tag is there.
-pub(super) async fn put(client: &Client, target: &Repository, document: &Encoded, tag: &str) -> Result<(), BuildError> {
+pub(crate) async fn put(client: &Client, target: &Repository, document: &Encoded, tag: &str) -> Result<(), BuildError> {
     if client.head_manifest(target, tag).await? == Some(document.digest) {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::artifact::PushError;
 use crate::image::blob::Spool;
-use crate::image::checks::{Comparator, Profile};
+use crate::image::checks::Profile;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::plan::{FileReport, Finding, PlanOptions, Planned, plan};
 use crate::inputs;
@@ -178,17 +178,7 @@ fn table(planned: &Planned, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "{}", finding.line())?;
     }
     for metric in planned.metrics.iter().filter(|metric| !metric.passed) {
-        let asked = match metric.comparator {
-            Comparator::Gte => "at least",
-            Comparator::Lt => "less than",
-            Comparator::Eq => "exactly",
-        };
-        let severity = metric.severity.as_str();
-        writeln!(
-            out,
-            "gate: {} is {}, {asked} {} is asked for ({severity})",
-            metric.name, metric.actual, metric.expected
-        )?;
+        writeln!(out, "gate: {}", super::gate::line(metric))?;
     }
     if let Err(refusal) = &planned.plan {
         writeln!(out, "a build would fail: {refusal}")?;

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use crate::{
     image::contract::RuntimeContract,
-    plan::{environment::ServiceName, execution::action::Work},
+    plan::{
+        environment::ServiceName,
+        execution::action::{Registries, Work},
+    },
 };
 
 use super::{Contracts, Release, job, service, workload};
@@ -166,23 +169,27 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
     .unwrap();
     let installation =
         job::Installation { image: "registry.example.com/launchway@sha256:1".into(), build_memory: "256Mi".into() };
-    let build = Work::BuildImage {
-        artifact: image('f'),
-        target: "registry.example.com/wknd/images".into(),
-        aem: image('1'),
-        dispatcher: image('2'),
-        provided: vec!["day/cq60/product".into()],
+    let registries = Registries {
+        target: Some("registry.example.com/wknd/images".into()),
         plain_http: vec![],
         source_secret: Some(LocalName { name: "pull".into() }),
         target_secret: None,
+    };
+    let build = Work::BuildImage {
+        artifact: image('f'),
+        aem: image('1'),
+        dispatcher: image('2'),
+        provided: vec!["day/cq60/product".into()],
+        registries: registries.clone(),
         timeout: launchway_crds::common::Span::from_secs(1800),
     };
-    let test = Work::FunctionalTest {
+    let test = Work::ImageTest {
         test: serde_json::from_value(json!({ "image": image('7'), "variables": { "LAUNCHWAY_TEST_PATH": "/" } }))
             .unwrap(),
         url: "http://stage".into(),
         author: "http://author".into(),
         release: image('e'),
+        registries: registries.clone(),
     };
     let smoke = Work::SmokeTest { url: "http://stage".into(), checks: vec![] };
     for (step, work) in [(StepName::BuildImage, build), (StepName::FunctionalTest, test), (StepName::SmokeTest, smoke)]

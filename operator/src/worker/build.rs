@@ -76,7 +76,7 @@ impl BuildRequest {
 }
 
 /// Prints what a build does.
-struct Lines;
+pub(super) struct Lines;
 
 impl Watch for Lines {
     fn line(&self, line: &str) {
@@ -129,20 +129,34 @@ pub fn read_key(path: &Path) -> Result<SigningKey, BuildError> {
     SigningKey::from_pem(&pem).map_err(bad)
 }
 
+/// A client with the credentials and authorities that are mounted.
+///
+/// # Errors
+/// When one of the files cannot be read.
+pub(super) fn client(plain_http: &[String], credentials: &Path) -> Result<Client, BuildError> {
+    let source = Credentials::from_file(&credentials.join("source/.dockerconfigjson"))?;
+    let target = Credentials::from_file(&credentials.join("target/.dockerconfigjson"))?;
+    let client = Client::new(ClientOptions {
+        plain_http: plain_http.iter().cloned().collect(),
+        credentials: source.and(target),
+        authorities: Authorities::from_file(&credentials.join("source/ca.crt"))?
+            .and(Authorities::from_file(&credentials.join("target/ca.crt"))?),
+        ..ClientOptions::default()
+    })?;
+    Ok(client)
+}
+
+/// The folder with mounted credentials.
+pub(super) fn credentials() -> PathBuf {
+    from_env(CREDENTIALS, CREDENTIALS_FOLDER)
+}
+
 /// Runs a request to its end and says how it ended.
 pub async fn run(request: &BuildRequest, spool: &Path, credentials: &Path) -> Verdict<Built> {
     let mut trail = Trail::default();
     let result = async {
         std::fs::create_dir_all(spool)?;
-        let source = Credentials::from_file(&credentials.join("source/.dockerconfigjson"))?;
-        let target = Credentials::from_file(&credentials.join("target/.dockerconfigjson"))?;
-        let client = Client::new(ClientOptions {
-            plain_http: request.plain_http.iter().cloned().collect(),
-            credentials: source.and(target),
-            authorities: Authorities::from_file(&credentials.join("source/ca.crt"))?
-                .and(Authorities::from_file(&credentials.join("target/ca.crt"))?),
-            ..ClientOptions::default()
-        })?;
+        let client = client(&request.plain_http, credentials)?;
         build(&client, request, spool, &mut trail).await
     }
     .await;
@@ -172,7 +186,7 @@ async fn until_stopped(work: impl Future<Output = Verdict<Built>>) -> Verdict<Bu
     }
 }
 
-fn from_env(name: &str, default: &str) -> PathBuf {
+pub(super) fn from_env(name: &str, default: &str) -> PathBuf {
     std::env::var_os(name).map_or_else(|| PathBuf::from(default), PathBuf::from)
 }
 
@@ -186,8 +200,7 @@ pub async fn main() -> ExitCode {
                 if request.execution.is_empty() { "no execution" } else { &request.execution }
             );
             let spool = from_env(SPOOL, "/spool");
-            let credentials = from_env(CREDENTIALS, CREDENTIALS_FOLDER);
-            until_stopped(run(&request, &spool, &credentials)).await
+            until_stopped(run(&request, &spool, &credentials())).await
         }
         Err(message) => Verdict::Error(Reason::new("InvalidRequest", &message)),
     };

@@ -5,12 +5,12 @@ use std::{path::Path, process::ExitCode};
 use launchway_crds::{
     conditions::reasons,
     digest::ImageRef,
-    step::{Metric, Severity},
+    step::Severity,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    build::{Lines, SPOOL, credentials, from_env},
+    build::{Lines, SPOOL, client, credentials, from_env},
     frame,
     measured::Measured,
     verdict::{Reason, Verdict},
@@ -57,7 +57,7 @@ pub async fn run() -> ExitCode {
 async fn check(request: &Request, spool: &Path) -> Verdict<Measured> {
     let checked = async {
         std::fs::create_dir_all(spool)?;
-        let client = credentials(&request.plain_http)?;
+        let client = client(&request.plain_http, &credentials())?;
         build::check(&client, &Source::Artifact(request.artifact.clone()), &request.provided, spool, &Lines).await
     };
     let planned = match checked.await {
@@ -86,10 +86,4 @@ fn sentence(planned: &Planned) -> String {
     }
     let told: Vec<String> = worth.iter().take(TOLD).map(|found| found.line()).collect();
     format!("{} findings in {files} files: {}", worth.len(), told.join("; "))
-}
-
-/// The metrics that fail, for logs.
-#[must_use]
-pub fn failing(metrics: &[Metric]) -> Vec<&str> {
-    metrics.iter().filter(|metric| !metric.passed).map(|metric| metric.name.as_str()).collect()
 }

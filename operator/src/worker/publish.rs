@@ -12,13 +12,14 @@ use std::{
 use launchway_crds::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{build, images};
+use super::build;
 use crate::{
+    build::attach,
     image::{
         Blob, Hasher,
         manifest::{self, Descriptor, EMPTY_JSON, TITLE},
     },
-    registry::{Client, ClientOptions, Credentials, Repository, Silent},
+    registry::{Repository, Silent},
 };
 
 /// Artifact type of a test's report.
@@ -80,8 +81,7 @@ pub fn media_type(name: &str) -> &'static str {
 /// Pushes a report, if there is a place for it. Its loss must not hide a result: the second value says what went wrong.
 pub async fn publish(to: Option<&Destination>, documents: Vec<Document>) -> (Option<Sha256Digest>, Option<String>) {
     let Some(to) = to else { return (None, None) };
-    let folder = std::env::var_os(build::CREDENTIALS).map_or_else(|| build::CREDENTIALS_FOLDER.into(), PathBuf::from);
-    let pushed = tokio::time::timeout(LIMIT, push(to, &folder, documents)).await;
+    let pushed = tokio::time::timeout(LIMIT, push(to, &build::credentials(), documents)).await;
     let why = match pushed {
         Ok(Ok(digest)) => {
             println!("report {}@{digest}", to.repository);
@@ -101,9 +101,8 @@ pub async fn publish(to: Option<&Destination>, documents: Vec<Document>) -> (Opt
 pub async fn push(to: &Destination, credentials: &Path, documents: Vec<Document>) -> Result<Sha256Digest, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let repository = Repository::parse(&to.repository).map_err(|error| text(&error))?;
-    let credentials = Credentials::from_file(&credentials.join("target/.dockerconfigjson")).map_err(|e| text(&e))?;
-    let plain_http = to.plain_http.then(|| repository.registry().to_owned()).into_iter().collect();
-    let client = Client::new(ClientOptions { plain_http, credentials }).map_err(|error| text(&error))?;
+    let plain_http: Vec<String> = to.plain_http.then(|| repository.registry().to_owned()).into_iter().collect();
+    let client = build::client(&plain_http, credentials).map_err(|error| text(&error))?;
     let mut layers = vec![];
     for document in documents {
         let (blob, digest) = blob(document.content).await.map_err(|error| format!("{}: {error}", document.title))?;
@@ -118,13 +117,8 @@ pub async fn push(to: &Destination, credentials: &Path, documents: Vec<Document>
     }
     client.push_bytes(&repository, &Hasher::of(EMPTY_JSON), EMPTY_JSON).await.map_err(|error| text(&error))?;
     let encoded = manifest::artifact(ARTIFACT_TYPE, &layers, &BTreeMap::new());
-    let put = async |reference: &str| {
-        client.put_manifest(&repository, reference, encoded.media_type, &encoded.bytes).await.map_err(|e| text(&e))
-    };
-    put(&encoded.digest.to_string()).await?;
-    verify(&client, &repository, &encoded).await.map_err(|error| text(&error))?;
-    // Clean-ups of untagged content leave it alone.
-    put(&format!("report-{}", encoded.digest.short())).await?;
+    let tag = format!("report-{}", encoded.digest.short());
+    attach::put(&client, &repository, &encoded, &tag).await.map_err(|error| text(&error))?;
     Ok(encoded.digest)
 }
 

@@ -78,6 +78,7 @@ impl Cluster {
             uid: format!("uid-{letter}"),
             release: wanted.release.clone(),
             images: wanted.images.clone(),
+            made_at: None,
             since: Time(self.world.now),
         });
         self.world.desired = Desired::Release(Box::new(wanted));
