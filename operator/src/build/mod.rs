@@ -16,12 +16,12 @@ pub mod verify;
 
 use std::path::Path;
 
+use crate::image::ImageError;
 use crate::image::blob::Spool;
 use crate::image::contract::ImageTier;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::failure::Refusal;
 use crate::image::plan::{PlanOptions, Planned, plan};
-use crate::image::ImageError;
 use crate::registry::{Client, Progress, RegistryError};
 
 pub use assemble::{Assembled, Assembly};

@@ -67,10 +67,7 @@ pub(super) fn concerned(
             let Ok(execution) = &object.0 else { return false };
             let Some(status) = &execution.status else { return true };
             status.completion_time.is_none()
-                && status
-                    .environments
-                    .as_ref()
-                    .is_none_or(|names| names.all().any(|name| name == environment))
+                && status.environments.as_ref().is_none_or(|names| names.all().any(|name| name == environment))
         })
         .map(|object| ObjectRef::from_obj(object.as_ref()))
         .collect()

@@ -113,9 +113,10 @@ pub(super) fn concerned(
         .iter()
         .filter(|object| object.namespace().as_deref() == Some(namespace))
         .filter(|object| {
-            object.0.as_ref().is_ok_and(|pipeline| {
-                places(&pipeline.spec).iter().any(|(_, name, _)| *name == environment)
-            })
+            object
+                .0
+                .as_ref()
+                .is_ok_and(|pipeline| places(&pipeline.spec).iter().any(|(_, name, _)| *name == environment))
         })
         .map(|object| ObjectRef::from_obj(object.as_ref()))
         .collect()

@@ -143,7 +143,10 @@ mod tests {
         let accepted = override_of(&metrics, " sqale_rating, coverage,").unwrap();
         assert_eq!(accepted, ["coverage", "sqale_rating"]);
         assert_eq!(decide(&metrics, ImportantFailures::Ask, &accepted), Decision::Pass);
-        assert_eq!(decide(&metrics, ImportantFailures::Ask, &accepted[..1]), Decision::Wait(vec![&metrics[0], &metrics[1]]));
+        assert_eq!(
+            decide(&metrics, ImportantFailures::Ask, &accepted[..1]),
+            Decision::Wait(vec![&metrics[0], &metrics[1]])
+        );
         assert_eq!(override_of(&metrics, "coverage"), Err(OverrideRefused::Missing(vec!["sqale_rating".into()])));
         for wrong in ["coverage,sqale_rating,other", "coverage,sqale_rating,note", "covrage"] {
             assert!(matches!(override_of(&metrics, wrong), Err(OverrideRefused::Unknown(_))), "{wrong}");

@@ -128,11 +128,18 @@ fn ahead(all: &[PipelineExecution], world: &World, wanted: &Environments) -> Opt
 /// Executions of the same pipeline.
 fn siblings(all: &[PipelineExecution], world: &World) -> Siblings {
     let mine = order(&world.execution);
-    let same: Vec<&PipelineExecution> = others(all, world)
-        .filter(|other| other.spec.pipeline_ref == world.execution.spec.pipeline_ref)
-        .collect();
+    let same: Vec<&PipelineExecution> =
+        others(all, world).filter(|other| other.spec.pipeline_ref == world.execution.spec.pipeline_ref).collect();
     Siblings {
-        older: same.iter().filter(|other| order(other) < mine).min_by_key(|other| order(other)).map(|other| other.name_any()),
-        newer: same.iter().filter(|other| order(other) > mine).max_by_key(|other| order(other)).map(|other| other.name_any()),
+        older: same
+            .iter()
+            .filter(|other| order(other) < mine)
+            .min_by_key(|other| order(other))
+            .map(|other| other.name_any()),
+        newer: same
+            .iter()
+            .filter(|other| order(other) > mine)
+            .max_by_key(|other| order(other))
+            .map(|other| other.name_any()),
     }
 }

@@ -179,9 +179,7 @@ mod tests {
 
     fn pod(message: &str, code: i32, reason: Option<&str>) -> Pod {
         let terminated = serde_json::json!({ "exitCode": code, "message": message, "reason": reason });
-        let status = |name: &str, state: serde_json::Value| {
-            serde_json::json!({ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state })
-        };
+        let status = |name: &str, state: serde_json::Value| serde_json::json!({ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state });
         serde_json::from_value(serde_json::json!({ "status": {
             "containerStatuses": [status("work", serde_json::json!({ "terminated": terminated }))],
         } }))
@@ -198,7 +196,9 @@ mod tests {
         let text = format!(
             r#"{{"ok":{{"release":"{digest}","aem":"{digest}","dispatcher":"{digest}","report":"{digest}"}}}}"#
         );
-        let JobEnd::Built { release } = end("reg.example/images", StepName::BuildImage, 0, &text, None) else { panic!() };
+        let JobEnd::Built { release } = end("reg.example/images", StepName::BuildImage, 0, &text, None) else {
+            panic!()
+        };
         assert_eq!(release.release.to_string(), format!("reg.example/images@{digest}"));
     }
 

@@ -2,11 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use launchway_crds::{
-    conditions::reasons,
-    digest::ImageRef,
-    step::Severity,
-};
+use launchway_crds::{conditions::reasons, digest::ImageRef, step::Severity};
 use serde::{Deserialize, Serialize};
 
 use super::{

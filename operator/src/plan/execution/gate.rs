@@ -38,7 +38,10 @@ pub(super) fn judge(
     let failing = sentence(&failing);
     // There is nothing after it that could go on (`cloud-manager.md` §1.1).
     if world.pipeline.as_ref().is_some_and(|pipeline| pipeline.spec.type_ == PipelineType::CodeQuality) {
-        return Verdict::failed(reasons::GATE_FAILED, format!("{failing}. A CodeQuality pipeline cannot be overridden"));
+        return Verdict::failed(
+            reasons::GATE_FAILED,
+            format!("{failing}. A CodeQuality pipeline cannot be overridden"),
+        );
     }
     if let Some(verdict) = requested::rejected(world) {
         return verdict;
@@ -66,7 +69,11 @@ fn failed(step: StepName, told: &str, failing: &str) -> Verdict {
 
 fn passed(metrics: &[Metric], told: &str) -> Verdict {
     let missed: Vec<&Metric> = metrics.iter().filter(|metric| !metric.passed).collect();
-    Verdict::finished(if missed.is_empty() { told.to_owned() } else { format!("{told}; missed: {}", sentence(&missed)) })
+    Verdict::finished(if missed.is_empty() {
+        told.to_owned()
+    } else {
+        format!("{told}; missed: {}", sentence(&missed))
+    })
 }
 
 /// Who accepted the failing metrics of this step, and which; none when nobody did.
@@ -75,9 +82,8 @@ fn accepted(world: &World, step: StepName, metrics: &[Metric]) -> Option<Result<
     let (_, names) = request(world, REQUEST.key)?.split_once(':').filter(|(named, _)| *named == step.as_str())?;
     let read = requested::read(world, &REQUEST)?;
     Some(read.and_then(|(_, by)| {
-        let metrics = override_of(metrics, names).map_err(|refused| {
-            (reasons::REQUEST_MALFORMED, format!("annotation {}: {refused}", REQUEST.key))
-        })?;
+        let metrics = override_of(metrics, names)
+            .map_err(|refused| (reasons::REQUEST_MALFORMED, format!("annotation {}: {refused}", REQUEST.key)))?;
         Ok((by, metrics))
     }))
 }

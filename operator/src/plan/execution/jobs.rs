@@ -41,10 +41,8 @@ pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) 
 /// Where the packages are read and images written.
 fn registries(pipeline: &Pipeline, source: &ArtifactSource) -> Registries {
     let images = pipeline.spec.images.as_ref();
-    let plain = [
-        Some((&source.repository, source.plain_http)),
-        images.map(|images| (&images.repository, images.plain_http)),
-    ];
+    let plain =
+        [Some((&source.repository, source.plain_http)), images.map(|images| (&images.repository, images.plain_http))];
     let mut plain_http: Vec<String> = plain
         .into_iter()
         .flatten()
@@ -142,14 +140,25 @@ pub(super) fn smoke_test(world: &World) -> Verdict {
 pub(super) fn security_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(test) = tests(world).and_then(|tests| tests.security.clone()) else { return changed() };
     let Some((url, _)) = urls(world) else { return no_address() };
-    measured(world, status, StepName::SecurityTest, Work::SecurityTest { url, test, registries: reports(world) }, "sends what must be refused")
+    measured(
+        world,
+        status,
+        StepName::SecurityTest,
+        Work::SecurityTest { url, test, registries: reports(world) },
+        "sends what must be refused",
+    )
 }
 
 /// Pages are requested as many visitors would; the next step says what that means.
 pub(super) fn load_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(test) = tests(world).and_then(|tests| tests.performance.clone()) else { return changed() };
     let Some((url, _)) = urls(world) else { return no_address() };
-    match job(world, StepName::LoadTest, Work::LoadTest { url, test, registries: reports(world) }, "requests pages as many visitors would") {
+    match job(
+        world,
+        StepName::LoadTest,
+        Work::LoadTest { url, test, registries: reports(world) },
+        "requests pages as many visitors would",
+    ) {
         Ok(JobEnd::Measured { metrics, message }) => {
             keep(status, StepName::LoadTest, metrics);
             Verdict::finished(message)
@@ -197,13 +206,7 @@ const fn image_of(tests: &Tests, step: StepName) -> Option<&TestImage> {
 }
 
 /// A step whose Job measures, and whose gate decides. Once it is written down what was measured, the Job may go.
-fn measured(
-    world: &World,
-    status: &mut PipelineExecutionStatus,
-    step: StepName,
-    work: Work,
-    doing: &str,
-) -> Verdict {
+fn measured(world: &World, status: &mut PipelineExecutionStatus, step: StepName, work: Work, doing: &str) -> Verdict {
     let known = step_of(status, step).filter(|step| !step.metrics.is_empty());
     let (metrics, told) = match known {
         Some(known) => (known.metrics.clone(), String::new()),

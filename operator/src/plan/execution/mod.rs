@@ -85,12 +85,7 @@ impl Verdict {
     }
 
     fn finished(message: impl Into<String>) -> Self {
-        Self::Passed {
-            state: StepState::Finished,
-            reason: reasons::FINISHED,
-            message: message.into(),
-            persist: false,
-        }
+        Self::Passed { state: StepState::Finished, reason: reasons::FINISHED, message: message.into(), persist: false }
     }
 
     fn failed(reason: impl Into<String>, message: impl Into<String>) -> Self {
@@ -258,9 +253,10 @@ fn cancelled(world: &World, step: StepName, fresh: bool) -> Option<Verdict> {
             let by = request(world, requests::CANCELLED_BY).unwrap_or("an unknown user");
             (reasons::CANCELLED, format!("cancelled by {by}: {reason}"))
         }
-        (None, Some(newer)) if validate::may_be_replaced(world, step) => {
-            (reasons::REPLACED, format!("execution {newer} takes its place: spec.concurrency of the pipeline is Replace"))
-        }
+        (None, Some(newer)) if validate::may_be_replaced(world, step) => (
+            reasons::REPLACED,
+            format!("execution {newer} takes its place: spec.concurrency of the pipeline is Replace"),
+        ),
         _ => return None,
     };
     let actions = match &world.job {

@@ -45,7 +45,9 @@ fn check(world: &World, wanted: &Request) -> Result<String, Doubt> {
             ));
         }
         // The next round looks.
-        Guard::NotLookedAt => return Err((reasons::WAITING, format!("a look at the policies that guard {}", wanted.key))),
+        Guard::NotLookedAt => {
+            return Err((reasons::WAITING, format!("a look at the policies that guard {}", wanted.key)));
+        }
         Guard::InForce { since } => *since,
     };
     // An apiserver records who wrote a field and when. No record means that somebody wiped it.

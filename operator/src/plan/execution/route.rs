@@ -85,7 +85,13 @@ pub(super) fn place(step: StepName, environments: &Environments) -> Option<Strin
         Validate | Build | CodeQuality | BuildImage => None,
         Deploy => environments.deployment.clone(),
         DeployStage | ApprovalStage => environments.stage.clone(),
-        SmokeTest | SecurityTest | LoadTest | ReportPerformanceTest | ProductTest | FunctionalTest | UiTest
+        SmokeTest
+        | SecurityTest
+        | LoadTest
+        | ReportPerformanceTest
+        | ProductTest
+        | FunctionalTest
+        | UiTest
         | ContentAudit => environments.tested().map(str::to_owned),
         ApprovalProduction | Schedule | Managed | DeployProduction => environments.production.clone(),
     }

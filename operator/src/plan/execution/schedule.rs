@@ -129,7 +129,14 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_refused() {
-        for text in ["tomorrow", "2026-07-01T22:00", "2026-07-01T22:00Z", "2026-07-01T22:00[Mars/Olympus]", "2026-07-01T22:00+05:00[Europe/Zurich]", "2027-07-01T22:00[UTC]"] {
+        for text in [
+            "tomorrow",
+            "2026-07-01T22:00",
+            "2026-07-01T22:00Z",
+            "2026-07-01T22:00[Mars/Olympus]",
+            "2026-07-01T22:00+05:00[Europe/Zurich]",
+            "2027-07-01T22:00[UTC]",
+        ] {
             assert_eq!(at(text), Err(reasons::REQUEST_MALFORMED), "{text}");
         }
     }

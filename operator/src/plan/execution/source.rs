@@ -12,7 +12,7 @@ use launchway_crds::{
 };
 
 use super::{
-    Verdict, name_of,
+    Verdict, identity, name_of,
     route::{only_production, trigger},
     world::World,
 };
@@ -26,14 +26,21 @@ pub(super) fn taken(world: &World) -> Option<Result<(String, LedgerEntry), Verdi
         return None;
     }
     Some(match trigger {
-        Trigger::ReExecute => last(pipeline, asked.re_execute.as_deref().unwrap_or_default()),
-        Trigger::RollBack => earlier(pipeline, asked.roll_back_to.as_deref().unwrap_or_default()),
+        Trigger::ReExecute => last(world, pipeline, asked.re_execute.as_deref().unwrap_or_default()),
+        Trigger::RollBack => earlier(world, pipeline, asked.roll_back_to.as_deref().unwrap_or_default()),
         Trigger::Manual | Trigger::Promote => tested(world, pipeline, asked.source_execution.as_deref()),
     })
 }
 
-fn ledger(pipeline: &Pipeline) -> &[LedgerEntry] {
-    pipeline.status.as_ref().map_or(&[], |status| status.ledger.as_slice())
+/// What a pipeline remembers, this execution left out: it is remembered before its status says that it is over.
+fn ledger<'a>(world: &'a World, pipeline: &'a Pipeline) -> impl Iterator<Item = &'a LedgerEntry> {
+    let (_, _, uid) = identity(world);
+    pipeline.status.iter().flat_map(|status| &status.ledger).filter(move |entry| entry.uid != uid)
+}
+
+/// Executions that succeeded and whose release is known.
+fn passed<'a>(world: &'a World, pipeline: &'a Pipeline) -> impl Iterator<Item = &'a LedgerEntry> {
+    ledger(world, pipeline).filter(|entry| entry.result == reasons::FINISHED && entry.release.is_some())
 }
 
 fn name(pipeline: &Pipeline) -> String {
@@ -45,8 +52,8 @@ fn refused(message: String) -> Verdict {
 }
 
 /// Only the last execution, when its deployment to production began and it was no way back (`cloud-manager.md` §2.9).
-fn last(pipeline: &Pipeline, wanted: &str) -> Result<(String, LedgerEntry), Verdict> {
-    let Some(last) = ledger(pipeline).first() else {
+fn last(world: &World, pipeline: &Pipeline, wanted: &str) -> Result<(String, LedgerEntry), Verdict> {
+    let Some(last) = ledger(world, pipeline).next() else {
         return Err(refused(format!("pipeline {} has no execution to do again", name(pipeline))));
     };
     let because = if last.name != wanted {
@@ -62,16 +69,17 @@ fn last(pipeline: &Pipeline, wanted: &str) -> Result<(String, LedgerEntry), Verd
 }
 
 /// An execution of this pipeline that succeeded.
-fn earlier(pipeline: &Pipeline, wanted: &str) -> Result<(String, LedgerEntry), Verdict> {
-    let candidates = || ledger(pipeline).iter().filter(|entry| entry.result == reasons::FINISHED && entry.release.is_some());
-    candidates().find(|entry| entry.name == wanted).map(|entry| (name(pipeline), entry.clone())).ok_or_else(|| {
-        let known: Vec<&str> = candidates().take(10).map(|entry| entry.name.as_str()).collect();
-        refused(format!(
-            "{wanted} is no execution of pipeline {} that succeeded, as far as it remembers: choose one of {}",
-            name(pipeline),
-            if known.is_empty() { "none".into() } else { known.join(", ") }
-        ))
-    })
+fn earlier(world: &World, pipeline: &Pipeline, wanted: &str) -> Result<(String, LedgerEntry), Verdict> {
+    passed(world, pipeline).find(|entry| entry.name == wanted).map(|entry| (name(pipeline), entry.clone())).ok_or_else(
+        || {
+            let known: Vec<&str> = passed(world, pipeline).take(10).map(|entry| entry.name.as_str()).collect();
+            refused(format!(
+                "{wanted} is no execution of pipeline {} that succeeded, as far as it remembers: choose one of {}",
+                name(pipeline),
+                if known.is_empty() { "none".into() } else { known.join(", ") }
+            ))
+        },
+    )
 }
 
 /// A stage-only execution that passed: the last one, or the one that was chosen.
@@ -83,14 +91,16 @@ fn tested(world: &World, pipeline: &Pipeline, wanted: Option<&str>) -> Result<(S
             name(pipeline)
         )));
     };
-    let mut passed = ledger(found).iter().filter(|entry| entry.result == reasons::FINISHED && entry.release.is_some());
+    let mut passed = passed(world, found);
     let chosen = match wanted {
         Some(wanted) => passed.find(|entry| entry.name == wanted),
         None => passed.next(),
     };
     chosen.map(|entry| (source.to_owned(), entry.clone())).ok_or_else(|| {
         refused(match wanted {
-            Some(wanted) => format!("{wanted} is no execution of pipeline {source} that passed its tests: choose one of its ledger"),
+            Some(wanted) => {
+                format!("{wanted} is no execution of pipeline {source} that passed its tests: choose one of its ledger")
+            }
             None => format!("no execution of pipeline {source} has passed its tests yet: run it first"),
         })
     })

@@ -267,7 +267,15 @@ fn a_release_goes_through_stage_tests_and_approval_to_production() {
     assert_eq!(
         play.done,
         [
-            "lock", "lock", "create_job", "create_job", "set_target", "create_job", "set_target", "remember", "unlock",
+            "lock",
+            "lock",
+            "create_job",
+            "create_job",
+            "set_target",
+            "create_job",
+            "set_target",
+            "remember",
+            "unlock",
             "unlock"
         ]
     );

@@ -110,7 +110,10 @@ fn impossible(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
     } else {
         return None;
     };
-    Some(Verdict::failed(reasons::NOT_POSSIBLE, format!("{why} (Pipeline {} is of type {type_:?})", asked.pipeline_ref.name)))
+    Some(Verdict::failed(
+        reasons::NOT_POSSIBLE,
+        format!("{why} (Pipeline {} is of type {type_:?})", asked.pipeline_ref.name),
+    ))
 }
 
 /// An emergency has to be allowed where the release goes in the end.
@@ -204,7 +207,9 @@ fn turn(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
     if pipeline.spec.concurrency == Concurrency::Refuse {
         return Some(Verdict::failed(
             reasons::BUSY,
-            format!("execution {older} of Pipeline {name} runs, and its spec.concurrency is Refuse: wait for it to end"),
+            format!(
+                "execution {older} of Pipeline {name} runs, and its spec.concurrency is Refuse: wait for it to end"
+            ),
         ));
     }
     Some(queued(
@@ -224,9 +229,10 @@ pub(super) fn may_be_replaced(world: &World, step: StepName) -> bool {
 
 /// Whether the execution finds its packages in a registry; else it takes a release that exists.
 pub(super) fn takes_artifact(world: &World) -> bool {
-    world.pipeline.as_ref().is_some_and(|pipeline| {
-        !only_production(pipeline.spec.type_, route::trigger(&world.execution.spec))
-    })
+    world
+        .pipeline
+        .as_ref()
+        .is_some_and(|pipeline| !only_production(pipeline.spec.type_, route::trigger(&world.execution.spec)))
 }
 
 /// Environments of this execution, in the order in which they are locked.

@@ -184,7 +184,10 @@ fn production_goes_back_to_a_release_that_was_approved_before() {
     back.run();
     assert_eq!(names(&back), ["validate", "build", "deployProduction"]);
     back.deployed("prod");
-    assert_eq!((back.result(), back.world.execution.status.as_ref().unwrap().trigger), (reasons::FINISHED, Trigger::RollBack));
+    assert_eq!(
+        (back.result(), back.world.execution.status.as_ref().unwrap().trigger),
+        (reasons::FINISHED, Trigger::RollBack)
+    );
 
     // `cloud-manager.md` §2.9: a way back is not executed again.
     let mut again = Play::new();
@@ -223,7 +226,10 @@ fn a_deployment_pipeline_has_one_environment_and_a_code_quality_pipeline_none() 
     })));
     play.run().built().deployed("stage");
     assert_eq!(play.result(), reasons::FINISHED);
-    assert_eq!(names(&play), ["validate", "build", "codeQuality", "buildImage", "deploy", "smokeTest", "functionalTest"]);
+    assert_eq!(
+        names(&play),
+        ["validate", "build", "codeQuality", "buildImage", "deploy", "smokeTest", "functionalTest"]
+    );
 
     let mut play = Play::new();
     play.world.pipeline = Some(pipeline(serde_json::json!({ "type": "CodeQuality", "source": source() })));
@@ -358,14 +364,16 @@ fn an_emergency_skips_tests_keeps_approvals_and_leaves_a_debt() {
 #[test]
 fn a_hold_or_a_window_puts_a_deployment_off_and_cuts_none() {
     let mut play = Play::new();
-    play.world.production.as_mut().unwrap().spec.hold = serde_json::from_value(serde_json::json!({ "reason": "incident" })).unwrap();
+    play.world.production.as_mut().unwrap().spec.hold =
+        serde_json::from_value(serde_json::json!({ "reason": "incident" })).unwrap();
     play.until_approval().approved("bob");
     assert_eq!(play.step(StepName::DeployProduction), (StepState::Waiting, reasons::HELD));
     assert!(play.status("prod").target.is_none());
     play.world.production.as_mut().unwrap().spec.hold = None;
     play.run();
     assert!(play.status("prod").target.is_some());
-    play.world.production.as_mut().unwrap().spec.hold = serde_json::from_value(serde_json::json!({ "reason": "late" })).unwrap();
+    play.world.production.as_mut().unwrap().spec.hold =
+        serde_json::from_value(serde_json::json!({ "reason": "late" })).unwrap();
     play.run();
     assert_eq!(play.step(StepName::DeployProduction).0, StepState::Running, "a rollout that began goes on");
 }
