@@ -163,7 +163,7 @@ pub struct PipelineExecutionStatus {
     pub approvals: Vec<ApprovalRecord>,
     /// Failing metrics that somebody accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 16))]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 4))]
     pub overrides: Vec<OverrideRecord>,
     /// The time that somebody chose for production.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,12 +184,15 @@ pub struct PipelineExecutionStatus {
 pub struct Environments {
     /// Where the release is tested before it goes to production.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub stage: Option<String>,
     /// Where the release is deployed and tested and does not leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub deployment: Option<String>,
     /// Where the release goes in the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub production: Option<String>,
 }
 
@@ -210,10 +213,13 @@ impl Environments {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceRecord {
     /// Its pipeline.
+    #[schemars(length(max = 63))]
     pub pipeline: String,
     /// Its name.
+    #[schemars(length(max = 63))]
     pub execution: String,
     /// Its UID.
+    #[schemars(length(max = 64))]
     pub uid: String,
 }
 

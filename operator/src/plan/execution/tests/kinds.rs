@@ -24,6 +24,14 @@ fn ask(play: &mut Play, key: &'static str, value: &str, by: &'static str, who: &
     play.annotate(key, value).annotate(by, who).run();
 }
 
+/// A later execution, so that nobody takes it for the one before.
+fn later() -> Play {
+    let mut play = Play::new();
+    play.world.execution.metadata.uid = Some("uid-2".into());
+    play.world.execution.metadata.name = Some("wknd-2".into());
+    play
+}
+
 /// Another pipeline of the same program.
 fn pipeline(spec: serde_json::Value) -> Pipeline {
     serde_json::from_value(serde_json::json!({
@@ -79,7 +87,7 @@ fn a_stage_only_pipeline_ends_after_the_tests_and_never_touches_production() {
 #[test]
 fn a_production_only_pipeline_takes_the_tested_release() {
     let (_, source) = tested();
-    let mut play = Play::new();
+    let mut play = later();
     play.world.pipeline = Some(production_only());
     play.world.source_pipeline = Some(source.clone());
     play.world.artifact = None;
@@ -92,7 +100,7 @@ fn a_production_only_pipeline_takes_the_tested_release() {
     assert_eq!(status.source.unwrap().execution, "wknd-1");
     assert_eq!(play.status("prod").deployed.as_ref().unwrap().release, image('e'));
 
-    let mut play = Play::new();
+    let mut play = later();
     play.world.pipeline = Some(production_only());
     play.world.source_pipeline = Some(stage_only());
     assert_eq!(play.run().result(), reasons::FAILED);
@@ -104,7 +112,7 @@ fn a_production_only_pipeline_takes_the_tested_release() {
 fn a_release_older_than_the_one_that_production_runs_is_refused() {
     let (_, source) = tested();
     for (older, result) in [(false, reasons::FAILED), (true, reasons::FINISHED)] {
-        let mut play = Play::new();
+        let mut play = later();
         play.world.pipeline = Some(production_only());
         play.world.source_pipeline = Some(source.clone());
         play.world.execution.spec.allow_older = older;
@@ -149,10 +157,8 @@ fn the_last_deployment_to_production_is_done_again_on_its_first_approval() {
     });
     assert_eq!(first.run().result(), reasons::FAILED);
 
-    let mut again = Play::new();
+    let mut again = later();
     again.world.pipeline = first.world.pipeline.clone();
-    again.world.execution.metadata.uid = Some("uid-2".into());
-    again.world.execution.metadata.name = Some("wknd-2".into());
     again.world.execution.spec.re_execute = Some("wknd-1".into());
     again.run();
     assert_eq!(names(&again), ["validate", "build", "deployProduction"]);
@@ -163,10 +169,8 @@ fn the_last_deployment_to_production_is_done_again_on_its_first_approval() {
 
     let mut rejected = Play::new();
     rejected.until_approval().annotate(requests::REJECT, "no").run();
-    let mut refused = Play::new();
+    let mut refused = later();
     refused.world.pipeline = rejected.world.pipeline.clone();
-    refused.world.execution.metadata.uid = Some("uid-2".into());
-    refused.world.execution.metadata.name = Some("wknd-2".into());
     refused.world.execution.spec.re_execute = Some("wknd-1".into());
     assert_eq!(refused.run().result(), reasons::FAILED);
     assert_eq!(refused.step(StepName::Validate).1, reasons::SOURCE_REFUSED);
@@ -176,10 +180,8 @@ fn the_last_deployment_to_production_is_done_again_on_its_first_approval() {
 fn production_goes_back_to_a_release_that_was_approved_before() {
     let mut first = Play::new();
     first.until_approval().approved("bob").deployed("prod");
-    let mut back = Play::new();
+    let mut back = later();
     back.world.pipeline = first.world.pipeline.clone();
-    back.world.execution.metadata.uid = Some("uid-2".into());
-    back.world.execution.metadata.name = Some("wknd-2".into());
     back.world.execution.spec.roll_back_to = Some("wknd-1".into());
     back.run();
     assert_eq!(names(&back), ["validate", "build", "deployProduction"]);
@@ -190,7 +192,7 @@ fn production_goes_back_to_a_release_that_was_approved_before() {
     );
 
     // `cloud-manager.md` §2.9: a way back is not executed again.
-    let mut again = Play::new();
+    let mut again = later();
     again.world.pipeline = back.world.pipeline.clone();
     again.world.execution.metadata.uid = Some("uid-3".into());
     again.world.execution.metadata.name = Some("wknd-3".into());
@@ -206,11 +208,9 @@ fn going_back_to_an_unapproved_release_needs_the_approval_that_is_required_now()
     first.run().built().deployed("stage").job_ends(JobEnd::Passed { message: String::new() }).run();
     first.deployed("prod");
     assert_eq!(first.result(), reasons::FINISHED);
-    let mut back = Play::new();
+    let mut back = later();
     back.world.pipeline = first.world.pipeline.clone();
     back.world.pipeline.as_mut().unwrap().spec.production.as_mut().unwrap().approval.required = true;
-    back.world.execution.metadata.uid = Some("uid-2".into());
-    back.world.execution.metadata.name = Some("wknd-2".into());
     back.world.execution.spec.roll_back_to = Some("wknd-1".into());
     back.run();
     assert_eq!(back.step(StepName::ApprovalProduction).0, StepState::Waiting);
@@ -350,10 +350,8 @@ fn an_emergency_skips_tests_keeps_approvals_and_leaves_a_debt() {
     let debt = play.world.pipeline.as_ref().unwrap().status.as_ref().unwrap().debt.clone();
     assert_eq!((debt.len(), debt[0].step), (1, StepName::SecurityTest));
 
-    let mut normal = Play::new();
+    let mut normal = later();
     normal.world.pipeline = play.world.pipeline.clone();
-    normal.world.execution.metadata.uid = Some("uid-2".into());
-    normal.world.execution.metadata.name = Some("wknd-2".into());
     normal.run().built().deployed("stage");
     normal.job_ends(JobEnd::Passed { message: String::new() }).run();
     normal.job_ends(JobEnd::Measured { metrics: vec![], message: "all refused".into() }).run();
