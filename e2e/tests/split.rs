@@ -48,7 +48,9 @@ fn a_release_is_tested_promoted_scheduled_held_and_taken_back() -> Outcome {
         let two = tested(&scenario, &program, "s2", 2).await?;
         held(&program, Some("incident 4711")).await?;
         promote(&scenario, &program, "p2").await?;
-        let waits = program.wait("p2", "waits for the hold", SOON, |status| reason(status, StepName::DeployProduction) == reasons::HELD);
+        let waits = program.wait("p2", "waits for the hold", SOON, |status| {
+            reason(status, StepName::DeployProduction) == reasons::HELD
+        });
         let execution = scenario.on_failure(&program, "p2", waits).await?;
         let waiting = execution.status.and_then(|status| status.waiting_for).ok_or("it waits for nothing")?;
         ensure(waiting.why.contains("incident 4711"), || waiting.why.clone())?;
@@ -58,11 +60,18 @@ fn a_release_is_tested_promoted_scheduled_held_and_taken_back() -> Outcome {
         program.serves(PRODUCTION, "Release 2").await?;
 
         // What Cloud Manager does silently needs a word here.
-        program.run_spec("old", json!({"pipelineRef": {"name": SECOND}, "sourceExecution": "s1", "requestedBy": DEVELOPER})).await?;
+        program
+            .run_spec(
+                "old",
+                json!({"pipelineRef": {"name": SECOND}, "sourceExecution": "s1", "requestedBy": DEVELOPER}),
+            )
+            .await?;
         let status = scenario.on_failure(&program, "old", program.ended("old", SOON)).await?;
         ensure(reason(&status, StepName::Build) == reasons::OLDER_RELEASE, || told(&status))?;
 
-        program.run_spec("back", json!({"pipelineRef": {"name": SECOND}, "rollBackTo": "p1", "requestedBy": DEVELOPER})).await?;
+        program
+            .run_spec("back", json!({"pipelineRef": {"name": SECOND}, "rollBackTo": "p1", "requestedBy": DEVELOPER}))
+            .await?;
         let status = scenario.on_failure(&program, "back", program.succeeded("back", LONG)).await?;
         ensure(status.trigger == Trigger::RollBack && release(&status)? == one, || told(&status))?;
         ensure(step(&status, StepName::ApprovalProduction).is_err(), || "what was approved is asked for again".into())?;
@@ -73,10 +82,12 @@ fn a_release_is_tested_promoted_scheduled_held_and_taken_back() -> Outcome {
 /// Runs the first half; its load test misses a threshold, and the manager accepts that.
 async fn tested(scenario: &Scenario, program: &Program, name: &str, number: u32) -> Outcome<Sha256Digest> {
     let artifact = program.push(artifacts::site(number, None).await?.path()).await?;
-    let spec = json!({"pipelineRef": {"name": FIRST}, "artifact": {"digest": artifact.digest()}, "requestedBy": DEVELOPER});
+    let spec =
+        json!({"pipelineRef": {"name": FIRST}, "artifact": {"digest": artifact.digest()}, "requestedBy": DEVELOPER});
     program.run_spec(name, spec).await?;
     let gate = StepName::ReportPerformanceTest;
-    let waits = program.wait(name, "waits at the gate", LONG, |status| reason(status, gate) == reasons::AWAITING_OVERRIDE);
+    let waits =
+        program.wait(name, "waits at the gate", LONG, |status| reason(status, gate) == reasons::AWAITING_OVERRIDE);
     scenario.on_failure(program, name, waits).await?;
     say(scenario, program, MANAGER, &["override", name, "--yes"]).await?;
     let status = scenario.on_failure(program, name, program.succeeded(name, SOON)).await?;
@@ -115,7 +126,11 @@ async fn say(scenario: &Scenario, program: &Program, who: &str, words: &[&str]) 
 }
 
 fn release(status: &PipelineExecutionStatus) -> Outcome<Sha256Digest> {
-    status.release.as_ref().map(launchway_crds::digest::ImageRef::digest).ok_or_else(|| Failure::new("there is no release"))
+    status
+        .release
+        .as_ref()
+        .map(launchway_crds::digest::ImageRef::digest)
+        .ok_or_else(|| Failure::new("there is no release"))
 }
 
 fn reason(status: &PipelineExecutionStatus, name: StepName) -> &str {
@@ -164,4 +179,3 @@ fn second_half() -> Value {
         },
     })
 }
-
