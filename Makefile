@@ -34,8 +34,7 @@ test-all: ## The same with every scenario (about half an hour more)
 .PHONY: unit
 unit: ## Unit tests alone: no cluster, no network
 	@hack/preflight.sh build
-	$(CARGO) test $(BUILD) --lib --bins
-	$(CARGO) test $(BUILD) --exclude launchway-e2e --test generated --test structure --test hostile_registry --test determinism
+	@hack/unit.sh
 
 .PHONY: verify
 verify: ## Form, lints, licences, generated files, chart and unit tests: before every commit
