@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    fn spec(windows: serde_json::Value, hold: Option<&str>) -> EnvironmentSpec {
+    fn spec(windows: &serde_json::Value, hold: Option<&str>) -> EnvironmentSpec {
         let mut spec = serde_json::json!({ "type": "Production", "windows": windows });
         if let Some(reason) = hold {
             spec["hold"] = serde_json::json!({ "reason": reason });
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_deny_window_closes_and_opens_in_its_own_zone() {
         let weekend = spec(
-            serde_json::json!([{ "kind": "Deny", "schedule": "0 16 * * FRI", "duration": "64h", "timeZone": "Europe/Zurich" }]),
+            &serde_json::json!([{ "kind": "Deny", "schedule": "0 16 * * FRI", "duration": "64h", "timeZone": "Europe/Zurich" }]),
             None,
         );
         assert_eq!(at(&weekend, "2026-11-20T14:59:59Z"), None);
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn with_allow_windows_one_of_them_has_to_be_open() {
         let nights = spec(
-            serde_json::json!([
+            &serde_json::json!([
                 { "kind": "Allow", "schedule": "0 22 * * *", "duration": "2h" },
                 { "kind": "Allow", "schedule": "0 12 * * SUN", "duration": "1h" },
             ]),
@@ -144,8 +144,8 @@ mod tests {
             { "kind": "Deny", "schedule": "0 0 24 12 *", "duration": "48h" },
         ]);
         let christmas = "2026-12-25T10:00:00Z";
-        assert!(matches!(at(&spec(windows.clone(), None), christmas), Some((reasons::WINDOW_CLOSED, Some(_)))));
-        assert_eq!(at(&spec(windows, Some("incident 4711")), christmas), Some((reasons::HELD, None)));
+        assert!(matches!(at(&spec(&windows, None), christmas), Some((reasons::WINDOW_CLOSED, Some(_)))));
+        assert_eq!(at(&spec(&windows, Some("incident 4711")), christmas), Some((reasons::HELD, None)));
     }
 
     #[test]
@@ -156,13 +156,13 @@ mod tests {
             ("0 99 * * *", "UTC", "0 99 * * *"),
         ] {
             let bad = spec(
-                serde_json::json!([{ "kind": "Deny", "schedule": schedule, "duration": "1h", "timeZone": zone }]),
+                &serde_json::json!([{ "kind": "Deny", "schedule": schedule, "duration": "1h", "timeZone": zone }]),
                 None,
             );
             let closed = closed(&bad, "2026-11-21T10:00:00Z".parse().unwrap()).unwrap();
             assert!(closed.why.contains("spec.windows[0]") && closed.why.contains(part), "{}", closed.why);
         }
-        let never = spec(serde_json::json!([{ "kind": "Deny", "schedule": "0 0 30 2 *", "duration": "1h" }]), None);
+        let never = spec(&serde_json::json!([{ "kind": "Deny", "schedule": "0 0 30 2 *", "duration": "1h" }]), None);
         assert_eq!(at(&never, "2026-11-21T10:00:00Z"), None);
     }
 }

@@ -62,7 +62,7 @@ async fn one_page_of_fifty_that_fails_is_two_percent_and_critical() {
         let page = pages.fetch_add(1, Ordering::SeqCst);
         async move {
             let _ = head;
-            let status = if page >= 3 && page % 10 == 0 { "500 Internal Server Error" } else { "200 OK" };
+            let status = if page >= 3 && page.is_multiple_of(10) { "500 Internal Server Error" } else { "200 OK" };
             let text = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(text.as_bytes()).await;
         }

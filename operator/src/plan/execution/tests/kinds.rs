@@ -33,7 +33,7 @@ fn later() -> Play {
 }
 
 /// Another pipeline of the same program.
-fn pipeline(spec: serde_json::Value) -> Pipeline {
+fn pipeline(spec: &serde_json::Value) -> Pipeline {
     serde_json::from_value(serde_json::json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline",
         "metadata": { "name": "other", "namespace": "wknd" }, "spec": spec,
@@ -46,14 +46,14 @@ fn source() -> serde_json::Value {
 }
 
 fn stage_only() -> Pipeline {
-    pipeline(serde_json::json!({
+    pipeline(&serde_json::json!({
         "type": "StageOnly", "source": source(), "images": { "repository": "registry.example.com/wknd/images" },
         "stage": { "environment": "stage" },
     }))
 }
 
 fn production_only() -> Pipeline {
-    pipeline(serde_json::json!({
+    pipeline(&serde_json::json!({
         "type": "ProductionOnly", "source": { "pipeline": "other" }, "production": { "environment": "prod" },
     }))
 }
@@ -220,7 +220,7 @@ fn going_back_to_an_unapproved_release_needs_the_approval_that_is_required_now()
 #[test]
 fn a_deployment_pipeline_has_one_environment_and_a_code_quality_pipeline_none() {
     let mut play = Play::new();
-    play.world.pipeline = Some(pipeline(serde_json::json!({
+    play.world.pipeline = Some(pipeline(&serde_json::json!({
         "type": "Deployment", "source": source(), "images": { "repository": "registry.example.com/wknd/images" },
         "deployment": { "environment": "stage" },
     })));
@@ -232,7 +232,7 @@ fn a_deployment_pipeline_has_one_environment_and_a_code_quality_pipeline_none() 
     );
 
     let mut play = Play::new();
-    play.world.pipeline = Some(pipeline(serde_json::json!({ "type": "CodeQuality", "source": source() })));
+    play.world.pipeline = Some(pipeline(&serde_json::json!({ "type": "CodeQuality", "source": source() })));
     assert_eq!(play.run().result(), reasons::FINISHED);
     assert_eq!(names(&play), ["validate", "build", "codeQuality"]);
     assert_eq!(play.done, ["create_job", "remember"], "nothing is locked");
@@ -290,7 +290,7 @@ fn an_important_failure_is_asked_about_and_overridden_by_name() {
 #[test]
 fn a_code_quality_pipeline_is_not_overridden() {
     let mut play = Play::new();
-    play.world.pipeline = Some(pipeline(serde_json::json!({ "type": "CodeQuality", "source": source() })));
+    play.world.pipeline = Some(pipeline(&serde_json::json!({ "type": "CodeQuality", "source": source() })));
     play.quality = failing(Severity::Important);
     assert_eq!(play.run().result(), reasons::FAILED);
     assert_eq!(play.world.pipeline.as_ref().unwrap().spec.type_, PipelineType::CodeQuality);
