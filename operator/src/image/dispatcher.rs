@@ -252,35 +252,45 @@ enum Resolved {
     Loop,
 }
 
+/// Follows a link as the kernel does: part by part, and each link on the way before the `..` behind it. A lexical
+/// reading would take `link/../x` for a neighbour of the link, where the kernel takes one of the link's target.
 fn resolve(tree: &DispatcherTree, base: &BaseFiles, path: &str, target: &str) -> Resolved {
     let folder = |at: &str| {
         let prefix = format!("{at}/");
         tree.nodes.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
             || base.immutable.iter().any(|path| path.starts_with(&prefix))
     };
-    let (mut path, mut target) = (path.to_owned(), target.to_owned());
-    'hops: for _ in 0..MAX_HOPS {
-        let Some(resolved) = join(&path, &target) else {
-            return Resolved::Escapes;
-        };
-        if resolved.is_empty() {
-            return Resolved::Escapes;
+    let mut here: Vec<String> = path.split('/').map(str::to_owned).collect();
+    here.pop();
+    let mut ahead: Vec<String> = target.rsplit('/').map(str::to_owned).collect();
+    let mut hops = 0;
+    while let Some(part) = ahead.pop() {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                if here.pop().is_none() {
+                    return Resolved::Escapes;
+                }
+                continue;
+            }
+            _ => here.push(part),
         }
-        // A link on the way to the target is followed too: `a/link/x` is what the link's target has as `x`.
-        for (at, _) in resolved.match_indices('/').chain(std::iter::once((resolved.len(), ""))) {
-            if let Some(Node::Link(next)) = tree.nodes.get(&resolved[..at]) {
-                let rest = resolved[at..].to_owned();
-                path = resolved[..at].to_owned();
-                target = format!("{next}{rest}");
-                continue 'hops;
+        let at = here.join("/");
+        if let Some(Node::Link(next)) = tree.nodes.get(&at) {
+            hops += 1;
+            if hops > MAX_HOPS {
+                return Resolved::Loop;
+            }
+            here.pop();
+            ahead.extend(next.rsplit('/').map(str::to_owned));
+        } else if !folder(&at) {
+            let file = tree.nodes.contains_key(&at) || base.immutable.contains(&at);
+            if !file || !ahead.is_empty() {
+                return Resolved::Dangling(at);
             }
         }
-        if tree.nodes.contains_key(&resolved) || base.immutable.contains(&resolved) || folder(&resolved) {
-            return Resolved::Exists;
-        }
-        return Resolved::Dangling(resolved);
     }
-    Resolved::Loop
+    if here.is_empty() { Resolved::Escapes } else { Resolved::Exists }
 }
 
 fn check_links(archive: &Archive, base: &BaseFiles, tree: &DispatcherTree) -> Result<(), ImageError> {
