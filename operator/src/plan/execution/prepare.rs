@@ -22,6 +22,8 @@ use super::{
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 /// How long a registry may be away before an execution gives up.
 const REGISTRY_PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+/// Pause before it is looked again whether an older execution still waits.
+const QUEUE_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// Pause between two tries.
 const PAUSE: SignedDuration = SignedDuration::from_secs(10);
 
@@ -132,9 +134,11 @@ fn bases(world: &World, stage: &Environment, production: &Environment) -> Result
     Ok(())
 }
 
-/// Takes the environments, always in the same order, so that two executions never wait for each other.
+/// Takes the environments, always in the same order, so that two executions never wait for each other. For the same
+/// reason who has one of them goes on, whoever is older: the older one waits for just that Environment.
 fn take(world: &World, environments: [&Environment; 2]) -> Verdict {
     let (_, namespace, uid) = identity(world);
+    let begun = environments.iter().any(|environment| holds(world, environment));
     for environment in environments {
         let name = name_of(environment);
         match environment.status.as_ref().and_then(|status| status.lock.as_ref()) {
@@ -145,14 +149,17 @@ fn take(world: &World, environments: [&Environment; 2]) -> Verdict {
                     world,
                     format!("Environment {name} is taken by execution {holder}"),
                     Some(format!("kubectl launchway status {holder} --namespace {namespace}")),
+                    None,
                 );
             }
-            None => match &world.ahead {
+            None => match world.ahead.as_ref().filter(|_| !begun) {
                 Some(older) => {
                     return queued(
                         world,
                         format!("execution {older} waits for Environment {name} longer"),
                         Some(format!("kubectl launchway status {older} --namespace {namespace}")),
+                        // Its end changes no Environment if it never had one, so no event tells of it.
+                        world.now.saturating_add(QUEUE_PAUSE).ok(),
                     );
                 }
                 None => {
@@ -167,7 +174,7 @@ fn take(world: &World, environments: [&Environment; 2]) -> Verdict {
     Verdict::finished("pipeline and environments are usable")
 }
 
-fn queued(world: &World, why: String, command: Option<String>) -> Verdict {
+fn queued(world: &World, why: String, command: Option<String>, wake: Option<Timestamp>) -> Verdict {
     Verdict::Waiting {
         reason: reasons::ENVIRONMENT_LOCKED,
         waiting: Box::new(WaitingFor {
@@ -178,7 +185,7 @@ fn queued(world: &World, why: String, command: Option<String>) -> Verdict {
             who: None,
             command,
         }),
-        wake: None,
+        wake,
         actions: vec![],
     }
 }
