@@ -8,7 +8,7 @@ use kube::{
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
     environment::{EnvironmentStatus, Lock},
-    pipeline::LEDGER_MAX,
+    pipeline::{LEDGER_MAX, LedgerEntry},
 };
 
 use crate::{
@@ -69,7 +69,9 @@ pub async fn perform(context: &Context, execution: &PipelineExecution, action: &
                     Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
                 let Some(mut found) = bounded("read the pipeline", api.get_opt(pipeline)).await? else { return Ok(()) };
                 let known = found.status.get_or_insert_default();
-                if known.ledger.iter().all(|old| old.uid != entry.uid) {
+                let told = |old: &LedgerEntry| LedgerEntry { at: entry.at.clone(), ..old.clone() } == **entry;
+                if !known.ledger.iter().any(told) {
+                    known.ledger.retain(|old| old.uid != entry.uid);
                     known.ledger.insert(0, entry.as_ref().clone());
                     known.ledger.truncate(LEDGER_MAX);
                     status::replace(context, &found).await?;

@@ -53,7 +53,9 @@ fn missing_entry(world: &World, status: &PipelineExecutionStatus) -> Option<Acti
     let pipeline = world.pipeline.as_ref()?;
     let (name, _, uid) = identity(world);
     let unworthy = [reasons::ALREADY_EXECUTED, reasons::NAME_REUSED].contains(&status.state.as_str());
-    let known = pipeline.status.as_ref().is_some_and(|status| status.ledger.iter().any(|entry| entry.uid == uid));
+    // A request that came between this entry and the status may have changed how it ended: then it is told anew.
+    let told = pipeline.status.as_ref().and_then(|status| status.ledger.iter().find(|entry| entry.uid == uid));
+    let known = told.is_some_and(|entry| entry.result == status.state && entry.release == status.release);
     if unworthy || known {
         return None;
     }
