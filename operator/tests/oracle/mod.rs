@@ -43,8 +43,9 @@ pub fn ours(question: &[&str]) -> String {
         ["match", wanted, group, name, version] => {
             match (Dependency::parse(wanted), PackageId::new(group, name, version)) {
                 (Ok(wanted), Ok(id)) if wanted.matches(&id) => "yes",
-                (Ok(_), Ok(_)) => "no",
-                _ => "bad",
+                // A package whose id is not legal is never there.
+                (Ok(_), _) => "no",
+                (Err(_), _) => "bad",
             }
             .to_owned()
         }
