@@ -502,3 +502,4 @@ fn a_build_gets_its_bases_from_stage() {
 }
 
 mod kinds;
+mod turns;

@@ -77,7 +77,7 @@ pub(super) fn validate(world: &World, status: &PipelineExecutionStatus) -> Verdi
     if let Some(Err(verdict)) = source::taken(world) {
         return verdict;
     }
-    turn(world, pipeline).unwrap_or_else(|| take(world, &environments))
+    turn(world, pipeline, &environments).unwrap_or_else(|| take(world, &environments))
 }
 
 fn places<'a>(world: &'a World, names: &'a Environments) -> Vec<Place<'a>> {
@@ -193,7 +193,13 @@ fn bases(world: &World, environments: &[&Environment]) -> Result<(), Box<Verdict
 }
 
 /// Whether others of the pipeline come first; none when it is this one's turn.
-fn turn(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
+///
+/// Names order what was created in one second, so an older one can turn up late: who has an Environment by then goes on,
+/// for the older one waits for it.
+fn turn(world: &World, pipeline: &Pipeline, environments: &[&Environment]) -> Option<Verdict> {
+    if has_begun(world, environments) {
+        return None;
+    }
     let (_, namespace, _) = identity(world);
     let name = &world.execution.spec.pipeline_ref.name;
     if pipeline.spec.suspend {
