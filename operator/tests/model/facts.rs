@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
     digest::ImageRef,
@@ -13,11 +13,11 @@ use launchway_crds::{
     step::StepName,
 };
 use launchway_operator::plan::execution::{
-    needs,
-    world::{Fault, FoundArtifact, FoundRelease, Guard, JobEnd, JobFacts, ReleaseDigests, World},
+    needs, queue, route,
+    world::{Fault, FoundArtifact, FoundRelease, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
 };
 
-use super::site::{Execution, Site};
+use super::site::{Execution, Kind, PipelineShape, Site};
 
 pub fn image(letter: char) -> ImageRef {
     format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
@@ -36,7 +36,7 @@ pub fn release(uid: &str) -> ImageRef {
 /// Objects before anything happened to them: made once, for they are asked for millions of times.
 static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| Templates {
     environments: ["stage", "stage2", "prod"].into_iter().map(|name| (name, environment(name))).collect(),
-    pipelines: (0..Site::PLACES.len()).map(pipeline).collect(),
+    pipelines: Site::PIPELINES.iter().map(pipeline).collect(),
     execution: serde_json::from_value(serde_json::json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
         "metadata": { "namespace": "wknd" }, "spec": { "pipelineRef": { "name": "" }, "requestedBy": "ann" },
@@ -73,26 +73,41 @@ fn annotator() -> ManagedFieldsEntry {
     .unwrap()
 }
 
-fn pipeline(index: usize) -> Pipeline {
-    let (stage, production) = Site::PLACES[index];
+fn pipeline(shape: &PipelineShape) -> Pipeline {
+    let stage =
+        shape.stage.map(|stage| serde_json::json!({ "environment": stage, "tests": { "smoke": [{ "path": "/" }] } }));
+    let production = shape.production.map(|production| serde_json::json!({ "environment": production }));
+    let artifact = serde_json::json!({ "artifact": { "repository": "registry.example.com/wknd/artifacts" } });
+    let mut spec = serde_json::json!({ "concurrency": shape.concurrency });
+    let (type_, source) = match shape.kind {
+        Kind::FullStack => ("FullStack", artifact),
+        Kind::StageOnly => ("StageOnly", artifact),
+        Kind::ProductionOnly { source } => ("ProductionOnly", serde_json::json!({ "pipeline": name_of(source) })),
+    };
+    (spec["type"], spec["source"]) = (type_.into(), source);
+    if stage.is_some() {
+        spec["images"] = serde_json::json!({ "repository": "registry.example.com/wknd/images" });
+    }
+    for (field, value) in [("stage", stage), ("production", production)] {
+        if let Some(value) = value {
+            spec[field] = value;
+        }
+    }
     serde_json::from_value(serde_json::json!({
-        "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline",
-        "metadata": { "name": format!("pipeline-{index}"), "namespace": "wknd" },
-        "spec": {
-            "type": "FullStack",
-            "source": { "artifact": { "repository": "registry.example.com/wknd/artifacts" } },
-            "images": { "repository": "registry.example.com/wknd/images" },
-            "stage": { "environment": stage, "tests": { "smoke": [{ "path": "/" }] } },
-            "production": { "environment": production },
-        },
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline", "metadata": { "namespace": "wknd" }, "spec": spec,
     }))
     .unwrap()
+}
+
+fn name_of(pipeline: usize) -> String {
+    format!("pipeline-{pipeline}")
 }
 
 impl Site {
     fn pipeline(&self, index: usize) -> Pipeline {
         let mut pipeline = TEMPLATES.pipelines[index].clone();
-        pipeline.status.get_or_insert_default().ledger.clone_from(self.ledgers[index].get());
+        pipeline.metadata.name = Some(name_of(index));
+        pipeline.status = Some(self.ledgers[index].get().clone());
         pipeline
     }
 
@@ -100,7 +115,8 @@ impl Site {
         let mut object = TEMPLATES.execution.clone();
         object.metadata.name = Some(execution.name.to_owned());
         object.metadata.uid = Some(execution.uid.to_owned());
-        object.spec.pipeline_ref.name = format!("pipeline-{}", execution.pipeline);
+        object.metadata.creation_timestamp = Some(Time(Self::at(execution.created)));
+        object.spec.pipeline_ref.name = name_of(execution.pipeline);
         object.status = execution.status.as_ref().map(|status| status.get().clone());
         let mut annotations = BTreeMap::new();
         if let Some(value) = &execution.asked.approve {
@@ -120,19 +136,25 @@ impl Site {
     /// The facts about an execution, as `observe/execution.rs` reads them.
     pub fn world(&self, index: usize) -> World {
         let execution = &self.executions[index];
-        let (stage, production) = Self::PLACES[execution.pipeline];
+        let shape = &Self::PIPELINES[execution.pipeline];
         let found = |name: &'static str| {
             let mut found = TEMPLATES.environments[name].clone();
             found.status = Some(self.environments[name].get().clone());
-            Some(found)
+            found
+        };
+        let source = match shape.kind {
+            Kind::ProductionOnly { source } => Some(self.pipeline(source)),
+            Kind::FullStack | Kind::StageOnly => None,
         };
         let mut world = World {
             now: self.now(),
             execution: self.object(execution),
             pipeline: Some(self.pipeline(execution.pipeline)),
-            stage: found(stage),
-            production: found(production),
+            stage: shape.stage.map(found),
+            production: shape.production.map(found),
+            source_pipeline: source,
             ahead: None,
+            siblings: Siblings::default(),
             artifact: None,
             job: JobFacts::Absent,
             release: None,
@@ -141,8 +163,8 @@ impl Site {
             default_runtime: TEMPLATES.runtime.clone(),
         };
         let needs = needs(&world);
-        if needs.queue {
-            world.ahead = self.ahead(execution);
+        if needs.queue || needs.siblings {
+            self.look_around(&mut world, needs.queue, needs.siblings);
         }
         if needs.artifact && execution.status.as_ref().is_none_or(|status| status.get().artifact.is_none()) {
             world.artifact = Some(self.answer(TEMPLATES.artifact.clone()));
@@ -154,7 +176,7 @@ impl Site {
                 world.release = Some(self.answer(found));
             }
         }
-        if needs.guard {
+        if needs.guard.is_some() {
             let since = "2026-11-01T00:00:00Z".parse().unwrap();
             world.guard =
                 if self.guard_missing { Guard::Missing("the binding".into()) } else { Guard::InForce { since } };
@@ -166,19 +188,18 @@ impl Site {
         if self.registry_away { Err(Fault::Unreachable("no answer".into())) } else { Ok(found) }
     }
 
-    /// As `observe/execution.rs`: everybody was created in the same second, so names decide.
-    fn ahead(&self, mine: &Execution) -> Option<String> {
-        let places = |of: &Environments| [of.stage.clone(), of.production.clone()];
-        let (stage, production) = Self::PLACES[mine.pipeline];
-        self.executions
-            .iter()
-            .filter(|other| other.exists && other.uid != mine.uid && other.name < mine.name && !other.ended())
-            .filter(|other| {
-                let theirs = other.status.as_ref().and_then(|status| status.get().environments.as_ref().map(places));
-                theirs.is_some_and(|theirs| theirs.iter().any(|name| name == stage || name == production))
-            })
-            .map(|other| other.name.to_owned())
-            .min()
+    /// Who else wants the same. Everybody who is there from the beginning was created in the same second.
+    fn look_around(&self, world: &mut World, queue: bool, siblings: bool) {
+        let all: Vec<_> = self.executions.iter().filter(|one| one.exists).map(|one| self.object(one)).collect();
+        let recorded = world.execution.status.as_ref().and_then(|status| status.environments.clone());
+        let named = || world.pipeline.as_ref().map(|it| route::environments(&it.spec, &world.execution.spec));
+        let wanted: Environments = recorded.or_else(named).unwrap_or_default();
+        if queue {
+            world.ahead = queue::ahead(&all, world, &wanted);
+        }
+        if siblings {
+            world.siblings = queue::siblings(&all, world);
+        }
     }
 
     fn job(&self, execution: &Execution, step: StepName) -> JobFacts {
@@ -193,6 +214,7 @@ impl Site {
             (Some(true), StepName::BuildImage) => JobEnd::Built {
                 release: ReleaseDigests { release: release(job.owner), images: images(), report: image('0') },
             },
+            (Some(true), StepName::CodeQuality) => JobEnd::Measured { metrics: vec![], message: "checked".into() },
             (Some(true), _) => JobEnd::Passed { message: "1 page".into() },
             (Some(false), _) => JobEnd::Failed { reason: "TestFailed".into(), message: "no".into(), report: None },
         };

@@ -1,5 +1,5 @@
-//! The planner of executions against every order in which things can happen: exhaustively in small worlds (`exhaustive`),
-//! at random in larger ones (`random`). `make model` looks further than the ordinary tests do.
+//! The planners against random histories (`random`, `rollouts`), and planners with one defect each that those histories
+//! have to find (`mutants`). `make model` plays more of them, and visits every order of events in small worlds (`model/`).
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that panics has failed")]
 
 mod cluster;

@@ -14,7 +14,7 @@ use super::promises::Promise;
 use super::site::Planner;
 
 /// Every mutant: the promise that it breaks, none for "it ends", and the planner.
-pub const ALL: [(&str, Option<Promise>, Planner); 15] = [
+pub const ALL: [(&str, Option<Promise>, Planner); 16] = [
     ("production without an approval", Some(Promise::Proof), unapproved),
     ("production without tests", Some(Promise::Proof), untested),
     ("an approval of something else counts", Some(Promise::Proof), any_approval),
@@ -30,20 +30,31 @@ pub const ALL: [(&str, Option<Promise>, Planner); 15] = [
     ("the ledger keeps what did not come true", Some(Promise::Ledger), hasty),
     ("nobody wakes who waits for who is older", Some(Promise::Woken), unwoken),
     ("who has stage waits for who is older", None, polite),
+    ("who has stage waits for who is older in its pipeline", None, courteous),
 ];
+
+/// Executions, and the pipeline of each, among which a mutant shows.
+pub fn world(name: &str) -> &'static [(&'static str, usize)] {
+    match name {
+        // Who waits for whom takes two.
+        "who has stage waits for who is older in its pipeline" => &[("a", 0), ("b", 0)],
+        _ if name.contains("older") || name.contains("lock") => &[("a", 2), ("b", 0)],
+        _ => &[("a", 0)],
+    }
+}
 
 fn unapproved(world: &World) -> Plan {
     let mut world = world.clone();
-    if let Some(pipeline) = &mut world.pipeline {
-        pipeline.spec.production.approval.required = false;
+    if let Some(production) = world.pipeline.as_mut().and_then(|pipeline| pipeline.spec.production.as_mut()) {
+        production.approval.required = false;
     }
     next(&world)
 }
 
 fn untested(world: &World) -> Plan {
     let mut world = world.clone();
-    if let Some(pipeline) = &mut world.pipeline {
-        pipeline.spec.stage.tests.smoke.clear();
+    if let Some(stage) = world.pipeline.as_mut().and_then(|pipeline| pipeline.spec.stage.as_mut()) {
+        stage.tests.smoke.clear();
     }
     next(&world)
 }
@@ -165,6 +176,15 @@ fn unwoken(world: &World) -> Plan {
 fn polite(world: &World) -> Plan {
     let mut plan = next(world);
     if world.ahead.is_some() {
+        plan.actions.retain(|action| !matches!(action, Action::Lock { .. }));
+    }
+    plan
+}
+
+/// As the planner was before this check: an older one of the pipeline that turned up late was waited for.
+fn courteous(world: &World) -> Plan {
+    let mut plan = next(world);
+    if world.siblings.older.is_some() {
         plan.actions.retain(|action| !matches!(action, Action::Lock { .. }));
     }
     plan

@@ -10,7 +10,7 @@ use launchway_crds::{
     digest::Sha256Digest,
     environment::RolloutState,
     execution::{PipelineExecutionStatus, Step},
-    pipeline::LedgerEntry,
+    pipeline::PipelineStatus,
     step::{StepName, StepState},
 };
 use launchway_operator::plan::execution::{
@@ -18,7 +18,7 @@ use launchway_operator::plan::execution::{
     world::{JobFacts, World},
 };
 
-use super::site::{Execution, Frozen, Planner, Site};
+use super::site::{Execution, Frozen, Kind, PipelineShape, Planner, Site};
 
 /// A promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,9 +101,21 @@ impl Past {
     }
 
     /// An Environment got a target. `again`: an older execution of this name ended before.
-    pub fn targeted(&mut self, uid: &'static str, place: &str, release: &Sha256Digest, again: bool) {
+    pub fn targeted(
+        &mut self,
+        uid: &'static str,
+        pipeline: &PipelineShape,
+        place: &str,
+        release: &Sha256Digest,
+        again: bool,
+    ) {
         let key = (uid, *release);
-        let proved = !place.starts_with("prod") || (self.tested.contains(&key) && self.approved.contains(&key));
+        // Production-only pipelines take what another execution tested.
+        let tested = match pipeline.kind {
+            Kind::ProductionOnly { .. } => self.tested.iter().any(|(_, tested)| tested == release),
+            Kind::FullStack | Kind::StageOnly => self.tested.contains(&key),
+        };
+        let proved = !place.starts_with("prod") || (tested && self.approved.contains(&key));
         self.hold(Promise::Proof, proved);
         self.hold(Promise::NotAgain, !again);
     }
@@ -133,7 +145,7 @@ impl Past {
         execution: &Execution,
         old: Option<&PipelineExecutionStatus>,
         new: &PipelineExecutionStatus,
-        ledger: &Frozen<Vec<LedgerEntry>>,
+        pipeline: &Frozen<PipelineStatus>,
     ) {
         let fresh = PipelineExecutionStatus::default();
         let old = old.unwrap_or(&fresh);
@@ -149,7 +161,7 @@ impl Past {
         if new.completion_time.is_some()
             && ![reasons::ALREADY_EXECUTED, reasons::NAME_REUSED].contains(&new.state.as_str())
         {
-            let entry = ledger.get().iter().find(|entry| entry.uid == execution.uid);
+            let entry = pipeline.get().ledger.iter().find(|entry| entry.uid == execution.uid);
             self.hold(
                 Promise::Ledger,
                 entry.is_some_and(|entry| entry.result == new.state && entry.release == new.release),
@@ -163,8 +175,8 @@ impl Past {
         for execution in
             executions.iter().filter(|one| one.exists && one.at().is_some_and(|at| at > StepName::Validate))
         {
-            let (stage, production) = Site::PLACES[execution.pipeline];
-            let alone = taken.insert(stage) && taken.insert(production);
+            let shape = &Site::PIPELINES[execution.pipeline];
+            let alone = [shape.stage, shape.production].into_iter().flatten().all(|place| taken.insert(place));
             self.hold(Promise::Exclusive, alone);
         }
     }

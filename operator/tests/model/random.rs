@@ -4,14 +4,25 @@
 use launchway_crds::step::StepName;
 use launchway_operator::plan::execution::next;
 use proptest::prelude::*;
-use proptest::test_runner::Config;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
 use super::luck::{self, ALL_WAITS};
-use super::site::{Event, Site};
+use super::mutants;
+use super::promises::Promise;
+use super::site::{Event, Planner, Site};
 
-/// Names that executions have, and the pipeline that each belongs to.
-const NAMES: [(&str, usize); 3] = [("a", 0), ("b", 1), ("c", 0)];
+/// Executions at the beginning: name, and index of the pipeline.
+type World = &'static [(&'static str, usize)];
+
+const WORLDS: [World; 4] = [
+    &[("a", 0), ("b", 1), ("c", 0)],
+    // What stage tested goes to production, while stage goes on.
+    &[("a", 2), ("b", 3), ("c", 2)],
+    &[("a", 4), ("b", 4), ("c", 2)],
+    &[("a", 5), ("b", 0), ("c", 3)],
+];
 /// More objects than this are never created in one history.
 const OBJECTS: usize = 6;
 
@@ -19,22 +30,22 @@ const OBJECTS: usize = 6;
 struct Anything;
 
 impl ReferenceStateMachine for Anything {
-    type State = ();
+    type State = World;
     type Transition = Event;
 
-    fn init_state() -> BoxedStrategy<()> {
-        Just(()).boxed()
+    fn init_state() -> BoxedStrategy<World> {
+        prop::sample::select(WORLDS.to_vec()).boxed()
     }
 
-    fn transitions((): &()) -> BoxedStrategy<Event> {
+    fn transitions(world: &World) -> BoxedStrategy<Event> {
         let at = 0..OBJECTS;
-        let name = prop::sample::select(NAMES.to_vec());
-        let step = prop::sample::select(vec![StepName::BuildImage, StepName::SmokeTest]);
+        let name = prop::sample::select(world.to_vec());
+        let step = prop::sample::select(vec![StepName::CodeQuality, StepName::BuildImage, StepName::SmokeTest]);
         let place = prop::sample::select(vec!["stage", "stage2", "prod"]);
         prop_oneof![
             60 => at.clone().prop_map(Event::Observe),
             60 => at.clone().prop_map(Event::Act),
-            20 => (name.clone(), step, prop::bool::weighted(0.9)).prop_map(|((name, _), step, well)| {
+            30 => (name.clone(), step, prop::bool::weighted(0.9)).prop_map(|((name, _), step, well)| {
                 Event::JobEnds(name, step, well)
             }),
             12 => (place.clone(), prop::bool::weighted(0.9)).prop_map(|(place, well)| Event::RolloutEnds(place, well)),
@@ -54,7 +65,9 @@ impl ReferenceStateMachine for Anything {
         .boxed()
     }
 
-    fn apply((): (), _: &Event) {}
+    fn apply(world: World, _: &Event) -> World {
+        world
+    }
 }
 
 struct Histories;
@@ -63,22 +76,22 @@ impl StateMachineTest for Histories {
     type SystemUnderTest = Site;
     type Reference = Anything;
 
-    fn init_test((): &()) -> Site {
-        Site::new(&NAMES)
+    fn init_test(world: &World) -> Site {
+        Site::new(world)
     }
 
-    fn apply(mut site: Site, (): &(), event: Event) -> Site {
+    fn apply(mut site: Site, _: &World, event: Event) -> Site {
         if !matches!(event, Event::Create(..)) || site.executions.len() < OBJECTS {
             site.happen(next, &event);
         }
         site
     }
 
-    fn check_invariants(site: &Site, (): &()) {
+    fn check_invariants(site: &Site, _: &World) {
         assert!(site.past.broken.is_empty(), "{:?} broken in {site:?}", site.past.broken);
     }
 
-    fn teardown(site: Site, (): ()) {
+    fn teardown(site: Site, _: World) {
         assert!(luck::way_to_the_end(next, &site, |_| false).is_some(), "it never ends: {site:?}");
     }
 }
@@ -94,4 +107,32 @@ prop_state_machine! {
 
     #[test]
     fn no_history_breaks_a_promise_and_every_history_can_end(sequential 100..400 => Histories);
+}
+
+/// The number of the first random history that shows a planner's defect; none when none of many does.
+fn caught(planner: Planner, promise: Option<Promise>, world: World) -> Option<usize> {
+    let mut runner = TestRunner::deterministic();
+    let events = Anything::transitions(&world);
+    (0..2000).find(|_| {
+        let mut site = Site::new(world);
+        for _ in 0..300 {
+            let event = events.new_tree(&mut runner).unwrap().current();
+            if !matches!(event, Event::Create(..)) || site.executions.len() < OBJECTS {
+                site.happen(planner, &event);
+            }
+            if promise.is_some_and(|promise| site.broken(promise)) {
+                return true;
+            }
+        }
+        promise.is_none() && luck::way_to_the_end(planner, &site, |_| false).is_none()
+    })
+}
+
+#[test]
+fn every_mutant_is_caught() {
+    for (name, promise, planner) in mutants::ALL {
+        let found = caught(planner, promise, mutants::world(name));
+        println!("{name}: {promise:?} broken in history {found:?}");
+        assert!(found.is_some(), "{name}: {promise:?} was not found to be broken");
+    }
 }

@@ -15,15 +15,35 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     environment::{Deployed, EnvironmentStatus, Lock, RolloutState, RolloutStatus, Urls},
     execution::PipelineExecutionStatus,
-    pipeline::LedgerEntry,
+    pipeline::PipelineStatus,
     step::StepName,
 };
-use launchway_operator::plan::execution::{Plan, action::Action, world::World};
+use launchway_operator::plan::execution::{Plan, action::Action, ledger::remember, world::World};
 
 use serde::Serialize;
 
 use super::facts::image;
 use super::promises::{Past, Promise};
+
+/// What a pipeline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    FullStack,
+    StageOnly,
+    /// Takes what the pipeline of this index tested.
+    ProductionOnly {
+        source: usize,
+    },
+}
+
+/// A pipeline: where it goes, and what becomes of the next execution while one runs.
+#[derive(Clone, Copy, Debug)]
+pub struct PipelineShape {
+    pub kind: Kind,
+    pub stage: Option<&'static str>,
+    pub production: Option<&'static str>,
+    pub concurrency: &'static str,
+}
 
 /// The function under test: [`launchway_operator::plan::execution::next`], or a mutant of it.
 pub type Planner = fn(&World) -> Plan;
@@ -118,6 +138,8 @@ pub struct Execution {
     pub name: &'static str,
     pub uid: &'static str,
     pub pipeline: usize,
+    /// Seconds since the beginning, as the apiserver wrote it down.
+    pub created: i64,
     pub exists: bool,
     pub asked: Asked,
     pub status: Option<Frozen<PipelineExecutionStatus>>,
@@ -158,7 +180,7 @@ pub struct Site {
     pub now: i64,
     pub executions: Vec<Execution>,
     pub environments: BTreeMap<&'static str, Frozen<EnvironmentStatus>>,
-    pub ledgers: Vec<Frozen<Vec<LedgerEntry>>>,
+    pub ledgers: Vec<Frozen<PipelineStatus>>,
     /// By execution's name and step: the name of a Job.
     pub jobs: BTreeMap<(&'static str, StepName), Job>,
     pub registry_away: bool,
@@ -202,8 +224,20 @@ pub enum Event {
 const UIDS: [&str; 8] = ["uid-0", "uid-1", "uid-2", "uid-3", "uid-4", "uid-5", "uid-6", "uid-7"];
 
 impl Site {
-    /// Pipelines by index go to these environments.
-    pub const PLACES: [(&'static str, &'static str); 2] = [("stage", "prod"), ("stage2", "prod")];
+    /// Pipelines, by index.
+    pub const PIPELINES: [PipelineShape; 6] = [
+        PipelineShape { kind: Kind::FullStack, stage: Some("stage"), production: Some("prod"), concurrency: "Queue" },
+        PipelineShape { kind: Kind::FullStack, stage: Some("stage2"), production: Some("prod"), concurrency: "Queue" },
+        PipelineShape { kind: Kind::StageOnly, stage: Some("stage"), production: None, concurrency: "Queue" },
+        PipelineShape {
+            kind: Kind::ProductionOnly { source: 2 },
+            stage: None,
+            production: Some("prod"),
+            concurrency: "Queue",
+        },
+        PipelineShape { kind: Kind::FullStack, stage: Some("stage"), production: Some("prod"), concurrency: "Replace" },
+        PipelineShape { kind: Kind::FullStack, stage: Some("stage"), production: Some("prod"), concurrency: "Refuse" },
+    ];
 
     pub fn new(created: &[(&'static str, usize)]) -> Self {
         let idle = |name: &str| {
@@ -215,19 +249,19 @@ impl Site {
             now: 0,
             executions: vec![],
             environments: ["stage", "stage2", "prod"].into_iter().map(|name| (name, idle(name))).collect(),
-            ledgers: vec![Frozen::new(vec![]); Self::PLACES.len()],
+            ledgers: vec![Frozen::new(PipelineStatus::default()); Self::PIPELINES.len()],
             jobs: BTreeMap::new(),
             registry_away: false,
             guard_missing: false,
             past: Past::default(),
         };
         for (name, pipeline) in created {
-            site.create(name, *pipeline);
+            site.create(name, *pipeline, 0);
         }
         site
     }
 
-    fn create(&mut self, name: &'static str, pipeline: usize) {
+    fn create(&mut self, name: &'static str, pipeline: usize, created: i64) {
         if self.executions.iter().any(|execution| execution.exists && execution.name == name) {
             return;
         }
@@ -236,6 +270,7 @@ impl Site {
             name,
             uid,
             pipeline,
+            created,
             exists: true,
             asked: Asked::default(),
             status: None,
@@ -244,8 +279,13 @@ impl Site {
     }
 
     pub fn now(&self) -> Timestamp {
+        Self::at(self.now)
+    }
+
+    /// A moment, so many seconds after the beginning.
+    pub fn at(seconds: i64) -> Timestamp {
         let start: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-        start.checked_add(SignedDuration::from_secs(self.now)).unwrap()
+        start.checked_add(SignedDuration::from_secs(seconds)).unwrap()
     }
 
     /// Lets something happen; false when it cannot happen now.
@@ -301,7 +341,8 @@ impl Site {
             }
             Event::Create(name, pipeline) => {
                 let before = self.executions.len();
-                self.create(name, *pipeline);
+                // A second after everybody who was there from the beginning.
+                self.create(name, *pipeline, 1);
                 self.executions.len() > before
             }
             Event::Pass(seconds) => {
@@ -323,7 +364,11 @@ impl Site {
         };
         job.passed = Some(passed);
         if passed && step == StepName::SmokeTest {
-            let runs = self.executions.iter().find(|one| one.uid == job.owner).map(|one| Self::PLACES[one.pipeline].0);
+            let runs = self
+                .executions
+                .iter()
+                .find(|one| one.uid == job.owner)
+                .and_then(|one| Self::PIPELINES[one.pipeline].stage);
             let deployed = runs.and_then(|stage| self.environments[stage].get().deployed.clone());
             if let Some(deployed) = deployed {
                 self.past.tested(job.owner, &deployed.release.digest());
@@ -348,6 +393,7 @@ impl Site {
                 uid: target.uid,
                 release: target.release,
                 images: target.images,
+                made_at: target.made_at,
                 at: now,
             });
             true
@@ -458,8 +504,8 @@ impl Site {
                 });
                 if changed {
                     let before =
-                        self.ledgers[pipeline].get().iter().any(|entry| entry.name == name && entry.uid != uid);
-                    self.past.targeted(uid, place, &digest, before);
+                        self.ledgers[pipeline].get().ledger.iter().any(|entry| entry.name == name && entry.uid != uid);
+                    self.past.targeted(uid, &Self::PIPELINES[pipeline], place, &digest, before);
                 }
             }
             Action::CreateJob { step, .. } => {
@@ -472,13 +518,10 @@ impl Site {
             Action::DeleteJob { name: _, uid: job } => {
                 self.jobs.retain(|(_, step), found| format!("{}-{}", found.owner, step.dashed()) != job);
             }
-            Action::Remember { entry, .. } => {
-                let mut ledger = self.ledgers[pipeline].get().clone();
-                let told = |old: &LedgerEntry| LedgerEntry { at: entry.at.clone(), ..old.clone() } == *entry;
-                if !ledger.iter().any(told) {
-                    ledger.retain(|old| old.uid != entry.uid);
-                    ledger.insert(0, *entry);
-                    self.ledgers[pipeline] = Frozen::new(ledger);
+            Action::Remember { entry, tests, .. } => {
+                let mut known = self.ledgers[pipeline].get().clone();
+                if remember(&mut known, &entry, &tests) {
+                    self.ledgers[pipeline] = Frozen::new(known);
                 }
             }
         }

@@ -1,4 +1,18 @@
-//! Every order of events in small worlds, by `stateright`.
+//! The planner of executions in every order of events in small worlds, by `stateright`: `make model`.
+//!
+//! World, promises and mutants are those of the random histories in `operator/tests/model`.
+#![allow(clippy::unwrap_used, missing_docs, dead_code, reason = "a check that panics has failed")]
+
+#[path = "../../operator/tests/model/facts.rs"]
+mod facts;
+#[path = "../../operator/tests/model/luck.rs"]
+mod luck;
+#[path = "../../operator/tests/model/mutants.rs"]
+mod mutants;
+#[path = "../../operator/tests/model/promises.rs"]
+mod promises;
+#[path = "../../operator/tests/model/site.rs"]
+mod site;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -9,10 +23,9 @@ use launchway_crds::step::StepName;
 use launchway_operator::plan::execution::next;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use super::luck::{self, ALL_WAITS};
-use super::mutants;
-use super::promises::Promise;
-use super::site::{Event, Planner, Site};
+use luck::{self, ALL_WAITS};
+use promises::Promise;
+use site::{Event, Planner, Site};
 
 /// The name of the property that is about the future: from every state a run without faults ends.
 const ENDS: &str = "Ends";
@@ -126,7 +139,7 @@ impl Model for Bounds {
 }
 
 /// Visits every state, prints how many there are, and tells how a promise can be broken.
-fn check(name: &str, bounds: Bounds) -> usize {
+fn check(name: &str, bounds: Bounds) {
     let began = Instant::now();
     let checker = bounds.checker().threads(2).spawn_bfs().join();
     let states = checker.unique_state_count();
@@ -136,56 +149,58 @@ fn check(name: &str, bounds: Bounds) -> usize {
         panic!("{name}: {promise} is broken by {}", events.join(", "));
     }
     assert!(checker.is_done());
-    states
+    assert!(states > 300, "a world of {states} states proves little");
 }
 
-#[test]
-fn one_execution_keeps_every_promise_whatever_fails_whoever_intervenes_wherever_the_operator_dies() {
+/// What takes seconds to a minute each.
+fn small() {
     let alone = || Bounds { failures: true, time_passes: true, ..Bounds::new(next, &[("a", 0)]) };
-    let states = check("failures, time, approvals of something else", Bounds { other_approvals: true, ..alone() });
-    assert!(states > 500, "a world of {states} states proves little");
+    check("failures, time, approvals of something else", Bounds { other_approvals: true, ..alone() });
     check("failures, time, cancellation or rejection", Bounds { cancellations: 1, ..alone() });
     check("deleted and created again", Bounds { deletions: 1, creations: 1, ..Bounds::new(next, &[("a", 0)]) });
-}
-
-#[test]
-fn two_pipelines_on_the_same_environments_keep_every_promise_wherever_the_operator_dies() {
-    let states = check("two pipelines", Bounds::new(next, &[("a", 0), ("b", 1)]));
-    assert!(states > 500, "a world of {states} states proves little");
-}
-
-/// Two executions that want the same Environments; with `LAUNCHWAY_MODEL`, as `make model` sets it, what takes minutes.
-#[test]
-fn two_executions_of_one_pipeline_take_turns() {
-    check("two executions of one pipeline", Bounds::new(next, &[("a", 0), ("b", 0)]));
-    if std::env::var_os("LAUNCHWAY_MODEL").is_none() {
-        return;
-    }
+    check("two of one pipeline", Bounds::new(next, &[("a", 0), ("b", 0)]));
+    check("two of one pipeline that replaces", Bounds::new(next, &[("a", 4), ("b", 4)]));
+    check("two of one pipeline that refuses", Bounds::new(next, &[("a", 5), ("b", 5)]));
+    check("two pipelines", Bounds::new(next, &[("a", 0), ("b", 1)]));
+    check("stage-only and full stack", Bounds::new(next, &[("a", 2), ("b", 0)]));
+    check("stage-only and production-only", Bounds::new(next, &[("a", 2), ("b", 3)]));
     check(
-        "one execution and everything that can happen to it",
-        Bounds {
-            deletions: 1,
-            creations: 1,
-            cancellations: 1,
-            failures: true,
-            time_passes: true,
-            other_approvals: true,
-            ..Bounds::new(next, &[("a", 0)])
-        },
+        "stage-only, created again, and production-only",
+        Bounds { creations: 1, ..Bounds::new(next, &[("a", 2), ("b", 3)]) },
     );
+}
+
+/// What takes minutes each.
+fn large() {
+    let everything = |planner, created| Bounds {
+        deletions: 1,
+        creations: 1,
+        cancellations: 1,
+        failures: true,
+        time_passes: true,
+        other_approvals: true,
+        ..Bounds::new(planner, created)
+    };
+    check("one execution and everything that can happen to it", everything(next, &[("a", 0)]));
+    check("one of a pipeline that replaces, created again", everything(next, &[("a", 4)]));
     check(
         "two pipelines with failures and cancellations",
         Bounds { cancellations: 1, failures: true, ..Bounds::new(next, &[("a", 0), ("b", 1)]) },
     );
     check(
-        "two executions of one pipeline with deletions",
+        "two of one pipeline with deletions",
         Bounds { deletions: 1, creations: 1, ..Bounds::new(next, &[("a", 0), ("b", 0)]) },
     );
+    check(
+        "two of one pipeline that replaces, with deletions",
+        Bounds { deletions: 1, creations: 1, ..Bounds::new(next, &[("a", 4), ("b", 4)]) },
+    );
+    check("two stage-only and one production-only", Bounds::new(next, &[("a", 2), ("b", 2), ("c", 3)]));
     check("three executions", Bounds::new(next, &[("a", 0), ("b", 1), ("c", 0)]));
 }
 
-#[test]
-fn every_mutant_is_caught() {
+/// Planners with one defect each are found.
+fn mutants() {
     for (name, promise, planner) in mutants::ALL {
         if promise == Some(Promise::SamePlan) {
             // What is no function has no model: one history is enough.
@@ -194,23 +209,31 @@ fn every_mutant_is_caught() {
             continue;
         }
         let wanted = promise.map_or(ENDS, Promise::as_str);
-        // Who waits for whom takes two.
-        let two = promise.is_none() || promise == Some(Promise::Exclusive) || name.contains("older");
+        let created = mutants::world(name);
+        let alone = created.len() == 1;
         let again = usize::from(promise == Some(Promise::NotAgain));
         let bounds = Bounds {
             only: Some(wanted),
             creations: again,
             deletions: again,
             cancellations: usize::from(promise == Some(Promise::Ledger)),
-            failures: !two,
-            time_passes: !two,
-            other_approvals: !two,
-            ..Bounds::new(planner, if two { &[("a", 0), ("b", 0)] } else { &[("a", 0)] })
+            failures: alone,
+            time_passes: alone,
+            other_approvals: alone,
+            ..Bounds::new(planner, created)
         };
         let first = HasDiscoveries::AnyOf([wanted].into());
         let checker = bounds.checker().threads(2).finish_when(first).spawn_bfs().join();
         let found = checker.discovery(wanted);
         println!("{name}: {wanted} broken, {} states", checker.unique_state_count());
         assert!(found.is_some(), "{name}: {wanted} was not found to be broken");
+    }
+}
+
+fn main() {
+    small();
+    mutants();
+    if std::env::args().nth(1).as_deref() != Some("small") {
+        large();
     }
 }
