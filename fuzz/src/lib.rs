@@ -21,7 +21,10 @@ use launchway_operator::image::package::{
 };
 use launchway_operator::image::plan::{Input, PlanOptions, plan};
 use launchway_operator::image::{Blob, Limits};
-use launchway_operator::registry::auth::{Challenge, Credentials, challenge, is_internal, same_host};
+use launchway_operator::registry::{
+    Credentials, Repository,
+    auth::{Challenge, challenge, is_internal, same_host},
+};
 use url::Url;
 
 /// A target: its name, which is also its folder below `fuzz/corpus`, and its function.
@@ -258,7 +261,7 @@ pub fn registry(data: &[u8]) {
     if let Ok(value) = serde_json::from_slice(bytes) {
         let _ = RuntimeContract::from_config(&value);
     }
-    if let Ok(credentials) = Credentials::from_docker_config(body) {
-        let _ = credentials.get(header);
+    if let (Ok(credentials), Ok(repository)) = (Credentials::from_docker_config(body), Repository::parse(header)) {
+        let _ = credentials.get(&repository);
     }
 }

@@ -23,6 +23,7 @@ use launchway_operator::plan::execution::{Plan, action::Action, ledger::remember
 use serde::Serialize;
 
 use super::facts::image;
+use super::luck;
 use super::promises::{Past, Promise};
 
 /// What a pipeline is for.
@@ -218,6 +219,8 @@ pub enum Event {
     Pass(i64),
     RegistryAway(bool),
     GuardMissing(bool),
+    /// Something that goes well: the first that can, from this one on in the list of all that might.
+    Lucky(usize),
 }
 
 /// UIDs in the order in which objects are created: there are no more.
@@ -350,6 +353,10 @@ impl Site {
                 true
             }
             Event::RegistryAway(away) => std::mem::replace(&mut self.registry_away, *away) != *away,
+            Event::Lucky(from) => {
+                let events = luck::fortunate(self);
+                (0..events.len()).any(|at| self.happen(planner, &events[(from + at) % events.len()]))
+            }
             Event::GuardMissing(missing) => std::mem::replace(&mut self.guard_missing, *missing) != *missing,
         }
     }
@@ -503,8 +510,8 @@ impl Site {
                     change
                 });
                 if changed {
-                    let before =
-                        self.ledgers[pipeline].get().ledger.iter().any(|entry| entry.name == name && entry.uid != uid);
+                    // What the ledger says is the planner's own word: what ended is counted here.
+                    let before = self.executions.iter().any(|one| one.name == name && one.uid != uid && one.ended());
                     self.past.targeted(uid, &Self::PIPELINES[pipeline], place, &digest, before);
                 }
             }

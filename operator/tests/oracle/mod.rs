@@ -14,6 +14,7 @@ use std::io::Write;
 
 use launchway_operator::image::archive::{Archive, Entry, EntryKind};
 use launchway_operator::image::blob::Hasher;
+use launchway_operator::image::checks::{Facts, Findings};
 use launchway_operator::image::order::order;
 use launchway_operator::image::package::{
     Dependency, Package, PackageId, ServiceTier, Version, VersionRange, WorkspaceFilter, dependency, filter,
@@ -176,11 +177,12 @@ fn ordered(fields: &[&str]) -> String {
                 filter: WorkspaceFilter::default(),
                 embedded_in: None,
                 skipped: false,
+                facts: Facts::default(),
             }
         })
         .collect();
     // FileVault passes over what is missing; so do we for what the runtime provides: here, everything.
-    match order(set, &[String::new()], &mut Vec::new()) {
+    match order(set, &[String::new()], &mut Findings::default()) {
         Ok(packages) => join(packages.iter().map(|package| package.id.to_string()), " "),
         Err(_) => "cycle".to_owned(),
     }
