@@ -11,6 +11,8 @@ mod luck;
 mod mutants;
 #[path = "../../operator/tests/model/promises.rs"]
 mod promises;
+#[path = "../../operator/tests/model/shape.rs"]
+mod shape;
 #[path = "../../operator/tests/model/site.rs"]
 mod site;
 

@@ -13,4 +13,5 @@ mod luck;
 mod promises;
 mod random;
 mod rollouts;
+mod shape;
 mod site;

@@ -25,26 +25,7 @@ use serde::Serialize;
 use super::facts::image;
 use super::luck;
 use super::promises::{Past, Promise};
-
-/// What a pipeline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    FullStack,
-    StageOnly,
-    /// Takes what the pipeline of this index tested.
-    ProductionOnly {
-        source: usize,
-    },
-}
-
-/// A pipeline: where it goes, and what becomes of the next execution while one runs.
-#[derive(Clone, Copy, Debug)]
-pub struct PipelineShape {
-    pub kind: Kind,
-    pub stage: Option<&'static str>,
-    pub production: Option<&'static str>,
-    pub concurrency: &'static str,
-}
+pub use super::shape::{Kind, PipelineShape};
 
 /// The function under test: [`launchway_operator::plan::execution::next`], or a mutant of it.
 pub type Planner = fn(&World) -> Plan;
@@ -227,21 +208,6 @@ pub enum Event {
 const UIDS: [&str; 8] = ["uid-0", "uid-1", "uid-2", "uid-3", "uid-4", "uid-5", "uid-6", "uid-7"];
 
 impl Site {
-    /// Pipelines, by index.
-    pub const PIPELINES: [PipelineShape; 6] = [
-        PipelineShape { kind: Kind::FullStack, stage: Some("stage"), production: Some("prod"), concurrency: "Queue" },
-        PipelineShape { kind: Kind::FullStack, stage: Some("stage2"), production: Some("prod"), concurrency: "Queue" },
-        PipelineShape { kind: Kind::StageOnly, stage: Some("stage"), production: None, concurrency: "Queue" },
-        PipelineShape {
-            kind: Kind::ProductionOnly { source: 2 },
-            stage: None,
-            production: Some("prod"),
-            concurrency: "Queue",
-        },
-        PipelineShape { kind: Kind::FullStack, stage: Some("stage"), production: Some("prod"), concurrency: "Replace" },
-        PipelineShape { kind: Kind::FullStack, stage: Some("stage"), production: Some("prod"), concurrency: "Refuse" },
-    ];
-
     pub fn new(created: &[(&'static str, usize)]) -> Self {
         let idle = |name: &str| {
             let urls =
