@@ -10,7 +10,7 @@ BUILD := --release --locked --workspace
 
 # Scenarios of `make test`, and those that only `make test-all` adds.
 SCENARIOS := main_job
-LONG_SCENARIOS := one_pair guard bad_input restarts real_packages waiting_costs_nothing
+LONG_SCENARIOS := split one_pair guard bad_input restarts real_packages waiting_costs_nothing
 
 .PHONY: help
 help: ## Show this list
@@ -34,9 +34,7 @@ test-all: ## The same with every scenario (about half an hour more)
 .PHONY: unit
 unit: ## Unit tests alone: no cluster, no network
 	@hack/preflight.sh build
-	$(CARGO) test $(BUILD) --lib --bins
-	$(CARGO) test $(BUILD) --exclude launchway-e2e --test generated --test structure --test hostile_registry --test determinism \
-		--test corpus --test order_oracle --test model
+	@hack/unit.sh
 
 .PHONY: verify
 verify: ## Form, lints, licences, generated files, chart and unit tests: before every commit

@@ -24,12 +24,11 @@ main() {
   # That made the binary too, with the tests' features: building it alone would compile dependencies again.
   export LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-${CARGO_TARGET_DIR:-$PWD/target}/release/launchway}"
   say "unit tests, no cluster (under a minute)"
-  cargo test "${build[@]}" --lib --bins
-  cargo test "${build[@]}" --exclude launchway-e2e --test generated --test structure --test hostile_registry --test determinism
+  hack/unit.sh
   say "the cluster (built in about 10 minutes the first time, then started in 20 s)"
   cluster
   say "pushing and building against a real registry (a few seconds)"
-  cargo test "${build[@]}" --exclude launchway-e2e --test registry --test supply
+  cargo test "${build[@]}" --exclude launchway-e2e --test registry --test supply --test test_reports
   say "generated files are current (a few seconds)"
   hack/generated.sh --check
   say "the chart and its kustomize twin (a few seconds)"

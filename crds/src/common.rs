@@ -13,6 +13,12 @@ pub struct LocalName {
     pub name: String,
 }
 
+/// "No generation was observed yet".
+#[must_use]
+pub const fn none_seen() -> i64 {
+    -1
+}
+
 /// A span of time as people write it: `90s`, `15m`, `336h`, `1h30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    common::{LocalName, Span},
+    common::{LocalName, Span, none_seen},
     digest::ImageRef,
 };
 
@@ -497,10 +497,4 @@ const fn five() -> i32 {
 
 const fn fifteen_minutes() -> Span {
     Span::from_secs(900)
-}
-
-/// "No generation was observed yet".
-#[must_use]
-pub const fn none_seen() -> i64 {
-    -1
 }

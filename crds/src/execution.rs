@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    common::LocalName,
+    common::{LocalName, none_seen},
     digest::{ImageRef, Sha256Digest},
-    environment::{ReleaseImages, none_seen},
+    environment::ReleaseImages,
     step::{Metric, StepName, StepState},
 };
 

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::ledger::{Debt, LEDGER_MAX, LedgerEntry};
 use crate::{
-    common::{LocalName, Span},
+    common::{LocalName, Span, none_seen},
     digest::ImageRef,
-    environment::{ReleaseImages, none_seen},
-    execution::Trigger,
-    step::StepName,
 };
 
 /// The way of a project's packages to production.
@@ -459,54 +457,6 @@ pub struct PipelineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["step"]), length(max = 24))]
     pub debt: Vec<Debt>,
-}
-
-/// A test that was skipped.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Debt {
-    /// The step that was skipped.
-    pub step: StepName,
-    /// The first execution that skipped it.
-    pub execution: String,
-    /// Since when.
-    pub since: Time,
-}
-
-/// How many finished executions a pipeline remembers.
-pub const LEDGER_MAX: usize = 100;
-
-/// A finished execution.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LedgerEntry {
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// Hash of its spec, the requester left out.
-    pub spec_hash: String,
-    /// Reason of its `Succeeded` condition.
-    pub result: String,
-    /// The release, when it made one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release: Option<ImageRef>,
-    /// The two images of the release.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub images: Option<ReleaseImages>,
-    /// When the release was made: an older one does not replace a newer one by accident.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub made_at: Option<Time>,
-    /// Whether the deployment to production began: then it can be executed again.
-    #[serde(default)]
-    pub began_production: bool,
-    /// Whether somebody approved the release for production.
-    #[serde(default)]
-    pub approved: bool,
-    /// What started the execution.
-    #[serde(default)]
-    pub trigger: Trigger,
-    /// When it ended.
-    pub at: Time,
 }
 
 fn latest() -> String {

@@ -88,6 +88,21 @@ fetch_go() {
   install_go "$dir" "$dest"
 }
 
+# go_tool FOLDER DEST: the program that the module in FOLDER names as its tool, pinned by its go.mod and go.sum, is
+# DEST/NAME afterwards; NAME is the folder's. Built once for each pin.
+go_tool() {
+  local folder="$1" dest="$2" name sum
+  name="$(basename "$folder")"
+  sum="$(cat "$folder/go.mod" "$folder/go.sum" | sha256sum | cut -c1-16)"
+  if [[ ! -x "$dest/$name-$sum" ]]; then
+    ensure_go
+    say "building $name (crane about a minute)"
+    (cd "$folder" && CGO_ENABLED=0 GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" \
+      go build -trimpath -o "$dest/$name-$sum" "$(go list -f '{{.ImportPath}}' tool)") || die "$name could not be built"
+  fi
+  ln -sf "$name-$sum" "$dest/$name"
+}
+
 # A module's files come read-only and not executable, and its nested go.mod files under another name.
 install_go() {
   local from="$1" dest="$2" file

@@ -57,6 +57,9 @@ impl Seen {
     }
 }
 
+/// How long a kept connection may rest before its visitor opens another one.
+const RESTS: Duration = Duration::from_secs(2);
+
 /// Visitors at work.
 pub struct Visitors {
     stop: Arc<AtomicBool>,
@@ -80,7 +83,9 @@ impl Visitors {
         for (name, kept) in [("new connections", false), ("kept connections", true)] {
             let _ = rustls::crypto::ring::default_provider().install_default();
             let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).tls_certs_only([]);
-            let builder = if kept { builder } else { builder.pool_max_idle_per_host(0) };
+            // A kept connection rests shorter than the 5 s after which the server closes it, as in every proxy that is set up
+            // well: else a request and the server's farewell may cross, rollout or not.
+            let builder = if kept { builder.pool_idle_timeout(RESTS) } else { builder.pool_max_idle_per_host(0) };
             let client = builder.build().map_err(|error| Failure::new(error.to_string()))?;
             let seen = Arc::new(Mutex::new(Seen::default()));
             let task = tokio::spawn(visit(client, url.to_string(), seen.clone(), stop.clone()));

@@ -28,24 +28,12 @@ install_packages() {
   if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
 }
 
-# Go programs are pinned by go.mod and checked against go.sum of modules/NAME.
-go_tool() {
-  local name="$1" sum
-  sum="$(cat "$here/modules/$name/go.mod" "$here/modules/$name/go.sum" | sha256sum | cut -c1-16)"
-  if [[ ! -x "$cache/$name-$sum" ]]; then
-    part "building $name"
-    (cd "$here/modules/$name" && go build -mod=readonly -trimpath -o "$cache/$name-$sum" "$(go list -f '{{.ImportPath}}' tool)")
-  fi
-  ln -sf "$name-$sum" "$cache/$name"
-}
-
 prepare() {
   mkdir -p "$cache"
   [[ -x "$launchway" ]] || die "no launchway at $launchway: run make validate-image, or set LAUNCHWAY_BINARY"
   install_packages
   ensure_registry "$cache"
-  ensure_go
-  go_tool crane
+  go_tool "$here/modules/crane" "$cache"
   if [[ ! -e "$cache/python/$(sha256sum "$here/requirements.txt" | cut -c1-16)" ]]; then
     part "fetching the schemas"
     rm -rf "$cache/python"
@@ -127,7 +115,7 @@ judge_documents() {
 }
 
 judge_with_cosign() {
-  go_tool cosign
+  go_tool "$here/modules/cosign" "$cache"
   cosign verify-attestation --new-bundle-format --key "$work/key.pub" --insecure-ignore-tlog --type slsaprovenance1 \
     --allow-http-registry "$host/images@$release" >"$work/cosign.json"
   echo "ok cosign verifies the attestation"

@@ -51,6 +51,14 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
+/// Whether a line uses a word of the list. A field whose name goes on after `.await` waits for nothing.
+fn uses(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let next = line[at + word.len()..].chars().next();
+        word != ".await" || !next.is_some_and(|next| next.is_alphanumeric() || next == '_')
+    })
+}
+
 #[test]
 fn pure_modules_stay_pure() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -67,7 +75,7 @@ fn pure_modules_stay_pure() {
         let text = fs::read_to_string(&file).unwrap();
         for (number, line) in code(&text) {
             for (word, why) in FORBIDDEN {
-                if line.contains(word) {
+                if uses(line, word) {
                     broken.push(format!("{}:{}: `{word}`: {why}", file.display(), number + 1));
                 }
             }

@@ -22,15 +22,10 @@ main() {
   local bin binary="${LAUNCHWAY:-${CARGO_TARGET_DIR:-target}/release/launchway}"
   [[ -x "$binary" ]] || die "no binary at $binary: make bench-image builds it"
   tools
-  bin="$CLUSTER_CACHE/bench/$(sha256sum "$BENCH_DIR/modules/crane/go.sum" | cut -c1-16)"
+  bin="$CLUSTER_CACHE/bench"
   mkdir -p "$bin"
   ensure_registry "$bin"
-  if [[ ! -x "$bin/crane" ]]; then
-    ensure_go
-    say "building crane (about a minute)"
-    (cd "$BENCH_DIR/modules/crane" &&
-      CGO_ENABLED=0 GOBIN="$bin" GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" go install -trimpath tool) || die "crane could not be built"
-  fi
+  go_tool "$BENCH_DIR/../../validators/modules/crane" "$bin"
   stay_local
   {
     echo "$(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(awk '/MemTotal/ {printf "%d GiB", $2 / 1048576}' /proc/meminfo), Linux $(uname -r)"

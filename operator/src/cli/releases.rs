@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use launchway_crds::{
     Environment, Pipeline,
-    conditions::reasons,
     environment::Deployed,
     pipeline::{LedgerEntry, PipelineType},
 };
@@ -22,7 +21,7 @@ pub fn ledger(pipeline: &Pipeline) -> &[LedgerEntry] {
 
 /// Executions of a pipeline that succeeded and have a release, newest first.
 pub fn succeeded(pipeline: &Pipeline) -> impl Iterator<Item = &LedgerEntry> {
-    ledger(pipeline).iter().filter(|entry| entry.result == reasons::FINISHED && entry.release.is_some())
+    ledger(pipeline).iter().filter(|entry| entry.has_passed())
 }
 
 /// Name of the Environment that a pipeline deploys to as production.
@@ -79,8 +78,8 @@ impl Runs {
     #[must_use]
     pub fn newer_than(&self, entry: &LedgerEntry) -> Option<Timestamp> {
         let Self::Release(deployed) = self else { return None };
-        let (runs, then) = (deployed.made_at.as_ref()?.0, entry.made_at.as_ref()?.0);
-        (runs > then && !self.is(entry)).then_some(runs)
+        let made = deployed.made_at.as_ref()?.0;
+        entry.is_older_than(deployed).then_some(made)
     }
 }
 
@@ -126,13 +125,7 @@ pub fn again(pipeline: &Pipeline) -> Result<&LedgerEntry, CliError> {
     production(pipeline)?;
     let last = ledger(pipeline).first();
     let last = last.ok_or_else(|| CliError::said(format!("Pipeline {name} has no execution that ended: run it")))?;
-    let because = if last.trigger == launchway_crds::execution::Trigger::RollBack {
-        "it went back to an earlier release"
-    } else if !last.began_production || last.release.is_none() {
-        "its deployment to production never began"
-    } else {
-        return Ok(last);
-    };
+    let Some(because) = last.never_again() else { return Ok(last) };
     Err(CliError::said(format!(
         "{}, the last execution of Pipeline {name}, cannot be executed again: {because}; run the pipeline instead",
         last.name
@@ -193,7 +186,7 @@ fn stage_only<'a>(pipelines: &'a [Pipeline], name: &str) -> Result<(&'a Pipeline
 
 fn latest_only(entry: &LedgerEntry, latest: &LedgerEntry, target: &Pipeline) -> Result<(), CliError> {
     let (name, target) = (&entry.name, target.name_any());
-    if entry.result != reasons::FINISHED || entry.release.is_none() {
+    if !entry.has_passed() {
         return Err(CliError::said(format!(
             "{name} ended as {}: only a release that passed is promoted",
             entry.result

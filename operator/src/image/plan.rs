@@ -190,7 +190,7 @@ impl Planner<'_> {
                 }
                 let id = metadata.id.clone();
                 let start = self.packages.len();
-                self.add(&archive, metadata, input.sha256, input.blob.len(), &ServiceTier::BOTH, None)?;
+                self.add(&archive, &metadata, input.sha256, input.blob.len(), &ServiceTier::BOTH, None)?;
                 report.kind = FileKind::ContentPackage;
                 report.tiers = ServiceTier::BOTH.to_vec();
                 report.embedded = self.packages[start + 1..].iter().map(|package| package.id.to_string()).collect();
@@ -203,7 +203,7 @@ impl Planner<'_> {
     fn add(
         &mut self,
         archive: &Archive,
-        metadata: Metadata,
+        metadata: &Metadata,
         sha256: Sha256Digest,
         size: u64,
         tiers: &[ServiceTier],
@@ -237,7 +237,7 @@ impl Planner<'_> {
             facts: Facts::default(),
         });
         let here = Container { id: &id, tiers, depth: container.map_or(0, |container| container.depth) + 1 };
-        self.packages[at].facts = self.check(archive, &metadata)?;
+        self.packages[at].facts = self.check(archive, metadata)?;
         for entry in archive.entries() {
             if entry.kind != EntryKind::File {
                 continue;
@@ -354,7 +354,7 @@ impl Planner<'_> {
             self.findings.entry(RuleId::NeverInstalled, archive.file(), &entry.name, message);
             return Ok(());
         }
-        self.add(&inner, metadata, sha256, blob.len(), &tiers, Some(container))
+        self.add(&inner, &metadata, sha256, blob.len(), &tiers, Some(container))
     }
 
     /// Gives random access to a nested file: in place when it is stored, through the spool when it is compressed.

@@ -100,7 +100,7 @@ fn deploy(
     }
     if known.target.as_ref().is_none_or(|target| target.uid != uid) {
         if let Some(closed) = calendar::closed(&environment.spec, world.now) {
-            return not_now(world, environment, step, closed);
+            return not_now(world, environment, step, &closed);
         }
         let target = Target {
             execution: name.into(),
@@ -127,7 +127,7 @@ fn deploy(
 }
 
 /// The Environment is held, or no deployment may begin at this time.
-fn not_now(world: &World, environment: &Environment, step: StepName, closed: Closed) -> Verdict {
+fn not_now(world: &World, environment: &Environment, step: StepName, closed: &Closed) -> Verdict {
     let (_, namespace, _) = identity(world);
     let name = name_of(environment);
     Verdict::Waiting {

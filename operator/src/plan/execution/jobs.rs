@@ -171,6 +171,8 @@ pub(super) fn load_test(world: &World, status: &mut PipelineExecutionStatus) -> 
 /// What the load test measured reaches its thresholds.
 pub(super) fn report_performance_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let metrics = step_of(status, StepName::LoadTest).map(|step| step.metrics.clone()).unwrap_or_default();
+    // Who is asked about them looks at the step that asks.
+    keep(status, StepName::ReportPerformanceTest, metrics.clone());
     gate::judge(world, status, StepName::ReportPerformanceTest, &metrics, "every threshold is reached")
 }
 

@@ -57,7 +57,7 @@ fn ledger<'a>(world: &'a World, pipeline: &'a Pipeline) -> impl Iterator<Item = 
 
 /// Executions that succeeded and whose release is known.
 fn passed<'a>(world: &'a World, pipeline: &'a Pipeline) -> impl Iterator<Item = &'a LedgerEntry> {
-    ledger(world, pipeline).filter(|entry| entry.result == reasons::FINISHED && entry.release.is_some())
+    ledger(world, pipeline).filter(|entry| entry.has_passed())
 }
 
 fn name(pipeline: &Pipeline) -> String {
@@ -75,10 +75,8 @@ fn last(world: &World, pipeline: &Pipeline, wanted: &str) -> Result<(String, Led
     };
     let because = if last.name != wanted {
         format!("it is not the last execution of the pipeline, which is {}", last.name)
-    } else if last.trigger == Trigger::RollBack {
-        "it went back to an earlier release".into()
-    } else if !last.began_production || last.release.is_none() {
-        "its deployment to production never began".into()
+    } else if let Some(because) = last.never_again() {
+        because.into()
     } else {
         return Ok((name(pipeline), last.clone()));
     };
@@ -154,10 +152,10 @@ fn too_old(world: &World, entry: &LedgerEntry) -> Option<Verdict> {
     }
     let environment = world.production.as_ref()?;
     let runs = environment.status.as_ref()?.deployed.as_ref()?;
-    let (now, then) = (runs.made_at.as_ref()?, entry.made_at.as_ref()?);
-    if Some(&runs.release) == entry.release.as_ref() || then.0 >= now.0 {
+    if !entry.is_older_than(runs) {
         return None;
     }
+    let (now, then) = (runs.made_at.as_ref()?, entry.made_at.as_ref()?);
     Some(Verdict::failed(
         reasons::OLDER_RELEASE,
         format!(

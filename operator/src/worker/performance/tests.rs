@@ -46,10 +46,12 @@ async fn a_healthy_site_passes_and_the_rate_is_kept() {
     let measured = measured(&request(address, 2)).await;
     assert_eq!(failing(&measured), [""; 0], "{measured:?}");
     let views = actual(&measured, "views_per_minute");
-    assert!((1100.0..=1200.0).contains(&views), "{views}");
+    // Never faster than asked; slower only as far as a loaded machine makes it, while two visitors that do not wait
+    // would make thousands.
+    assert!((600.0..=1200.0).contains(&views), "{views}");
     // Each page has a style sheet and a picture.
-    let requests = actual(&measured, "requests_per_minute");
-    assert!((3200.0..=3600.0).contains(&requests), "{requests}");
+    let requests = actual(&measured, "requests_per_minute") / views;
+    assert!((2.5..=3.5).contains(&requests), "{requests} requests a page");
 }
 
 #[tokio::test]
