@@ -47,6 +47,26 @@ verify: ## Form, lints, licences, generated files, chart and unit tests: before 
 	@hack/chart.sh
 	@$(MAKE) unit
 
+.PHONY: oracle
+oracle: ## Compare versions, ranges, ids, orders, metadata and zips with FileVault and Java's readers (SEED=1, SCALE=400)
+	@hack/preflight.sh java
+	$(CARGO) run --release --locked --package launchway-operator --example oracle -- e2e/oracle/run.sh operator/tests/oracle $(or $(SEED),1) $(or $(SCALE),400)
+
+.PHONY: fuzz
+fuzz: ## One fuzz target for TIME seconds: make fuzz T=zip TIME=600 (targets: fuzz/fuzz_targets)
+	@hack/preflight.sh build
+	@hack/fuzz.sh "$(T)" $(or $(TIME),60)
+
+.PHONY: fuzz-shrink
+fuzz-shrink: ## Keep what the fuzzer found and the committed corpus does not cover: make fuzz-shrink T=zip
+	@hack/fuzz.sh --shrink "$(T)"
+
+.PHONY: model
+model: ## The planner against every order of events, and many more random histories than the unit tests play (cold about 20 minutes)
+	@hack/preflight.sh build
+	PROPTEST_CASES=5000 $(CARGO) test $(BUILD) --test model -- --nocapture --test-threads 1
+	@hack/model.sh
+
 .PHONY: e2e
 e2e: ## One scenario on the cluster: make e2e T=main_job (KUBECONFIG and LAUNCHWAY_REGISTRY name a cluster of your own)
 	@test -n "$(T)" || { echo "name a scenario: make e2e T=NAME, one of: $(SCENARIOS) $(LONG_SCENARIOS)" >&2; exit 2; }

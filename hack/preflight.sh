@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# preflight.sh build|cluster: says what a target needs and this machine lacks, with the remedy, before anything is built.
+# preflight.sh build|java|cluster: says what a target needs and this machine lacks, with the remedy, before anything is built.
 # What Debian's packages can mend is installed.
 set -euo pipefail
 
@@ -45,11 +45,12 @@ main() {
   local kind="${1:-}" line packages=()
   case "$kind" in
     build) mapfile -t packages < <(wanted cc=build-essential) ;;
+    java) mapfile -t packages < <(wanted cc=build-essential mvn=maven javac=openjdk-17-jdk-headless) ;;
     cluster)
       mapfile -t packages < <(wanted cc=build-essential curl=curl jq=jq mvn=maven javac=openjdk-17-jdk-headless)
       if [[ -z "${KUBECONFIG:-}" ]]; then check_local_cluster; fi
       ;;
-    *) echo "usage: hack/preflight.sh build|cluster" >&2; exit 2 ;;
+    *) echo "usage: hack/preflight.sh build|java|cluster" >&2; exit 2 ;;
   esac
   check_rust
   install "${packages[@]}"

@@ -17,6 +17,10 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")
 )]
 
+// Models that several tests share name the crate as tests outside of it do.
+#[cfg(test)]
+extern crate self as launchway_operator;
+
 pub mod artifact;
 pub mod attest;
 pub mod build;

@@ -1,14 +1,13 @@
 //! Facts for the planner of an execution.
 
-use jiff::Timestamp;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{Api, api::ListParams};
 use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Environments};
 
 use crate::{
     context::Context,
     error::{Error, bounded},
     plan::execution::{
-        needs, route,
+        needs, queue, route,
         world::{Guard, JobEnd, JobFacts, Siblings, World},
     },
 };
@@ -55,8 +54,8 @@ pub async fn world(context: &Context, namespace: &str, name: &str) -> Result<Opt
     let needs = needs(&world);
     if needs.queue || needs.siblings {
         let all = bounded("list executions", executions.list(&ListParams::default())).await?.items;
-        world.ahead = needs.queue.then(|| ahead(&all, &world, &names)).flatten();
-        world.siblings = if needs.siblings { siblings(&all, &world) } else { Siblings::default() };
+        world.ahead = needs.queue.then(|| queue::ahead(&all, &world, &names)).flatten();
+        world.siblings = if needs.siblings { queue::siblings(&all, &world) } else { Siblings::default() };
     }
     let spec = world.pipeline.as_ref().map(|pipeline| pipeline.spec.clone());
     let (source, images) = spec.map_or((None, None), |spec| (spec.source.artifact, spec.images));
@@ -98,48 +97,4 @@ async fn environment(context: &Context, namespace: &str, name: Option<&str>) -> 
     let Some(name) = name else { return Ok(None) };
     let api: Api<Environment> = Api::namespaced(context.client.clone(), namespace);
     bounded("read an environment", api.get_opt(name)).await
-}
-
-/// The order in which executions take their turn.
-fn order(execution: &PipelineExecution) -> (Option<Timestamp>, String) {
-    (execution.metadata.creation_timestamp.as_ref().map(|time| time.0), execution.name_any())
-}
-
-/// Other executions that have not ended.
-fn others<'a>(all: &'a [PipelineExecution], world: &'a World) -> impl Iterator<Item = &'a PipelineExecution> {
-    all.iter()
-        .filter(|other| other.metadata.uid != world.execution.metadata.uid)
-        .filter(|other| other.status.as_ref().is_none_or(|status| status.completion_time.is_none()))
-}
-
-/// The oldest other execution that waits for one of the same environments and was there first.
-fn ahead(all: &[PipelineExecution], world: &World, wanted: &Environments) -> Option<String> {
-    let mine = order(&world.execution);
-    others(all, world)
-        .filter(|other| order(other) < mine)
-        .filter(|other| {
-            let theirs = other.status.as_ref().and_then(|status| status.environments.as_ref());
-            theirs.is_some_and(|theirs| theirs.all().any(|name| wanted.all().any(|mine| mine == name)))
-        })
-        .min_by_key(|other| order(other))
-        .map(ResourceExt::name_any)
-}
-
-/// Executions of the same pipeline.
-fn siblings(all: &[PipelineExecution], world: &World) -> Siblings {
-    let mine = order(&world.execution);
-    let same: Vec<&PipelineExecution> =
-        others(all, world).filter(|other| other.spec.pipeline_ref == world.execution.spec.pipeline_ref).collect();
-    Siblings {
-        older: same
-            .iter()
-            .filter(|other| order(other) < mine)
-            .min_by_key(|other| order(other))
-            .map(|other| other.name_any()),
-        newer: same
-            .iter()
-            .filter(|other| order(other) > mine)
-            .max_by_key(|other| order(other))
-            .map(|other| other.name_any()),
-    }
 }

@@ -115,6 +115,12 @@ impl Archive {
         if end + 76 != eocd || self.blob.read_exact_at(&mut zip64, end).is_err() || &zip64[..4] != ZIP64_EOCD {
             return Err(mismatch("bytes stand between the directory and the end record"));
         }
+        // Behind that record stands the one that says where it is, and on which of how many disks.
+        let mut locator = [0_u8; 20];
+        self.blob.read_exact_at(&mut locator, end + 56)?;
+        if &locator[..8] != b"PK\x06\x07\0\0\0\0" || locator[16..] != [1, 0, 0, 0] || zip64[16..24] != [0; 8] {
+            return Err(mismatch("the archive claims to span several disks"));
+        }
         let word = |at: usize| zip64[at..at + 8].iter().rev().fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
         let count = self.entries.len() as u64;
         if word(4) != 44 || word(24) != count || word(32) != count || word(40) != end - start || word(48) != start {

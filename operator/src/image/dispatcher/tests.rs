@@ -102,6 +102,21 @@ fn hostile_links() {
 }
 
 #[test]
+fn a_link_is_followed_before_the_parent_behind_it_is_taken() {
+    // By its letters `dl/../../x` is conf.d/x, which exists. The kernel goes to opt-in first, and then above the root.
+    let mut items = with(link("conf.d/deep/dl", "../../opt-in"));
+    items.push(file("conf.d/x", ""));
+    items.push(link("conf.d/deep/l", "dl/../../x"));
+    assert_eq!(reason(&items), Reason::LinkEscapes);
+    // The other way round: by its letters it dangles, and the kernel finds it.
+    let mut items = with(link("conf.d/deep/dl", "../../conf.dispatcher.d/available_farms"));
+    items.push(link("conf.d/deep/l", "dl/../enabled_farms/a.farm"));
+    assert!(run(&items).is_ok());
+    // A file is no folder.
+    assert_eq!(reason(&with(link("conf.d/l", "available_vhosts/a.vhost/../a.vhost"))), Reason::LinkDangling);
+}
+
+#[test]
 fn incomplete_and_clashing() {
     let without = |part: &str| {
         minimal().into_iter().filter(|item| !String::from_utf8_lossy(&item.name).contains(part)).collect::<Vec<_>>()

@@ -14,40 +14,39 @@ pub struct VersionRange {
 }
 
 impl VersionRange {
-    /// Parses `""`, `1.2` (at least), `[1,2)`, `(1,2]`, `[1,]`, `[,2]` …
+    /// Parses `""`, `1.2` (at least), `[1,2)`, `(1,2]`, `[1,]`, `[,2]` …, as FileVault does.
+    ///
+    /// # Hazards
+    /// Only a comma makes a range. FileVault takes `[1.0]` for "at least the version `[1.0]`", which is below every
+    /// number: what the runtime will accept is what counts here, not what the author may have meant.
     ///
     /// # Errors
     /// The rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
         let bad = |why: &str| Err(format!("the version range `{text}` {why}"));
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        let mut out = Self { text: text.to_owned(), ..Self::default() };
-        let Some(first) = text.chars().next().filter(|c| matches!(c, '[' | '(')) else {
-            if text.contains([',', '[', ']', '(', ')']) {
-                return bad("has a bracket or comma without an opening bracket");
-            }
-            out.low = Some((Version::new(text), true));
-            return Ok(out);
+        // A version of dots alone is the empty one, and that is no bound.
+        let bound = |text: &str, inclusive| {
+            let empty = text.bytes().all(|byte| byte == b'.');
+            (!empty).then(|| (Version::new(text), inclusive))
         };
-        let Some(last) = text.chars().last().filter(|c| matches!(c, ']' | ')')) else {
+        let Some((before, after)) = text.split_once(',') else {
+            return Ok(Self { low: bound(text, true), high: None, text: text.to_owned() });
+        };
+        // A round bracket anywhere is preferred to a square one.
+        let opening = |bracket: char| text.find(bracket).map(|at| (at, bracket == '['));
+        let closing = |bracket: char| text.find(bracket).map(|at| (at, bracket == ']'));
+        let Some((start, low_in)) = opening('(').or_else(|| opening('[')) else {
+            return bad("has a comma and no opening bracket");
+        };
+        let Some((end, high_in)) = closing(')').or_else(|| closing(']')) else {
             return bad("is not closed by ] or )");
         };
-        if text.len() < 2 {
-            return bad("is not closed by ] or )");
+        let comma = before.len();
+        if start > comma || end < comma {
+            return bad("has its brackets in the wrong order");
         }
-        let inner = &text[1..text.len() - 1];
-        let (low, high) = match inner.split_once(',') {
-            Some((low, high)) => (low.trim(), high.trim()),
-            None => (inner.trim(), inner.trim()),
-        };
-        if high.contains(',') {
-            return bad("has more than two versions");
-        }
-        out.low = (!low.is_empty()).then(|| (Version::new(low), first == '['));
-        out.high = (!high.is_empty()).then(|| (Version::new(high), last == ']'));
+        let (low, high) = (before[start + 1..].trim(), after[..end - comma - 1].trim());
+        let out = Self { low: bound(low, low_in), high: bound(high, high_in), text: text.to_owned() };
         if let (Some((low, low_in)), Some((high, high_in))) = (&out.low, &out.high) {
             if low > high {
                 return bad("starts above its end");
@@ -81,12 +80,17 @@ pub struct Dependency {
 }
 
 impl Dependency {
-    /// Parses one dependency, the legacy path forms included.
+    /// Parses one dependency, the legacy path forms included, as FileVault does.
     ///
     /// # Errors
-    /// The rule that the text breaks.
+    /// The rule that the text breaks. FileVault takes a blank at an end for a part of the group, the name or the range,
+    /// so that no package ever satisfies the dependency and the runtime waits for ever: that is told here.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
+        if text.trim() != text {
+            return Err(format!(
+                "the dependency `{text}` has a blank at an end, which FileVault takes for a part of it"
+            ));
+        }
         let segments: Vec<&str> = text.split(':').collect();
         let path = |path: &str| -> (String, String) {
             let path = path.strip_prefix("/etc/packages/").or_else(|| path.strip_prefix('/')).unwrap_or(path);
@@ -98,7 +102,8 @@ impl Dependency {
         let ((group, name), range) = match segments.as_slice() {
             [one] => (path(one), ""),
             [first, second] => {
-                let version = second.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '[' | '('));
+                // Of the brackets FileVault asks for `)` where it means `(`: a range in round ones is read as a name.
+                let version = second.is_empty() || second.starts_with(|c: char| c.is_ascii_digit() || "[)".contains(c));
                 if version { (path(first), *second) } else { (((*first).to_owned(), (*second).to_owned()), "") }
             }
             [group, name, range] => (((*group).to_owned(), (*name).to_owned()), *range),
@@ -133,18 +138,19 @@ impl fmt::Display for Dependency {
     }
 }
 
-/// Parses a comma list. Commas inside a range count as such only when the range follows a colon directly; blank
+/// Parses a comma list. Commas inside a range count as such only when the range follows a colon directly; empty
 /// items are skipped.
 ///
 /// # Errors
 /// The rule that an item breaks.
 pub fn parse_list(text: &str) -> Result<Vec<Dependency>, String> {
     let mut out = Vec::new();
+    let text = if text.trim().is_empty() { "" } else { text };
     let mut start = 0;
     let mut in_range = false;
     let mut previous = ' ';
     let mut item = |piece: &str| -> Result<(), String> {
-        if !piece.trim().is_empty() {
+        if !piece.is_empty() {
             out.push(Dependency::parse(piece)?);
         }
         Ok(())
@@ -187,10 +193,12 @@ mod tests {
             ("(1,2)", "1.5", true),
             ("[1,)", "99", true),
             ("[,2]", "0.1", true),
+            ("[,.]", "3", true),
             ("[,2]", "2.1", false),
             ("[1.0,1.0]", "1.0.0", true),
             ("[1.0]", "1.0", true),
-            ("[1.0]", "1.1", false),
+            ("[1.0]", "0.1", true),
+            ("x(1,2]y", "1", false),
             ("[1.0,2.0)", "2.0-SNAPSHOT", true),
         ] {
             assert_eq!(
@@ -199,7 +207,7 @@ mod tests {
                 "{range} {version}"
             );
         }
-        for bad in ["[2,1]", "(1,1]", "[1,1)", "[1", "1]", "[1,2,3]", "["] {
+        for bad in ["[2,1]", "(1,1]", "[1,1)", "[1,", "1,2]", "]1,2[", ","] {
             assert!(VersionRange::parse(bad).is_err(), "{bad}");
         }
     }
@@ -207,14 +215,17 @@ mod tests {
     #[test]
     fn lists() {
         let shown = |text: &str| parse_list(text).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(shown("a:b:[1,2),c:d , ,e:f:1.0"), ["a:b:[1,2)", "c:d", "e:f:1.0"]);
+        assert_eq!(shown("a:b:[1,2),c:d,,e:f:1.0"), ["a:b:[1,2)", "c:d", "e:f:1.0"]);
         assert_eq!(shown("foo,,bar"), [":foo", ":bar"]);
         assert_eq!(shown("grp/sub/name"), ["grp/sub:name"]);
         assert_eq!(shown("grp/name:1.0"), ["grp:name:1.0"]);
         assert_eq!(shown("grp/name:[1.0,2.0]"), ["grp:name:[1.0,2.0]"]);
         assert_eq!(shown("/etc/packages/my/grp:name:1"), ["my/grp:name:1"]);
         assert!(parse_list("a:b:c:d").is_err());
-        assert!(parse_list("a:").is_err());
+        assert_eq!(shown("grp/name:"), ["grp:name"]);
+        assert_eq!(shown("grp/name:(1,2]"), ["grp/name:(1,2]"]);
+        assert!(parse_list("a:b, c:d").is_err() && parse_list("a:b: 1").is_ok() && parse_list(":").is_err());
+        assert!(parse_list(" \n").unwrap().is_empty());
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub fn parse(bytes: &[u8]) -> Result<WorkspaceFilter, String> {
                         if !MODES.contains(&mode.as_str()) {
                             return Err(format!("the filter mode `{mode}` is none of {}", MODES.join(", ")));
                         }
-                        let root = if root == "/" { root } else { root.trim_end_matches('/') };
+                        let root = Some(root.trim_end_matches('/')).filter(|root| !root.is_empty()).unwrap_or("/");
                         out.filters.push(Filter {
                             root: root.to_owned(),
                             mode,

@@ -2,234 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+#[path = "../../../tests/model/cluster.rs"]
+mod cluster;
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
-    Environment,
-    conditions::{self, reasons, types},
-    digest::ImageRef,
-    environment::{ReleaseImages, RolloutState, Target, Tier},
+    conditions::reasons,
+    environment::{RolloutState, Tier},
 };
 
-use super::{
-    Change, next,
-    world::{Desired, DesiredRelease, Pod, Workload, World},
-};
-
-fn image(letter: char) -> ImageRef {
-    format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
-}
-
-fn release(letter: char) -> DesiredRelease {
-    DesiredRelease {
-        release: image(letter),
-        images: ReleaseImages { aem: image('a'), dispatcher: image('d') },
-        revision: format!("rev-{letter}"),
-    }
-}
-
-struct Cluster {
-    world: World,
-    /// Revision for ordinals below the partition, by tier: the StatefulSet controller's memory.
-    previous: [String; 3],
-    /// Pods of this revision never become ready.
-    broken: Option<String>,
-    phases: Vec<String>,
-}
-
-const fn index(tier: Tier) -> usize {
-    match tier {
-        Tier::Author => 0,
-        Tier::Publish => 1,
-        Tier::Dispatcher => 2,
-    }
-}
-
-impl Cluster {
-    fn new(type_: &str, pairs: i32, surge: i32) -> Self {
-        let environment: Environment = serde_json::from_value(serde_json::json!({
-            "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment",
-            "metadata": { "name": "prod", "namespace": "wknd" },
-            "spec": { "type": type_, "publish": { "replicas": pairs }, "rollout": { "surge": surge } },
-        }))
-        .unwrap();
-        let world = World {
-            now: "2026-11-21T10:00:00Z".parse().unwrap(),
-            environment,
-            desired: Desired::Nothing,
-            author: None,
-            publish: None,
-            dispatcher: None,
-            services: BTreeSet::new(),
-            pods: vec![],
-            lock_holder_runs: true,
-        };
-        Self { world, previous: Default::default(), broken: None, phases: vec![] }
-    }
-
-    fn target(&mut self, letter: char) -> &mut Self {
-        let wanted = release(letter);
-        let status = self.world.environment.status.get_or_insert_default();
-        status.rollout = None;
-        status.target = Some(Target {
-            execution: format!("wknd-{letter}"),
-            uid: format!("uid-{letter}"),
-            release: wanted.release.clone(),
-            images: wanted.images.clone(),
-            made_at: None,
-            since: Time(self.world.now),
-        });
-        self.world.desired = Desired::Release(Box::new(wanted));
-        self
-    }
-
-    fn slot(&mut self, tier: Tier) -> &mut Option<Workload> {
-        match tier {
-            Tier::Author => &mut self.world.author,
-            Tier::Publish => &mut self.world.publish,
-            Tier::Dispatcher => &mut self.world.dispatcher,
-        }
-    }
-
-    /// One round of the planner. Says whether it changed anything.
-    fn round(&mut self) -> bool {
-        let plan = next(&self.world);
-        let Desired::Release(desired) = self.world.desired.clone() else { panic!("nothing is desired") };
-        let acted = !plan.changes.is_empty();
-        for change in plan.changes {
-            match change {
-                Change::Service(name) => {
-                    self.world.services.insert(name.of("prod", &desired.revision));
-                }
-                Change::DeleteService(name) => {
-                    self.world.services.remove(&name);
-                }
-                Change::Workload { tier, replicas, partition } => {
-                    let revision = desired.revision.clone();
-                    let old = self.slot(tier).replace(Workload { revision: revision.clone(), replicas, partition });
-                    match old {
-                        None => self.previous[index(tier)] = revision,
-                        Some(old) if old.revision != revision && old.partition == 0 => {
-                            self.previous[index(tier)] = old.revision;
-                        }
-                        Some(_) => {}
-                    }
-                }
-            }
-        }
-        if let Some(rollout) = &plan.status.rollout
-            && self.phases.last() != Some(&rollout.phase)
-        {
-            self.phases.push(rollout.phase.clone());
-        }
-        self.world.environment.status = Some(plan.status);
-        acted
-    }
-
-    /// One step of the StatefulSet controller and the kubelet. Says whether anything happened.
-    fn kubelet(&mut self) -> bool {
-        for tier in Tier::ALL {
-            let Some(set) = self.world.workload(tier).cloned() else { continue };
-            let previous = self.previous[index(tier)].clone();
-            let wanted = |ordinal: i32| if ordinal >= set.partition { &set.revision } else { &previous };
-            if let Some(at) = self.world.pods.iter().position(|pod| {
-                pod.tier == tier
-                    && (pod.ordinal >= set.replicas || (pod.ordinal >= set.partition && pod.revision != set.revision))
-            }) {
-                self.world.pods.remove(at);
-                return true;
-            }
-            for ordinal in 0..set.replicas {
-                if !self.world.pods.iter().any(|pod| pod.tier == tier && pod.ordinal == ordinal) {
-                    let revision = wanted(ordinal).clone();
-                    self.world.pods.push(Pod {
-                        tier,
-                        ordinal,
-                        revision,
-                        ready: false,
-                        terminating: false,
-                        problem: None,
-                        hopeless: false,
-                    });
-                    return true;
-                }
-            }
-        }
-        // A dispatcher is ready when the publish of its own ordinal and revision is, through their Service.
-        let publishes: Vec<(i32, String)> = self
-            .world
-            .pods
-            .iter()
-            .filter(|pod| pod.tier == Tier::Publish && pod.ready)
-            .map(|pod| (pod.ordinal, pod.revision.clone()))
-            .collect();
-        let services = self.world.services.clone();
-        for pod in &mut self.world.pods {
-            let answers = match pod.tier {
-                Tier::Author | Tier::Publish => self.broken.as_ref() != Some(&pod.revision),
-                Tier::Dispatcher => {
-                    publishes.contains(&(pod.ordinal, pod.revision.clone()))
-                        && services.contains(&super::pair_service("prod", &pod.ordinal.to_string(), &pod.revision))
-                }
-            };
-            if pod.ready != answers {
-                pod.ready = answers;
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Pairs that serve: both pods ready, on one revision.
-    fn serving(&self) -> usize {
-        (0..10)
-            .filter(|ordinal| {
-                ["rev-1", "rev-2", "rev-3"].iter().any(|revision| self.world.pair_is_ready(*ordinal, revision))
-            })
-            .count()
-    }
-
-    /// Plays until nothing happens any more; `check` sees every state.
-    fn play(&mut self, mut check: impl FnMut(&Self)) -> &mut Self {
-        for _ in 0..500 {
-            let acted = self.round();
-            check(self);
-            let happened = self.kubelet();
-            check(self);
-            if !acted && !happened {
-                return self;
-            }
-        }
-        panic!("no rest: {:?}", self.phases);
-    }
-
-    fn rolled(type_: &str, pairs: i32, surge: i32) -> Self {
-        let mut cluster = Self::new(type_, pairs, surge);
-        cluster.target('1').play(|_| ());
-        assert!(cluster.is_complete('1'));
-        cluster.phases.clear();
-        cluster
-    }
-
-    fn is_complete(&self, letter: char) -> bool {
-        let status = self.world.environment.status.as_ref().unwrap();
-        let wanted = release(letter);
-        let pairs = self.world.environment.spec.publish.replicas;
-        status.target.is_none()
-            && status.deployed.as_ref().is_some_and(|deployed| deployed.release == wanted.release)
-            && status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Complete)
-            && self.world.is_ready(Tier::Author, 0, &wanted.revision)
-            && (0..pairs).all(|ordinal| self.world.pair_is_ready(ordinal, &wanted.revision))
-            && i32::try_from(self.world.pods.len()).unwrap() == 1 + 2 * pairs
-    }
-
-    fn ready_reason(&self) -> String {
-        let status = self.world.environment.status.as_ref().unwrap();
-        conditions::get(&status.conditions, types::READY).unwrap().reason.clone()
-    }
-}
+use self::cluster::{Cluster, image};
+use super::{next, world::Desired};
 
 #[test]
 fn the_first_release_starts_everything_together() {
@@ -350,7 +134,7 @@ fn a_crash_between_two_changes_of_a_round_is_repaired() {
         let status = cluster.world.environment.status.clone();
         if plan.changes.len() > 1 {
             let first = plan.changes[0].clone();
-            cluster.apply_one(first);
+            cluster.apply(first);
             cluster.world.environment.status = status;
             cluster.kubelet();
             continue;
@@ -361,28 +145,6 @@ fn a_crash_between_two_changes_of_a_round_is_repaired() {
         }
     }
     assert!(cluster.is_complete('2'), "{:?} {:?}", cluster.phases, cluster.world.publish);
-}
-
-impl Cluster {
-    fn apply_one(&mut self, change: Change) {
-        let Desired::Release(desired) = self.world.desired.clone() else { panic!() };
-        match change {
-            Change::Service(name) => {
-                self.world.services.insert(name.of("prod", &desired.revision));
-            }
-            Change::DeleteService(name) => {
-                self.world.services.remove(&name);
-            }
-            Change::Workload { tier, replicas, partition } => {
-                let revision = desired.revision.clone();
-                let old =
-                    self.slot(tier).replace(Workload { revision: revision.clone(), replicas, partition }).unwrap();
-                if old.revision != revision && old.partition == 0 {
-                    self.previous[index(tier)] = old.revision;
-                }
-            }
-        }
-    }
 }
 
 #[test]

@@ -26,7 +26,10 @@ pub(super) fn tested(world: &World, status: &PipelineExecutionStatus, step: Step
 
 /// The release runs on production: only after stage, its tests, and the approval passed.
 pub(super) fn production(world: &World, status: &PipelineExecutionStatus) -> Verdict {
-    if let Err(verdict) = proved(world, status) {
+    // The proof is for the first write: what others do while the release rolls out takes nothing away from it.
+    if !began(world, world.production.as_ref())
+        && let Err(verdict) = proved(world, status)
+    {
         return verdict;
     }
     deploy(world, status, world.production.as_ref(), StepName::DeployProduction)
@@ -51,16 +54,11 @@ fn proved(world: &World, status: &PipelineExecutionStatus) -> Result<(), Verdict
             .iter()
             .any(|approval| approval.step == StepName::ApprovalProduction && approval.release == release.digest())
     });
-    let source = source::taken(world).map(|taken| {
-        taken.is_ok_and(|(_, entry)| {
-            status.source.as_ref().is_some_and(|source| source.uid == entry.uid) && entry.release == status.release
-        })
-    });
-    let inherited = || {
-        matches!(route::trigger(&world.execution.spec), Trigger::ReExecute | Trigger::RollBack)
-            && source::taken(world).is_some_and(|taken| taken.is_ok_and(|(_, entry)| entry.approved))
-    };
-    if passed && source != Some(false) && (approved || !required || inherited()) {
+    let source = source::recorded(world, status);
+    let kept = !source::takes(world) || source.is_some_and(|entry| entry.release == status.release);
+    let inherited = matches!(route::trigger(&world.execution.spec), Trigger::ReExecute | Trigger::RollBack)
+        && source.is_some_and(|entry| entry.approved);
+    if passed && kept && (approved || !required || inherited) {
         return Ok(());
     }
     Err(Verdict::error(

@@ -7,7 +7,7 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 
-use super::{Plan, action::Action, holds, identity, ledger, name_of, status, world::World};
+use super::{Plan, action::Action, holds, ledger, name_of, status, world::World};
 
 /// Every step passed.
 pub(super) fn succeeded(world: &World, mut status: PipelineExecutionStatus) -> Plan {
@@ -50,15 +50,15 @@ fn remember(world: &World, status: PipelineExecutionStatus, mut actions: Vec<Act
 
 fn missing_entry(world: &World, status: &PipelineExecutionStatus) -> Option<Action> {
     let pipeline = world.pipeline.as_ref()?;
-    let (_, _, uid) = identity(world);
     let unworthy = [reasons::ALREADY_EXECUTED, reasons::NAME_REUSED].contains(&status.state.as_str());
-    let known = pipeline.status.as_ref().is_some_and(|status| status.ledger.iter().any(|entry| entry.uid == uid));
-    if unworthy || known {
+    let entry = ledger::entry(world, status);
+    let told = pipeline.status.as_ref().is_some_and(|known| ledger::is_told(known, &entry));
+    if unworthy || told {
         return None;
     }
     Some(Action::Remember {
         pipeline: pipeline.metadata.name.clone().unwrap_or_default(),
-        entry: Box::new(ledger::entry(world, status)),
+        entry: Box::new(entry),
         tests: ledger::TestedSteps::of(&world.execution.spec, status),
     })
 }

@@ -42,11 +42,20 @@ fn began(state: StepState, reason: Option<&str>) -> bool {
     }
 }
 
+/// Whether a pipeline remembers that an execution ended this way: when it was told does not matter.
+pub(super) fn is_told(pipeline: &PipelineStatus, entry: &LedgerEntry) -> bool {
+    pipeline.ledger.iter().any(|old| LedgerEntry { at: entry.at.clone(), ..old.clone() } == *entry)
+}
+
 /// Adds an ended execution to what a pipeline remembers; says whether anything changed.
+///
+/// A request that came between an earlier entry and the status may have changed how the execution ended: then the new
+/// entry takes the place of the old one.
 pub fn remember(pipeline: &mut PipelineStatus, entry: &LedgerEntry, steps: &TestedSteps) -> bool {
-    if pipeline.ledger.iter().any(|old| old.uid == entry.uid) {
+    if is_told(pipeline, entry) {
         return false;
     }
+    pipeline.ledger.retain(|old| old.uid != entry.uid);
     pipeline.ledger.insert(0, entry.clone());
     pipeline.ledger.truncate(LEDGER_MAX);
     if entry.result == reasons::FINISHED {
@@ -56,6 +65,9 @@ pub fn remember(pipeline: &mut PipelineStatus, entry: &LedgerEntry, steps: &Test
                 pipeline.debt.push(Debt { step: *step, execution: entry.name.clone(), since: entry.at.clone() });
             }
         }
+    } else {
+        // Left out by an execution that did not succeed after all: nothing runs that was not tested.
+        pipeline.debt.retain(|debt| debt.execution != entry.name);
     }
     true
 }

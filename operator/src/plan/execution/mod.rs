@@ -17,6 +17,7 @@ mod gate;
 mod jobs;
 pub mod ledger;
 mod prepare;
+pub mod queue;
 mod requested;
 pub mod route;
 mod schedule;

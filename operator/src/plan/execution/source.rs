@@ -21,15 +21,32 @@ use super::{
 pub(super) fn taken(world: &World) -> Option<Result<(String, LedgerEntry), Verdict>> {
     let pipeline = world.pipeline.as_ref()?;
     let asked = &world.execution.spec;
-    let trigger = trigger(asked);
-    if !only_production(pipeline.spec.type_, trigger) {
+    if !takes(world) {
         return None;
     }
-    Some(match trigger {
+    Some(match trigger(asked) {
         Trigger::ReExecute => last(world, pipeline, asked.re_execute.as_deref().unwrap_or_default()),
         Trigger::RollBack => earlier(world, pipeline, asked.roll_back_to.as_deref().unwrap_or_default()),
         Trigger::Manual | Trigger::Promote => tested(world, pipeline, asked.source_execution.as_deref()),
     })
+}
+
+/// Whether this execution takes a release over, and builds none.
+pub(super) fn takes(world: &World) -> bool {
+    let type_ = world.pipeline.as_ref().map(|pipeline| pipeline.spec.type_);
+    type_.is_some_and(|type_| only_production(type_, trigger(&world.execution.spec)))
+}
+
+/// The record of the execution whose release this one took, if it is still there. Which one would be taken now is
+/// another question: others have ended since.
+pub(super) fn recorded<'a>(world: &'a World, status: &PipelineExecutionStatus) -> Option<&'a LedgerEntry> {
+    let source = status.source.as_ref()?;
+    let named = |entry: &&LedgerEntry| entry.uid == source.uid;
+    match trigger(&world.execution.spec) {
+        Trigger::ReExecute => ledger(world, world.pipeline.as_ref()?).find(named),
+        Trigger::RollBack => passed(world, world.pipeline.as_ref()?).find(named),
+        Trigger::Manual | Trigger::Promote => passed(world, world.source_pipeline.as_ref()?).find(named),
+    }
 }
 
 /// What a pipeline remembers, this execution left out: it is remembered before its status says that it is over.

@@ -467,3 +467,4 @@ fn a_build_gets_its_bases_from_stage() {
 
 mod approvals;
 mod kinds;
+mod turns;

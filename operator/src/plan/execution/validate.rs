@@ -30,6 +30,9 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 /// How often an execution that waits for another one of its pipeline looks by itself.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
+/// Pause before it is looked again whether an older execution still waits.
+const QUEUE_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+
 /// A place in a pipeline, and the Environment that is there.
 struct Place<'a> {
     field: &'static str,
@@ -74,7 +77,7 @@ pub(super) fn validate(world: &World, status: &PipelineExecutionStatus) -> Verdi
     if let Some(Err(verdict)) = source::taken(world) {
         return verdict;
     }
-    turn(world, pipeline).unwrap_or_else(|| take(world, &environments))
+    turn(world, pipeline, &environments).unwrap_or_else(|| take(world, &environments))
 }
 
 fn places<'a>(world: &'a World, names: &'a Environments) -> Vec<Place<'a>> {
@@ -190,7 +193,13 @@ fn bases(world: &World, environments: &[&Environment]) -> Result<(), Box<Verdict
 }
 
 /// Whether others of the pipeline come first; none when it is this one's turn.
-fn turn(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
+///
+/// Names order what was created in one second, so an older one can turn up late: who has an Environment by then goes on,
+/// for the older one waits for it.
+fn turn(world: &World, pipeline: &Pipeline, environments: &[&Environment]) -> Option<Verdict> {
+    if has_begun(world, environments) {
+        return None;
+    }
     let (_, namespace, _) = identity(world);
     let name = &world.execution.spec.pipeline_ref.name;
     if pipeline.spec.suspend {
@@ -201,6 +210,7 @@ fn turn(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
             Some(format!(
                 "kubectl patch pipeline {name} --namespace {namespace} --type merge --patch '{{\"spec\":{{\"suspend\":false}}}}'"
             )),
+            None,
         ));
     }
     let older = world.siblings.older.as_ref()?;
@@ -217,6 +227,8 @@ fn turn(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
         reasons::BUSY,
         format!("execution {older} of Pipeline {name} runs"),
         Some(format!("kubectl launchway status {older} --namespace {namespace}")),
+        // That another one was deleted is not always told.
+        Some(LOOK_AGAIN),
     ))
 }
 
@@ -251,9 +263,11 @@ pub(super) fn holds_all(world: &World) -> bool {
     own(world).iter().all(|(_, found)| found.is_some_and(|environment| holds(world, environment)))
 }
 
-/// Takes the environments, always in the same order, so that two executions never wait for each other.
+/// Takes the environments, always in the same order, so that two executions never wait for each other. For the same
+/// reason who has one of them goes on, whoever is older: the older one waits for just that Environment.
 fn take(world: &World, environments: &[&Environment]) -> Verdict {
     let (_, namespace, uid) = identity(world);
+    let begun = has_begun(world, environments);
     for environment in environments {
         let name = name_of(environment);
         let status = |holder: &String| Some(format!("kubectl launchway status {holder} --namespace {namespace}"));
@@ -262,12 +276,13 @@ fn take(world: &World, environments: &[&Environment]) -> Verdict {
             Some(lock) => {
                 let holder = &lock.execution;
                 let why = format!("Environment {name} is taken by execution {holder}");
-                return queued(world, reasons::ENVIRONMENT_LOCKED, why, status(holder));
+                return queued(world, reasons::ENVIRONMENT_LOCKED, why, status(holder), None);
             }
-            None => match &world.ahead {
+            None => match world.ahead.as_ref().filter(|_| !begun) {
                 Some(older) => {
                     let why = format!("execution {older} waits for Environment {name} longer");
-                    return queued(world, reasons::ENVIRONMENT_LOCKED, why, status(older));
+                    // Its end changes no Environment if it never had one, so no event tells of it.
+                    return queued(world, reasons::ENVIRONMENT_LOCKED, why, status(older), Some(QUEUE_PAUSE));
                 }
                 None => {
                     return Verdict::acting(
@@ -281,7 +296,18 @@ fn take(world: &World, environments: &[&Environment]) -> Verdict {
     Verdict::finished("the pipeline can run")
 }
 
-fn queued(world: &World, reason: &'static str, why: String, command: Option<String>) -> Verdict {
+/// Whether the execution has an Environment already.
+fn has_begun(world: &World, environments: &[&Environment]) -> bool {
+    environments.iter().any(|environment| holds(world, environment))
+}
+
+fn queued(
+    world: &World,
+    reason: &'static str,
+    why: String,
+    command: Option<String>,
+    pause: Option<SignedDuration>,
+) -> Verdict {
     Verdict::Waiting {
         reason,
         waiting: Box::new(WaitingFor {
@@ -292,8 +318,7 @@ fn queued(world: &World, reason: &'static str, why: String, command: Option<Stri
             who: None,
             command,
         }),
-        // That another one was deleted is not always told.
-        wake: (reason == reasons::BUSY).then(|| world.now.saturating_add(LOOK_AGAIN).unwrap_or(world.now)),
+        wake: pause.map(|pause| world.now.saturating_add(pause).unwrap_or(world.now)),
         actions: vec![],
     }
 }

@@ -107,6 +107,46 @@ fn a_production_only_pipeline_takes_the_tested_release() {
     assert_eq!(play.step(StepName::Validate).1, reasons::SOURCE_REFUSED, "nothing was tested yet");
 }
 
+/// Stage goes on while production's approval is awaited for days, and while a release rolls out.
+#[test]
+fn a_newer_tested_release_takes_nothing_away_from_the_one_that_was_taken() {
+    let (_, source) = tested();
+    let mut newer = source.clone();
+    let ledger = &mut newer.status.as_mut().unwrap().ledger;
+    let mut entry = ledger[0].clone();
+    (entry.name, entry.uid, entry.release) = ("wknd-9".into(), "uid-9".into(), Some(image('c')));
+    ledger.insert(0, entry);
+    for before_the_approval in [true, false] {
+        let mut play = later();
+        play.world.pipeline = Some(production_only());
+        play.world.source_pipeline = Some(source.clone());
+        play.world.artifact = None;
+        play.run();
+        if before_the_approval {
+            play.world.source_pipeline = Some(newer.clone());
+        }
+        play.approved("bob").world.source_pipeline = Some(newer.clone());
+        play.run();
+        assert_eq!(play.step(StepName::DeployProduction), (StepState::Running, reasons::RUNNING));
+        assert_eq!(play.deployed("prod").result(), reasons::FINISHED);
+        assert_eq!(play.status("prod").deployed.as_ref().unwrap().release, image('e'), "what was taken and approved");
+    }
+}
+
+/// A record that is gone is no proof.
+#[test]
+fn a_release_whose_record_is_gone_does_not_reach_production() {
+    let (_, source) = tested();
+    let mut play = later();
+    play.world.pipeline = Some(production_only());
+    play.world.source_pipeline = Some(source);
+    play.world.artifact = None;
+    play.run().world.source_pipeline.as_mut().unwrap().status.as_mut().unwrap().ledger.clear();
+    assert_eq!(play.approved("bob").result(), reasons::ERROR);
+    assert_eq!(play.step(StepName::DeployProduction).1, reasons::PIPELINE_CHANGED);
+    assert!(play.status("prod").target.is_none());
+}
+
 /// `cloud-manager.md` §1.10 "may silently roll code back": here only when somebody says so.
 #[test]
 fn a_release_older_than_the_one_that_production_runs_is_refused() {
@@ -162,7 +202,12 @@ fn the_last_deployment_to_production_is_done_again_on_its_first_approval() {
     again.world.execution.spec.re_execute = Some("wknd-1".into());
     again.run();
     assert_eq!(names(&again), ["validate", "build", "deployProduction"]);
-    again.deployed("prod");
+    // Another one is cancelled while it waits for this one.
+    let ledger = &mut again.world.pipeline.as_mut().unwrap().status.as_mut().unwrap().ledger;
+    let mut cancelled = ledger[0].clone();
+    (cancelled.name, cancelled.uid, cancelled.release) = ("wknd-7".into(), "uid-7".into(), None);
+    ledger.insert(0, cancelled);
+    again.run().deployed("prod");
     assert_eq!(again.result(), reasons::FINISHED);
     let entry = &again.world.pipeline.as_ref().unwrap().status.as_ref().unwrap().ledger[0];
     assert_eq!((entry.trigger, entry.approved, entry.name.as_str()), (Trigger::ReExecute, true, "wknd-2"));

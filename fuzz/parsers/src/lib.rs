@@ -1,0 +1,10 @@
+//! The product's own files, compiled a second time: see `Cargo.toml`.
+
+// What the modules call the crate of the API types is this crate, too.
+extern crate self as launchway_crds;
+
+#[path = "../../../crds/src/digest.rs"]
+pub mod digest;
+#[path = "../../../operator/src/image/mod.rs"]
+pub mod image;
+pub mod registry;

@@ -1,0 +1,94 @@
+//! Whose turn it is, when several executions want the same.
+
+use super::*;
+use crate::plan::execution::queue::{ahead, siblings};
+
+/// Another execution of the pipeline, as it is right after its creation.
+fn other(name: &str, created: &str) -> PipelineExecution {
+    let mut other = Play::new().world.execution;
+    other.metadata.name = Some(name.into());
+    other.metadata.uid = Some(format!("uid-of-{name}"));
+    other.metadata.creation_timestamp = Some(Time(created.parse().unwrap()));
+    other
+}
+
+const AT: &str = "2026-11-21T09:59:00Z";
+const LATER: &str = "2026-11-21T09:59:30Z";
+
+fn created(play: &mut Play) {
+    play.world.execution.metadata.creation_timestamp = Some(Time(AT.parse().unwrap()));
+}
+
+/// Creation is recorded in seconds: of two that are created in one, the one of the lower name may be seen later.
+#[test]
+fn who_has_an_environment_does_not_wait_for_an_older_one_that_turns_up() {
+    let mut play = Play::new();
+    let lock = Lock { execution: "wknd-1".into(), uid: "uid-1".into(), since: Time(play.world.now) };
+    play.status("stage").lock = Some(lock);
+    play.world.siblings = Siblings { older: Some("wknd-0".into()), newer: None };
+    play.world.ahead = Some("wknd-0".into());
+    play.run();
+    assert_eq!(play.done, ["lock", "create_job", "create_job"]);
+}
+
+#[test]
+fn who_waits_for_an_older_one_looks_again() {
+    let mut play = Play::new();
+    play.world.ahead = Some("wknd-0".into());
+    play.run();
+    assert_eq!(play.step(StepName::Validate), (StepState::Waiting, reasons::ENVIRONMENT_LOCKED));
+    assert!(next(&play.world).wake.is_some(), "no Environment changes when the older one is deleted");
+}
+
+#[test]
+fn nobody_waits_behind_an_execution_whose_pipeline_is_suspended() {
+    let mut play = Play::new();
+    created(&mut play);
+    let mut first = Play::new();
+    first.run();
+    let names = first.world.execution.status.as_ref().unwrap().environments.clone().unwrap();
+    let mut older = other("wknd-0", "2026-11-21T09:00:00Z");
+    older.status = first.world.execution.status.clone();
+    assert_eq!(ahead(&[older.clone()], &play.world, &names).as_deref(), Some("wknd-0"));
+
+    let mut suspended = Play::new();
+    suspended.world.pipeline.as_mut().unwrap().spec.suspend = true;
+    older.status = suspended.run().world.execution.status.clone();
+    assert_eq!(ahead(&[older], &play.world, &names), None);
+}
+
+/// Promise 6: what a GitOps tool creates again after its end runs no more, so it must not end what runs.
+#[test]
+fn an_execution_that_is_created_again_after_its_end_replaces_nothing() {
+    let mut play = Play::new();
+    play.until_approval().approved("bob").deployed("prod");
+    let mut running = Play::new();
+    running.world.execution.metadata.name = Some("wknd-2".into());
+    running.world.execution.metadata.uid = Some("uid-2".into());
+    created(&mut running);
+    running.world.pipeline = play.world.pipeline.clone();
+    let found = |all: &[PipelineExecution]| siblings(all, &running.world);
+    let again = other("wknd-1", LATER);
+    assert_eq!(found(&[again.clone()]), Siblings::default());
+    assert_eq!(found(&[again, other("wknd-3", LATER)]).newer.as_deref(), Some("wknd-3"));
+}
+
+/// A request may come between the record in the ledger and the status that says "over".
+#[test]
+fn the_ledger_follows_what_became_of_an_execution() {
+    let mut play = Play::new();
+    play.run().built().deployed("stage");
+    let JobFacts::Active { name, uid, .. } = play.world.job.clone() else { panic!("no job") };
+    play.world.job = JobFacts::Ended {
+        name,
+        uid,
+        end: JobEnd::Failed { reason: reasons::TEST_FAILED.into(), message: "404".into(), report: None },
+    };
+    let plan = next(&play.world);
+    assert_eq!(plan.status.state, reasons::FAILED);
+    plan.actions.into_iter().for_each(|action| play.perform(action));
+    play.annotate(requests::CANCEL, "not now").run();
+    assert_eq!(play.result(), reasons::CANCELLED);
+    let ledger = &play.world.pipeline.as_ref().unwrap().status.as_ref().unwrap().ledger;
+    assert_eq!(ledger.iter().map(|entry| entry.result.as_str()).collect::<Vec<_>>(), [reasons::CANCELLED]);
+}

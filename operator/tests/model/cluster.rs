@@ -1,0 +1,236 @@
+//! An Environment's StatefulSets, pods and Services, as small as they can be, and an operator that rolls releases out on
+//! them. Used by the unit tests of `plan/environment` and by the random histories here.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, missing_docs, reason = "shared by several tests")]
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use launchway_crds::{
+    Environment,
+    conditions::{self, types},
+    digest::ImageRef,
+    environment::{ReleaseImages, RolloutState, Target, Tier},
+};
+use launchway_operator::plan::environment::{
+    Change, next, pair_service,
+    world::{Desired, DesiredRelease, Pod, Workload, World},
+};
+
+pub fn image(letter: char) -> ImageRef {
+    format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
+}
+
+pub fn release(letter: char) -> DesiredRelease {
+    DesiredRelease {
+        release: image(letter),
+        images: ReleaseImages { aem: image('a'), dispatcher: image('d') },
+        revision: format!("rev-{letter}"),
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub world: World,
+    /// Revision for ordinals below the partition, by tier: the StatefulSet controller's memory.
+    pub previous: [String; 3],
+    /// Pods of this revision never become ready.
+    pub broken: Option<String>,
+    pub phases: Vec<String>,
+}
+
+pub const fn index(tier: Tier) -> usize {
+    match tier {
+        Tier::Author => 0,
+        Tier::Publish => 1,
+        Tier::Dispatcher => 2,
+    }
+}
+
+impl Cluster {
+    pub fn new(type_: &str, pairs: i32, surge: i32) -> Self {
+        let environment: Environment = serde_json::from_value(serde_json::json!({
+            "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment",
+            "metadata": { "name": "prod", "namespace": "wknd" },
+            "spec": { "type": type_, "publish": { "replicas": pairs }, "rollout": { "surge": surge } },
+        }))
+        .unwrap();
+        let world = World {
+            now: "2026-11-21T10:00:00Z".parse().unwrap(),
+            environment,
+            desired: Desired::Nothing,
+            author: None,
+            publish: None,
+            dispatcher: None,
+            services: BTreeSet::new(),
+            pods: vec![],
+            lock_holder_runs: true,
+        };
+        Self { world, previous: Default::default(), broken: None, phases: vec![] }
+    }
+
+    pub fn target(&mut self, letter: char) -> &mut Self {
+        let wanted = release(letter);
+        let status = self.world.environment.status.get_or_insert_default();
+        status.rollout = None;
+        status.target = Some(Target {
+            execution: format!("wknd-{letter}"),
+            uid: format!("uid-{letter}"),
+            release: wanted.release.clone(),
+            images: wanted.images.clone(),
+            made_at: None,
+            since: Time(self.world.now),
+        });
+        self.world.desired = Desired::Release(Box::new(wanted));
+        self
+    }
+
+    pub fn slot(&mut self, tier: Tier) -> &mut Option<Workload> {
+        match tier {
+            Tier::Author => &mut self.world.author,
+            Tier::Publish => &mut self.world.publish,
+            Tier::Dispatcher => &mut self.world.dispatcher,
+        }
+    }
+
+    /// One round of the planner. Says whether it changed anything.
+    pub fn round(&mut self) -> bool {
+        let plan = next(&self.world);
+        let acted = !plan.changes.is_empty();
+        for change in plan.changes {
+            self.apply(change);
+        }
+        if let Some(rollout) = &plan.status.rollout
+            && self.phases.last() != Some(&rollout.phase)
+        {
+            self.phases.push(rollout.phase.clone());
+        }
+        self.world.environment.status = Some(plan.status);
+        acted
+    }
+
+    /// What the apiserver and the StatefulSet controller make of one change.
+    pub fn apply(&mut self, change: Change) {
+        let Desired::Release(desired) = self.world.desired.clone() else { panic!("nothing is desired") };
+        match change {
+            Change::Service(name) => {
+                self.world.services.insert(name.of("prod", &desired.revision));
+            }
+            Change::DeleteService(name) => {
+                self.world.services.remove(&name);
+            }
+            Change::Workload { tier, replicas, partition } => {
+                let revision = desired.revision.clone();
+                let old = self.slot(tier).replace(Workload { revision: revision.clone(), replicas, partition });
+                match old {
+                    None => self.previous[index(tier)] = revision,
+                    Some(old) if old.revision != revision && old.partition == 0 => {
+                        self.previous[index(tier)] = old.revision;
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    /// One step of the StatefulSet controller and the kubelet. Says whether anything happened.
+    pub fn kubelet(&mut self) -> bool {
+        for tier in Tier::ALL {
+            let Some(set) = self.world.workload(tier).cloned() else { continue };
+            let previous = self.previous[index(tier)].clone();
+            let wanted = |ordinal: i32| if ordinal >= set.partition { &set.revision } else { &previous };
+            if let Some(at) = self.world.pods.iter().position(|pod| {
+                pod.tier == tier
+                    && (pod.ordinal >= set.replicas || (pod.ordinal >= set.partition && pod.revision != set.revision))
+            }) {
+                self.world.pods.remove(at);
+                return true;
+            }
+            for ordinal in 0..set.replicas {
+                if !self.world.pods.iter().any(|pod| pod.tier == tier && pod.ordinal == ordinal) {
+                    let revision = wanted(ordinal).clone();
+                    self.world.pods.push(Pod {
+                        tier,
+                        ordinal,
+                        revision,
+                        ready: false,
+                        terminating: false,
+                        problem: None,
+                        hopeless: false,
+                    });
+                    return true;
+                }
+            }
+        }
+        // A dispatcher is ready when the publish of its own ordinal and revision is, through their Service.
+        let publishes: Vec<(i32, String)> = self
+            .world
+            .pods
+            .iter()
+            .filter(|pod| pod.tier == Tier::Publish && pod.ready)
+            .map(|pod| (pod.ordinal, pod.revision.clone()))
+            .collect();
+        let services = self.world.services.clone();
+        for pod in &mut self.world.pods {
+            let answers = match pod.tier {
+                Tier::Author | Tier::Publish => self.broken.as_ref() != Some(&pod.revision),
+                Tier::Dispatcher => {
+                    publishes.contains(&(pod.ordinal, pod.revision.clone()))
+                        && services.contains(&pair_service("prod", &pod.ordinal.to_string(), &pod.revision))
+                }
+            };
+            if pod.ready != answers {
+                pod.ready = answers;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Pairs that serve: both pods ready, on one revision.
+    pub fn serving(&self) -> usize {
+        (0..10)
+            .filter(|ordinal| {
+                ["rev-1", "rev-2", "rev-3"].iter().any(|revision| self.world.pair_is_ready(*ordinal, revision))
+            })
+            .count()
+    }
+
+    /// Plays until nothing happens any more; `check` sees every state.
+    pub fn play(&mut self, mut check: impl FnMut(&Self)) -> &mut Self {
+        for _ in 0..500 {
+            let acted = self.round();
+            check(self);
+            let happened = self.kubelet();
+            check(self);
+            if !acted && !happened {
+                return self;
+            }
+        }
+        panic!("no rest: {:?}", self.phases);
+    }
+
+    pub fn rolled(type_: &str, pairs: i32, surge: i32) -> Self {
+        let mut cluster = Self::new(type_, pairs, surge);
+        cluster.target('1').play(|_| ());
+        assert!(cluster.is_complete('1'));
+        cluster.phases.clear();
+        cluster
+    }
+
+    pub fn is_complete(&self, letter: char) -> bool {
+        let status = self.world.environment.status.as_ref().unwrap();
+        let wanted = release(letter);
+        let pairs = self.world.environment.spec.publish.replicas;
+        status.target.is_none()
+            && status.deployed.as_ref().is_some_and(|deployed| deployed.release == wanted.release)
+            && status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Complete)
+            && self.world.is_ready(Tier::Author, 0, &wanted.revision)
+            && (0..pairs).all(|ordinal| self.world.pair_is_ready(ordinal, &wanted.revision))
+            && i32::try_from(self.world.pods.len()).unwrap() == 1 + 2 * pairs
+    }
+
+    pub fn ready_reason(&self) -> String {
+        let status = self.world.environment.status.as_ref().unwrap();
+        conditions::get(&status.conditions, types::READY).unwrap().reason.clone()
+    }
+}

@@ -1,0 +1,235 @@
+//! What the operator reads of a site: the facts of one execution, as `observe/execution.rs` puts them together.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use launchway_crds::{
+    Environment, Pipeline, PipelineExecution,
+    digest::ImageRef,
+    environment::{ReleaseImages, Runtime},
+    execution::{ArtifactFile, Environments},
+    names::{child_name, requests},
+    step::StepName,
+};
+use launchway_operator::plan::execution::{
+    needs, queue, route,
+    world::{Fault, FoundArtifact, FoundRelease, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
+};
+
+use super::site::{Execution, Kind, PipelineShape, Site};
+
+pub fn image(letter: char) -> ImageRef {
+    format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
+}
+
+fn images() -> ReleaseImages {
+    ReleaseImages { aem: image('1'), dispatcher: image('2') }
+}
+
+/// What the build of an execution makes: each one its own.
+pub fn release(uid: &str) -> ImageRef {
+    let at = uid.bytes().last().unwrap_or_default() % 6;
+    image(char::from(b'a' + at))
+}
+
+/// Objects before anything happened to them: made once, for they are asked for millions of times.
+static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| Templates {
+    environments: ["stage", "stage2", "prod"].into_iter().map(|name| (name, environment(name))).collect(),
+    pipelines: Site::PIPELINES.iter().map(pipeline).collect(),
+    execution: serde_json::from_value(serde_json::json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
+        "metadata": { "namespace": "wknd" }, "spec": { "pipelineRef": { "name": "" }, "requestedBy": "ann" },
+    }))
+    .unwrap(),
+    annotator: annotator(),
+    runtime: Runtime { aem: Some(image('8')), dispatcher: Some(image('9')), image_pull_secrets: vec![] },
+    artifact: artifact(),
+});
+
+struct Templates {
+    environments: BTreeMap<&'static str, Environment>,
+    pipelines: Vec<Pipeline>,
+    execution: PipelineExecution,
+    annotator: ManagedFieldsEntry,
+    runtime: Runtime,
+    artifact: FoundArtifact,
+}
+
+fn environment(name: &str) -> Environment {
+    let type_ = if name.starts_with("stage") { "Stage" } else { "Production" };
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment",
+        "metadata": { "name": name, "namespace": "wknd" }, "spec": { "type": type_ },
+    }))
+    .unwrap()
+}
+
+fn annotator() -> ManagedFieldsEntry {
+    serde_json::from_value(serde_json::json!({
+        "manager": "kubectl", "operation": "Update", "time": "2026-11-21T09:00:00Z",
+        "fieldsV1": { "f:metadata": { "f:annotations": { "f:launchway.dev/approve-production": {} } } },
+    }))
+    .unwrap()
+}
+
+fn pipeline(shape: &PipelineShape) -> Pipeline {
+    let stage =
+        shape.stage.map(|stage| serde_json::json!({ "environment": stage, "tests": { "smoke": [{ "path": "/" }] } }));
+    let production = shape.production.map(|production| serde_json::json!({ "environment": production }));
+    let artifact = serde_json::json!({ "artifact": { "repository": "registry.example.com/wknd/artifacts" } });
+    let mut spec = serde_json::json!({ "concurrency": shape.concurrency });
+    let (type_, source) = match shape.kind {
+        Kind::FullStack => ("FullStack", artifact),
+        Kind::StageOnly => ("StageOnly", artifact),
+        Kind::ProductionOnly { source } => ("ProductionOnly", serde_json::json!({ "pipeline": name_of(source) })),
+    };
+    (spec["type"], spec["source"]) = (type_.into(), source);
+    if stage.is_some() {
+        spec["images"] = serde_json::json!({ "repository": "registry.example.com/wknd/images" });
+    }
+    for (field, value) in [("stage", stage), ("production", production)] {
+        if let Some(value) = value {
+            spec[field] = value;
+        }
+    }
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline", "metadata": { "namespace": "wknd" }, "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn name_of(pipeline: usize) -> String {
+    format!("pipeline-{pipeline}")
+}
+
+impl Site {
+    fn pipeline(&self, index: usize) -> Pipeline {
+        let mut pipeline = TEMPLATES.pipelines[index].clone();
+        pipeline.metadata.name = Some(name_of(index));
+        pipeline.status = Some(self.ledgers[index].get().clone());
+        pipeline
+    }
+
+    fn object(&self, execution: &Execution) -> PipelineExecution {
+        let mut object = TEMPLATES.execution.clone();
+        object.metadata.name = Some(execution.name.to_owned());
+        object.metadata.uid = Some(execution.uid.to_owned());
+        object.metadata.creation_timestamp = Some(Time(Self::at(execution.created)));
+        object.spec.pipeline_ref.name = name_of(execution.pipeline);
+        object.status = execution.status.as_ref().map(|status| status.get().clone());
+        let mut annotations = BTreeMap::new();
+        if let Some(value) = &execution.asked.approve {
+            annotations.insert(requests::APPROVE_PRODUCTION.to_owned(), value.clone());
+            annotations.insert(requests::APPROVED_BY.to_owned(), "bob".to_owned());
+            object.metadata.managed_fields = Some(vec![TEMPLATES.annotator.clone()]);
+        }
+        for (asked, key) in [(execution.asked.cancel, requests::CANCEL), (execution.asked.reject, requests::REJECT)] {
+            if asked {
+                annotations.insert(key.to_owned(), "a reason".to_owned());
+            }
+        }
+        object.metadata.annotations = Some(annotations);
+        object
+    }
+
+    /// The facts about an execution, as `observe/execution.rs` reads them.
+    pub fn world(&self, index: usize) -> World {
+        let execution = &self.executions[index];
+        let shape = &Self::PIPELINES[execution.pipeline];
+        let found = |name: &'static str| {
+            let mut found = TEMPLATES.environments[name].clone();
+            found.status = Some(self.environments[name].get().clone());
+            found
+        };
+        let source = match shape.kind {
+            Kind::ProductionOnly { source } => Some(self.pipeline(source)),
+            Kind::FullStack | Kind::StageOnly => None,
+        };
+        let mut world = World {
+            now: self.now(),
+            execution: self.object(execution),
+            pipeline: Some(self.pipeline(execution.pipeline)),
+            stage: shape.stage.map(found),
+            production: shape.production.map(found),
+            source_pipeline: source,
+            ahead: None,
+            siblings: Siblings::default(),
+            artifact: None,
+            job: JobFacts::Absent,
+            release: None,
+            refused: vec![],
+            guard: Guard::NotLookedAt,
+            default_runtime: TEMPLATES.runtime.clone(),
+        };
+        let needs = needs(&world);
+        if needs.queue || needs.siblings {
+            self.look_around(&mut world, needs.queue, needs.siblings);
+        }
+        if needs.artifact && execution.status.as_ref().is_none_or(|status| status.get().artifact.is_none()) {
+            world.artifact = Some(self.answer(TEMPLATES.artifact.clone()));
+        }
+        if let Some(step) = needs.job {
+            world.job = self.job(execution, step);
+            if let JobFacts::Ended { end: JobEnd::Built { release }, .. } = &world.job {
+                let found = FoundRelease { release: release.release.clone(), images: images(), files: vec![] };
+                world.release = Some(self.answer(found));
+            }
+        }
+        if needs.guard.is_some() {
+            let since = "2026-11-01T00:00:00Z".parse().unwrap();
+            world.guard =
+                if self.guard_missing { Guard::Missing("the binding".into()) } else { Guard::InForce { since } };
+        }
+        world
+    }
+
+    fn answer<T>(&self, found: T) -> Result<T, Fault> {
+        if self.registry_away { Err(Fault::Unreachable("no answer".into())) } else { Ok(found) }
+    }
+
+    /// Who else wants the same. Everybody who is there from the beginning was created in the same second.
+    fn look_around(&self, world: &mut World, queue: bool, siblings: bool) {
+        let all: Vec<_> = self.executions.iter().filter(|one| one.exists).map(|one| self.object(one)).collect();
+        let recorded = world.execution.status.as_ref().and_then(|status| status.environments.clone());
+        let named = || world.pipeline.as_ref().map(|it| route::environments(&it.spec, &world.execution.spec));
+        let wanted: Environments = recorded.or_else(named).unwrap_or_default();
+        if queue {
+            world.ahead = queue::ahead(&all, world, &wanted);
+        }
+        if siblings {
+            world.siblings = queue::siblings(&all, world);
+        }
+    }
+
+    fn job(&self, execution: &Execution, step: StepName) -> JobFacts {
+        let name = child_name(execution.name, step.dashed());
+        let Some(job) = self.jobs.get(&(execution.name, step)) else { return JobFacts::Absent };
+        if job.owner != execution.uid {
+            return JobFacts::Foreign { name };
+        }
+        let uid = format!("{}-{}", job.owner, step.dashed());
+        let end = match (job.passed, step) {
+            (None, _) => return JobFacts::Active { name, uid, problem: None },
+            (Some(true), StepName::BuildImage) => JobEnd::Built {
+                release: ReleaseDigests { release: release(job.owner), images: images(), report: image('0') },
+            },
+            (Some(true), StepName::CodeQuality) => JobEnd::Measured { metrics: vec![], message: "checked".into() },
+            (Some(true), _) => JobEnd::Passed { message: "1 page".into() },
+            (Some(false), _) => JobEnd::Failed { reason: "TestFailed".into(), message: "no".into(), report: None },
+        };
+        JobFacts::Ended { name, uid, end }
+    }
+}
+
+fn artifact() -> FoundArtifact {
+    let file = ArtifactFile {
+        name: "all.zip".into(),
+        sha256: image('f').digest(),
+        size: 1,
+        kind: None,
+        id: None,
+        reason: None,
+    };
+    FoundArtifact { reference: image('f'), files: vec![file] }
+}

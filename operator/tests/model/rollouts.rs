@@ -1,0 +1,140 @@
+//! Random histories of an Environment: pods die, releases follow each other before the last one is complete, pairs come
+//! and go, releases are broken and mended, the operator dies between two changes, and time passes.
+
+use jiff::SignedDuration;
+use launchway_crds::environment::RolloutState;
+use launchway_operator::plan::environment::{next, world::Desired};
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+
+use super::cluster::Cluster;
+use super::random::config;
+
+/// Something that happens to an Environment.
+#[derive(Clone, Debug)]
+enum Event {
+    /// The operator does a round.
+    Round,
+    /// It dies after so many changes of a round, before it writes status.
+    Cut(usize),
+    /// The StatefulSet controller or a kubelet does one thing.
+    Kubelet,
+    /// A pod dies.
+    Die(usize),
+    /// Another release is to be rolled out.
+    Target(char),
+    /// Pods of this release do not become ready; none: all do.
+    Broken(Option<char>),
+    /// Pairs are added or taken away.
+    Pairs(i32),
+    /// Seconds pass.
+    Pass(i64),
+}
+
+/// Any event at any time.
+struct Anything;
+
+impl ReferenceStateMachine for Anything {
+    /// Type of the Environment, pairs and surge at the beginning.
+    type State = (&'static str, i32, i32);
+    type Transition = Event;
+
+    fn init_state() -> BoxedStrategy<Self::State> {
+        (prop::sample::select(vec!["Production", "Stage"]), 1..4, 0..2).boxed()
+    }
+
+    fn transitions(_: &Self::State) -> BoxedStrategy<Event> {
+        let letter = || prop::sample::select(vec!['1', '2', '3']);
+        prop_oneof![
+            40 => Just(Event::Round),
+            60 => Just(Event::Kubelet),
+            5 => (0..3_usize).prop_map(Event::Cut),
+            5 => (0..12_usize).prop_map(Event::Die),
+            2 => letter().prop_map(Event::Target),
+            1 => prop::option::of(letter()).prop_map(Event::Broken),
+            1 => (1..4).prop_map(Event::Pairs),
+            2 => prop::sample::select(vec![1, 31, 460, 1000]).prop_map(Event::Pass),
+        ]
+        .boxed()
+    }
+
+    fn apply(state: Self::State, _: &Event) -> Self::State {
+        state
+    }
+}
+
+struct Histories;
+
+impl StateMachineTest for Histories {
+    type SystemUnderTest = Cluster;
+    type Reference = Anything;
+
+    fn init_test((type_, pairs, surge): &<Anything as ReferenceStateMachine>::State) -> Cluster {
+        Cluster::rolled(type_, *pairs, *surge)
+    }
+
+    fn apply(mut cluster: Cluster, _: &<Anything as ReferenceStateMachine>::State, event: Event) -> Cluster {
+        match event {
+            Event::Round => {
+                cluster.round();
+            }
+            Event::Cut(after) => {
+                for change in next(&cluster.world).changes.into_iter().take(after) {
+                    cluster.apply(change);
+                }
+            }
+            Event::Kubelet => {
+                cluster.kubelet();
+            }
+            Event::Die(at) if at < cluster.world.pods.len() => {
+                cluster.world.pods.remove(at);
+            }
+            Event::Die(_) => {}
+            Event::Target(letter) => {
+                cluster.target(letter);
+            }
+            Event::Broken(letter) => cluster.broken = letter.map(|letter| format!("rev-{letter}")),
+            Event::Pairs(pairs) => cluster.world.environment.spec.publish.replicas = pairs,
+            Event::Pass(seconds) => {
+                cluster.world.now = cluster.world.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+            }
+        }
+        cluster
+    }
+
+    fn check_invariants(cluster: &Cluster, _: &<Anything as ReferenceStateMachine>::State) {
+        let plan = next(&cluster.world);
+        assert_eq!(plan, next(&cluster.world), "the same facts give another plan");
+        let (Some(publish), Some(dispatcher)) = (&cluster.world.publish, &cluster.world.dispatcher) else { return };
+        let Desired::Release(desired) = &cluster.world.desired else { return };
+        // A dispatcher is gone before its publish is replaced, so that it never stands alone in the Service.
+        if publish.revision == desired.revision && dispatcher.revision == desired.revision {
+            assert!(dispatcher.partition <= publish.partition, "{dispatcher:?} behind {publish:?}");
+        }
+        let failed = plan.status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Failed);
+        if plan.status.target.is_some() && plan.changes.is_empty() && !failed {
+            assert!(plan.wake.is_some(), "nothing ends the wait of {:?}", plan.status.rollout);
+        }
+    }
+
+    fn teardown(mut cluster: Cluster, _: <Anything as ReferenceStateMachine>::State) {
+        cluster.broken = None;
+        cluster.target('3').play(|_| ());
+        // A pair that an interrupted rollout left with two releases never serves: half-way to the deadline the rollout
+        // goes on without it, once for every pair at most.
+        for _ in 0..cluster.world.environment.spec.publish.replicas {
+            cluster.world.now = cluster.world.now.checked_add(SignedDuration::from_secs(460)).unwrap();
+            cluster.play(|_| ());
+        }
+        assert!(cluster.is_complete('3'), "it is never complete: {:?} {cluster:?}", cluster.phases);
+        let plan = next(&cluster.world);
+        assert!(plan.changes.is_empty() && Some(&plan.status) == cluster.world.environment.status.as_ref());
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn whatever_happened_before_the_next_release_is_rolled_out(sequential 20..150 => Histories);
+}
