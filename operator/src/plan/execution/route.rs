@@ -39,7 +39,7 @@ pub(super) fn steps(
 ) -> Vec<StepName> {
     let trigger = trigger(asked);
     let only_production = only_production(pipeline.type_, trigger);
-    let again = taken.is_some_and(|entry| entry.approved);
+    let again = !fresh(trigger) && taken.is_some_and(|entry| entry.approved);
     let tests = pipeline.tested_on().map(|(_, tests)| tests);
     let production = pipeline.production.as_ref();
     let wanted = |step: StepName| match step {

@@ -86,7 +86,9 @@ fn a_stage_only_pipeline_ends_after_the_tests_and_never_touches_production() {
 /// SEED 004: production-only deploys what the last stage-only execution tested, and builds nothing.
 #[test]
 fn a_production_only_pipeline_takes_the_tested_release() {
-    let (_, source) = tested();
+    let (_, mut source) = tested();
+    // Approved elsewhere is not approved here.
+    source.status.as_mut().unwrap().ledger[0].approved = true;
     let mut play = later();
     play.world.pipeline = Some(production_only());
     play.world.source_pipeline = Some(source.clone());
