@@ -22,7 +22,7 @@ demo: ## From nothing to "production serves release 1" on a real cluster (cold a
 	@hack/demo.sh
 
 .PHONY: test
-test: ## What has to pass: unit tests, generated files, policy and chart tests, the main scenario (cold about 30 minutes, warm about 10)
+test: ## What has to pass: unit tests, generated files, policy and chart tests, the main scenario (cold about 40 minutes, with a cluster and images in the cache 24)
 	@hack/preflight.sh cluster
 	@hack/test.sh $(SCENARIOS)
 
