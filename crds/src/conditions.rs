@@ -80,8 +80,6 @@ pub mod reasons {
     pub const TEST_FAILED: &str = "TestFailed";
     /// The pipeline has no such test.
     pub const NO_TEST: &str = "NoTest";
-    /// The pipeline asks for no approval.
-    pub const NOT_REQUIRED: &str = "NotRequired";
     /// Somebody has to approve.
     pub const AWAITING_APPROVAL: &str = "AwaitingApproval";
     /// Somebody approved.

@@ -297,7 +297,7 @@ pub struct PerformanceTest {
 }
 
 /// Pages of one kind and their share of all views.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PageSet {
     /// Which kind.
     pub name: PageSetName,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::{
-    Resource, ResourceExt,
+    ResourceExt,
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
@@ -53,24 +53,33 @@ pub(super) async fn reconcile(
     Err(Error::NoProgress(ROUNDS))
 }
 
+/// Executions of a namespace in memory that can be read and are chosen.
+fn chosen(
+    store: &Store<DeserializeGuard<PipelineExecution>>,
+    namespace: &str,
+    choose: impl Fn(&PipelineExecution) -> bool,
+) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
+    store
+        .state()
+        .iter()
+        .filter(|object| object.namespace().as_deref() == Some(namespace))
+        .filter(|object| object.0.as_ref().is_ok_and(&choose))
+        .map(|object| ObjectRef::from_obj(object.as_ref()))
+        .collect()
+}
+
 /// Executions that a change of an Environment may move on: those that run or wait and go there.
 pub(super) fn concerned(
     store: &Store<DeserializeGuard<PipelineExecution>>,
     namespace: &str,
     environment: &str,
 ) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
-    store
-        .state()
-        .iter()
-        .filter(|object| object.namespace().as_deref() == Some(namespace))
-        .filter(|object| {
-            let Ok(execution) = &object.0 else { return false };
-            let Some(status) = &execution.status else { return true };
+    chosen(store, namespace, |execution| {
+        execution.status.as_ref().is_none_or(|status| {
             status.completion_time.is_none()
                 && status.environments.as_ref().is_none_or(|names| names.all().any(|name| name == environment))
         })
-        .map(|object| ObjectRef::from_obj(object.as_ref()))
-        .collect()
+    })
 }
 
 /// Executions of the same pipeline that a new one may replace, or that may go on because one has ended.
@@ -78,24 +87,16 @@ pub(super) fn siblings(
     store: &Store<DeserializeGuard<PipelineExecution>>,
     changed: &DeserializeGuard<PipelineExecution>,
 ) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
-    let namespace = changed.namespace();
     let Ok(changed) = &changed.0 else { return vec![] };
     // In between nothing that it does concerns the others: with a thousand that wait, each write would wake them all.
     if changed.status.as_ref().is_some_and(|status| status.completion_time.is_none()) {
         return vec![];
     }
-    store
-        .state()
-        .iter()
-        .filter(|object| object.namespace() == namespace && object.meta().uid != changed.metadata.uid)
-        .filter(|object| {
-            object.0.as_ref().is_ok_and(|other| {
-                other.spec.pipeline_ref == changed.spec.pipeline_ref
-                    && other.status.as_ref().is_some_and(|status| status.completion_time.is_none())
-            })
-        })
-        .map(|object| ObjectRef::from_obj(object.as_ref()))
-        .collect()
+    chosen(store, &changed.namespace().unwrap_or_default(), |other| {
+        other.metadata.uid != changed.metadata.uid
+            && other.spec.pipeline_ref == changed.spec.pipeline_ref
+            && other.status.as_ref().is_some_and(|status| status.completion_time.is_none())
+    })
 }
 
 /// Executions of a pipeline that changed: those that have not begun for good.
@@ -104,17 +105,11 @@ pub(super) fn of_pipeline(
     namespace: &str,
     pipeline: &str,
 ) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
-    store
-        .state()
-        .iter()
-        .filter(|object| object.namespace().as_deref() == Some(namespace))
-        .filter(|object| {
-            object.0.as_ref().is_ok_and(|execution| {
-                execution.spec.pipeline_ref.name == pipeline
-                    && execution.status.as_ref().is_none_or(|status| status.step == Some(StepName::Validate))
-                    && execution.status.as_ref().is_none_or(|status| status.completion_time.is_none())
-            })
-        })
-        .map(|object| ObjectRef::from_obj(object.as_ref()))
-        .collect()
+    chosen(store, namespace, |execution| {
+        execution.spec.pipeline_ref.name == pipeline
+            && execution
+                .status
+                .as_ref()
+                .is_none_or(|status| status.step == Some(StepName::Validate) && status.completion_time.is_none())
+    })
 }

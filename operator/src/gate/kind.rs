@@ -1,6 +1,6 @@
 //! What counts for which kind of test: exit code, reports, or both.
 
-use launchway_crds::step::{Metric, Severity};
+use launchway_crds::step::{Metric, Severity, StepName};
 use serde::{Deserialize, Serialize};
 
 use super::metric::none_of;
@@ -36,6 +36,18 @@ pub enum Needs {
 }
 
 impl TestKind {
+    /// The kind of a step that is somebody's image; None of every other step.
+    #[must_use]
+    pub const fn of(step: StepName) -> Option<Self> {
+        match step {
+            StepName::ProductTest => Some(Self::Product),
+            StepName::FunctionalTest => Some(Self::Functional),
+            StepName::UiTest => Some(Self::Ui),
+            StepName::ContentAudit => Some(Self::Audit),
+            _ => None,
+        }
+    }
+
     /// What has to be in the folder of reports.
     #[must_use]
     pub const fn needs(self) -> Needs {

@@ -86,7 +86,7 @@ pub(super) async fn facts(
 
 /// How the work of a pod ended, if it has.
 fn outcome(repository: &str, step: StepName, pod: &Pod) -> Option<JobEnd> {
-    if let Some(kind) = kind(step) {
+    if let Some(kind) = TestKind::of(step) {
         return tested(kind, pod);
     }
     let end = ended(pod.status.as_ref()?.container_statuses.as_deref()?)?;
@@ -110,17 +110,6 @@ fn tested(kind: TestKind, pod: &Pod) -> Option<JobEnd> {
 
 fn ended(statuses: &[ContainerStatus]) -> Option<&ContainerStateTerminated> {
     statuses.iter().find_map(|status| status.state.as_ref()?.terminated.as_ref())
-}
-
-/// The kind of a test that is somebody's image.
-const fn kind(step: StepName) -> Option<TestKind> {
-    match step {
-        StepName::ProductTest => Some(TestKind::Product),
-        StepName::FunctionalTest => Some(TestKind::Functional),
-        StepName::UiTest => Some(TestKind::Ui),
-        StepName::ContentAudit => Some(TestKind::Audit),
-        _ => None,
-    }
 }
 
 /// Our own workers leave a verdict.

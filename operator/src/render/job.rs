@@ -3,10 +3,7 @@
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
-        core::v1::{
-            Container, EnvVar, KeyToPath, PodSpec, PodTemplateSpec, ProjectedVolumeSource, ResourceRequirements,
-            SecretProjection, Volume, VolumeMount, VolumeProjection,
-        },
+        core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements},
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
@@ -44,7 +41,6 @@ const SMOKE_SECONDS: u64 = 300;
 /// What a load test may take besides the time in which it loads.
 const LOAD_MARGIN_SECONDS: u64 = 300;
 const SPOOL: &str = "/spool";
-const CREDENTIALS: &str = "/var/run/launchway/credentials";
 
 /// What of a Job's pod differs from step to step.
 struct Shape {
@@ -79,13 +75,9 @@ impl Shape {
         self.parts.volumes.push(spool);
         for (part, secret) in [("source", &registries.source_secret), ("target", &registries.target_secret)] {
             if let Some(LocalName { name }) = secret {
-                self.parts.volumes.push(credentials(part, name));
-                mounts.push(VolumeMount {
-                    name: part.into(),
-                    mount_path: format!("{CREDENTIALS}/{part}"),
-                    read_only: Some(true),
-                    ..VolumeMount::default()
-                });
+                let (volume, mount) = pod::credentials(part, name);
+                self.parts.volumes.push(volume);
+                mounts.push(mount);
             }
         }
         for container in &mut self.parts.containers {
@@ -194,7 +186,7 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
         }
         Work::ImageTest { test, url, author, release, registries } => {
             let image_test = ImageTest {
-                kind: kind(step),
+                kind: TestKind::of(step).unwrap_or(TestKind::Functional),
                 image: &test.image,
                 variables: &test.variables,
                 publish: url,
@@ -213,36 +205,6 @@ fn limits(memory: &str) -> Option<ResourceRequirements> {
         Some(cpu.into_iter().chain([("memory".to_string(), Quantity(memory.into()))]).collect())
     };
     Some(ResourceRequirements { requests: map(Some("50m"), "32Mi"), limits: map(None, memory), claims: None })
-}
-
-fn credentials(part: &str, secret: &str) -> Volume {
-    // The certificate of a private authority is optional, the credentials are not.
-    let source = |key: &str, optional: bool| VolumeProjection {
-        secret: Some(SecretProjection {
-            name: secret.into(),
-            items: Some(vec![KeyToPath { key: key.into(), path: key.into(), mode: None }]),
-            optional: optional.then_some(true),
-        }),
-        ..VolumeProjection::default()
-    };
-    Volume {
-        name: part.into(),
-        projected: Some(ProjectedVolumeSource {
-            sources: Some(vec![source(".dockerconfigjson", false), source("ca.crt", true)]),
-            ..ProjectedVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
-}
-
-/// The kind of a test, as the collector knows it.
-const fn kind(step: StepName) -> TestKind {
-    match step {
-        StepName::ProductTest => TestKind::Product,
-        StepName::UiTest => TestKind::Ui,
-        StepName::ContentAudit => TestKind::Audit,
-        _ => TestKind::Functional,
-    }
 }
 
 /// Where the report of a test is kept: beside the images.

@@ -2,8 +2,8 @@
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, EmptyDirVolumeSource, EnvVar, PodSecurityContext, SeccompProfile, SecurityContext, Sysctl,
-        Volume, VolumeMount,
+        Capabilities, EmptyDirVolumeSource, EnvVar, KeyToPath, PodSecurityContext, ProjectedVolumeSource,
+        SeccompProfile, SecretProjection, SecurityContext, Sysctl, Volume, VolumeMount, VolumeProjection,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -59,4 +59,35 @@ pub(super) fn writable(name: &str, paths: &[String], limit: Option<&str>) -> (Vo
         })
         .collect();
     (volume, mounts)
+}
+
+/// Where a container finds the credentials of registries, in a folder for each part.
+const CREDENTIALS: &str = "/var/run/launchway/credentials";
+
+/// A registry's credentials for one part of the work (`source`, `target`), as a volume and where it is mounted: the
+/// dockerconfigjson of a Secret, and the certificate of a private authority (`ca.crt`) if the Secret has one.
+pub(super) fn credentials(part: &str, secret: &str) -> (Volume, VolumeMount) {
+    let source = |key: &str, optional: bool| VolumeProjection {
+        secret: Some(SecretProjection {
+            name: secret.into(),
+            items: Some(vec![KeyToPath { key: key.into(), path: key.into(), mode: None }]),
+            optional: optional.then_some(true),
+        }),
+        ..VolumeProjection::default()
+    };
+    let volume = Volume {
+        name: part.into(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(vec![source(".dockerconfigjson", false), source("ca.crt", true)]),
+            ..ProjectedVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let mount = VolumeMount {
+        name: part.into(),
+        mount_path: format!("{CREDENTIALS}/{part}"),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    (volume, mount)
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath, ResourceRequirements, SecretKeySelector,
-        SecretVolumeSource, Volume, VolumeMount,
+        Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ResourceRequirements, SecretKeySelector, Volume,
+        VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -26,7 +26,6 @@ pub const REPORTS_PATH: &str = "/reports";
 pub const GRACE_SECONDS: i64 = 120;
 
 const REPORTS_LIMIT: &str = "512Mi";
-const CREDENTIALS: &str = "/var/run/launchway/credentials";
 
 /// Where the report of a test is kept, and with which Secret it is written.
 #[derive(Clone, Copy, Debug)]
@@ -221,24 +220,7 @@ fn of_secret(name: &str, secret: &str, key: &str) -> EnvVar {
 }
 
 fn push_secret(keep: &Keep<'_>) -> (Option<Volume>, Option<VolumeMount>) {
-    let Some(secret) = keep.secret else { return (None, None) };
-    let key = ".dockerconfigjson";
-    let volume = Volume {
-        name: "target".into(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(secret.into()),
-            items: Some(vec![KeyToPath { key: key.into(), path: key.into(), mode: None }]),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    };
-    let mount = VolumeMount {
-        name: "target".into(),
-        mount_path: format!("{CREDENTIALS}/target"),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    };
-    (Some(volume), Some(mount))
+    keep.secret.map(|secret| pod::credentials("target", secret)).unzip()
 }
 
 #[cfg(test)]
@@ -310,6 +292,14 @@ mod tests {
         assert_eq!((collector.name.as_str(), collector.restart_policy.as_deref()), ("collect", Some("Always")));
         let mounts = collector.volume_mounts.as_ref().unwrap();
         assert!(mounts.iter().all(|mount| mount.read_only == Some(true)));
+        // A registry with a private authority takes reports too.
+        let target = parts.volumes.iter().find(|volume| volume.name == "target").unwrap();
+        let sources = target.projected.as_ref().unwrap().sources.as_ref().unwrap();
+        let keys: Vec<&str> = sources
+            .iter()
+            .map(|source| source.secret.as_ref().unwrap().items.as_ref().unwrap()[0].key.as_str())
+            .collect();
+        assert_eq!(keys, [".dockerconfigjson", "ca.crt"]);
         // The test itself never sees the Secret that the report is written with.
         let mounts = parts.containers[0].volume_mounts.as_ref().unwrap();
         assert!(mounts.iter().all(|mount| mount.name != "target"));

@@ -1,6 +1,6 @@
 //! Which page is asked next: sets by their weight, pages of a set in turn.
 
-use super::PageSet;
+use launchway_crds::pipeline::PageSet;
 
 const PATHS_MAX: usize = 5000;
 
@@ -19,9 +19,13 @@ impl Mix {
     /// Spreads the sets evenly over a hundred views.
     ///
     /// # Errors
-    /// When weights do not sum up to 100, a set is there twice or has no page, or a path does not begin with `/`.
+    /// When a weight is below 0 or they do not sum up to 100, a set is there twice or has no page, or a path does not begin with `/`.
     pub(super) fn new(sets: &[PageSet]) -> Result<Self, String> {
-        let sum: u64 = sets.iter().map(|set| u64::from(set.weight)).sum();
+        let weight = |set: &PageSet| {
+            usize::try_from(set.weight).map_err(|_| format!("sets: {:?} has weight {}, below 0", set.name, set.weight))
+        };
+        let weights: Vec<usize> = sets.iter().map(weight).collect::<Result<_, _>>()?;
+        let sum = weights.iter().fold(0_usize, |sum, weight| sum.saturating_add(*weight));
         if sum != 100 {
             return Err(format!("sets: the weights sum up to {sum} instead of 100"));
         }
@@ -43,7 +47,6 @@ impl Mix {
         if paths.len() > PATHS_MAX {
             return Err(format!("sets: {} paths, at most {PATHS_MAX} are asked", paths.len()));
         }
-        let weights: Vec<usize> = sets.iter().map(|set| set.weight as usize).collect();
         Ok(Self { paths, sets: places, order: spread(&weights), weights })
     }
 
@@ -78,10 +81,10 @@ fn spread(weights: &[usize]) -> Vec<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SetName::{New, Other, Popular};
     use super::*;
+    use launchway_crds::pipeline::PageSetName::{self, New, Other, Popular};
 
-    fn set(name: super::super::SetName, weight: u32, paths: &[&str]) -> PageSet {
+    fn set(name: PageSetName, weight: i32, paths: &[&str]) -> PageSet {
         PageSet { name, weight, paths: paths.iter().map(|path| (*path).to_string()).collect() }
     }
 
@@ -117,7 +120,8 @@ mod tests {
         for (sets, why) in [
             (vec![], "sum up to 0"),
             (vec![set(Popular, 99, &["/"])], "sum up to 99"),
-            (vec![set(Popular, u32::MAX, &["/"]), set(Other, u32::MAX, &["/"])], "sum up to 8589934590"),
+            (vec![set(Popular, i32::MAX, &["/"]), set(Other, i32::MAX, &["/"])], "sum up to 4294967294"),
+            (vec![set(Popular, 101, &["/"]), set(Other, -1, &["/"])], "Other has weight -1, below 0"),
             (vec![set(Popular, 50, &["/"]), set(Popular, 50, &["/"])], "Popular is there twice"),
             (vec![set(Popular, 100, &[])], "weight 100 and no paths"),
             (vec![set(Popular, 100, &["a.html"])], "does not begin with /"),

@@ -15,7 +15,10 @@ mod tally;
 
 use std::{process::ExitCode, time::Duration};
 
-use launchway_crds::conditions::reasons;
+use launchway_crds::{
+    conditions::reasons,
+    pipeline::{PageSet, Thresholds},
+};
 use reqwest::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 
@@ -67,58 +70,6 @@ pub struct Request {
     /// Where the report goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Destination>,
-}
-
-/// Pages of one kind and their share of all views.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PageSet {
-    /// Which.
-    pub name: SetName,
-    /// Percent of all views; all sets together have 100.
-    pub weight: u32,
-    /// Paths, with a leading slash, and queries. They take turns.
-    pub paths: Vec<String>,
-}
-
-/// Cloud Manager's three kinds of pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SetName {
-    /// What most visitors ask for.
-    Popular,
-    /// Everything else.
-    Other,
-    /// What came with this release.
-    New,
-}
-
-/// What is good enough, where Cloud Manager leaves it to the program or states a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Thresholds {
-    /// `error_rate`, critical: less than so many percent of page requests fail.
-    pub error_rate_percent: u32,
-    /// `response_time`, important: 95 of 100 pages come in less than so many milliseconds.
-    pub response_time_ms: u32,
-    /// `peak_resp_time`, important: every page comes in less than so many milliseconds.
-    pub peak_response_ms: u32,
-    /// `views_per_minute`, important: at least so many.
-    pub pages_per_minute: u32,
-    /// `requests_per_minute`, informational: less than so many.
-    pub requests_per_minute: u32,
-}
-
-impl Default for Thresholds {
-    fn default() -> Self {
-        Self {
-            error_rate_percent: 2,
-            response_time_ms: 3000,
-            peak_response_ms: 18_000,
-            pages_per_minute: 200,
-            requests_per_minute: 6000,
-        }
-    }
 }
 
 const fn ten() -> u64 {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use launchway_crds::step::Metric;
+use launchway_crds::{pipeline::PageSet, step::Metric};
 use serde::Serialize;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     mix::Mix,
     tally::{Counts, PerPage, Slice, Tally, millis},
 };
-use crate::{text::html, worker::performance::PageSet};
+use crate::text::html;
 
 /// The report.
 #[derive(Debug, Serialize)]

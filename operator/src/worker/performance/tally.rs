@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use launchway_crds::step::{Comparator, Metric, Severity};
+use launchway_crds::{
+    pipeline::Thresholds,
+    step::{Comparator, Metric, Severity},
+};
 use serde::Serialize;
 
-use super::{
-    Thresholds,
-    load::{Load, Target},
-};
+use super::load::{Load, Target};
 use crate::gate::{Rule, metric};
 
 /// Width of a bucket of response times.
