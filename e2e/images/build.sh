@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Builds runtime base images as OCI layouts:  build.sh sling httpd tester,  build.sh operator --binary PATH
+# Builds runtime base images as OCI layouts:  build.sh sling standin httpd tester,  build.sh operator --binary PATH
 # Prints one line per image: NAME LAYOUT DIGEST. A second run with the same inputs changes nothing.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-  die "usage: $0 [sling|httpd|tester|operator --binary PATH]…"
+  die "usage: $0 [sling|standin|httpd|tester|operator --binary PATH]…"
 }
 
 main() {
   local names=() binary='' name layout
   while [ $# -gt 0 ]; do
     case $1 in
-      sling | httpd | tester | operator) names+=("$1") ;;
+      sling | standin | httpd | tester | operator) names+=("$1") ;;
       --binary) binary=${2:?--binary needs a path}; shift ;;
       *) usage ;;
     esac

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Starts the images for real (runc, restricted as in a pod) and proves what their README promises. About 2 minutes.
-#   test.sh            everything          test.sh sling|httpd|tester|operator|workers…   only these parts
+#   test.sh            everything          test.sh sling|standin|httpd|tester|operator|workers…   only these parts
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$IMAGES_DIR/test-lib.sh"
-. "$IMAGES_DIR/test-sling.sh"
+. "$IMAGES_DIR/test-aem.sh"
 . "$IMAGES_DIR/test-httpd.sh"
 . "$IMAGES_DIR/test-workers.sh"
 
@@ -46,7 +46,7 @@ test_operator() {
 
 main() {
   local parts=("$@") part
-  [ ${#parts[@]} -gt 0 ] || parts=(tester operator sling httpd workers)
+  [ ${#parts[@]} -gt 0 ] || parts=(tester operator standin sling httpd workers)
   [ "$(id -u)" = 0 ] || die "$0 needs root: it makes a network namespace and starts containers"
   need runc=runc umoci=umoci jq=jq ip=iproute2 unzip=unzip
   WORK=$(mktemp -d /tmp/launchway-images.XXXXXX)

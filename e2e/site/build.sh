@@ -13,6 +13,7 @@ usage: build.sh RELEASE OUTDIR [--variant NAME]
            never-ready         one more package whose node type exists nowhere: no runtime can install it
            missing-dependency  one more package that depends on a package that exists nowhere
            bad-vhost           the dispatcher configuration has a syntax error: httpd -t refuses it
+           bad-vhost-production  the same, but only where ENVIRONMENT_TYPE is prod
 
 Results are cached under ${LAUNCHWAY_CACHE:-$HOME/.cache/launchway}/site, by the content of the sources.
 TEXT
@@ -59,7 +60,7 @@ parse_arguments() {
   release=${positional[0]} outdir=${positional[1]}
   [[ $release =~ ^[1-9][0-9]{0,5}$ ]] || die "RELEASE is \"$release\", but has to be a whole number from 1 to 999999"
   case $variant in
-    release | broken-page | never-ready | missing-dependency | bad-vhost) ;;
+    release | broken-page | never-ready | missing-dependency | bad-vhost | bad-vhost-production) ;;
     *) die "unknown variant \"$variant\"; --help lists them" ;;
   esac
 }

@@ -63,23 +63,52 @@ pub fn folder() -> Outcome<tempfile::TempDir> {
 /// # Errors
 /// When a package cannot be read, or the container not be written.
 pub fn container(folder: &Path, name: &str, packages: &[PathBuf]) -> Outcome {
-    let filter = r#"<?xml version="1.0" encoding="UTF-8"?>
-<workspaceFilter version="1.0"><filter root="/apps/launchway-e2e-packages"/></workspaceFilter>"#;
-    let properties = format!(
-        r#"<?xml version="1.0" encoding="UTF-8" standalone="no"?>
-<!DOCTYPE properties SYSTEM "http://java.sun.com/dtd/properties.dtd">
-<properties><entry key="group">dev.launchway.e2e</entry><entry key="name">{name}</entry><entry key="version">1.0.0</entry>
-<entry key="packageType">container</entry></properties>"#
-    );
-    let mut entries = vec![
-        ("META-INF/vault/filter.xml".to_string(), filter.as_bytes().to_vec()),
-        ("META-INF/vault/properties.xml".to_string(), properties.into_bytes()),
-    ];
+    let mut entries = descriptors(name, "container", "/apps/launchway-e2e-packages");
     for package in packages {
         let file = package.file_name().unwrap_or_default().to_string_lossy();
         let bytes = std::fs::read(package).map_err(|error| Failure::new(format!("{}: {error}", package.display())))?;
         entries.push((format!("jcr_root/apps/launchway-e2e-packages/container/install/{file}"), bytes));
     }
+    write(folder, name, &entries)
+}
+
+/// Adds a package that tells the stand-in runtime how to behave: properties as `e2e/images/README.md` lists them, such as
+/// `fails="the disk is full" runModes="publish,prod"`.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn wishes(folder: &Path, properties: &str) -> Outcome {
+    const ROOT: &str = "/apps/launchway-standin";
+    let name = "launchway-standin";
+    let node = format!(
+        r#"<jcr:root xmlns:jcr="http://www.jcp.org/jcr/1.0" xmlns:nt="http://www.jcp.org/jcr/nt/1.0" jcr:primaryType="nt:unstructured" {properties}/>"#
+    );
+    let mut entries = descriptors(name, "application", ROOT);
+    entries.push((format!("jcr_root{ROOT}/.content.xml"), node.into_bytes()));
+    write(folder, name, &entries)
+}
+
+type Entry = (String, Vec<u8>);
+
+/// What every package says of itself.
+fn descriptors(name: &str, type_: &str, root: &str) -> Vec<Entry> {
+    let filter = format!(
+        r#"<?xml version="1.0" encoding="UTF-8"?>
+<workspaceFilter version="1.0"><filter root="{root}"/></workspaceFilter>"#
+    );
+    let properties = format!(
+        r#"<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+<!DOCTYPE properties SYSTEM "http://java.sun.com/dtd/properties.dtd">
+<properties><entry key="group">dev.launchway.e2e</entry><entry key="name">{name}</entry><entry key="version">1.0.0</entry>
+<entry key="packageType">{type_}</entry></properties>"#
+    );
+    vec![
+        ("META-INF/vault/filter.xml".into(), filter.into_bytes()),
+        ("META-INF/vault/properties.xml".into(), properties.into_bytes()),
+    ]
+}
+
+fn write(folder: &Path, name: &str, entries: &[Entry]) -> Outcome {
     let entries: Vec<(&str, &[u8])> = entries.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     zip(&folder.join(format!("{name}-1.0.0.zip")), &entries)
 }

@@ -12,6 +12,8 @@ use crate::{Failure, Outcome, process::Program};
 
 /// A single request.
 const CALL: Duration = Duration::from_secs(20);
+/// Between two questions of one wait: short, because the moments that scenarios wait for may be.
+const PAUSE: Duration = Duration::from_millis(200);
 /// A cold build of the local cluster's programs, and then some.
 const START: Duration = Duration::from_secs(3600);
 
@@ -170,6 +172,6 @@ where
         if tokio::time::Instant::now() >= deadline {
             return Err(Failure::new(format!("{what}: not within {} s", limit.as_secs())).seen(&seen));
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }

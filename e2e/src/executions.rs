@@ -6,7 +6,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 use launchway_crds::{
     PipelineExecution,
     conditions::{self, types},
-    digest::Sha256Digest,
+    digest::{ImageRef, Sha256Digest},
     execution::{PipelineExecutionStatus, Step},
     step::{StepName, StepState},
 };
@@ -81,6 +81,33 @@ impl Program {
         .await?
     }
 
+    /// Waits until a step has begun to work or to wait.
+    ///
+    /// # Errors
+    /// After `limit`, or when the execution ended before.
+    pub async fn begins(&self, name: &str, wanted: StepName, limit: Duration) -> Outcome<PipelineExecution> {
+        self.wait(name, &format!("begins {}", wanted.as_str()), limit, |status| {
+            step(status, wanted).is_ok_and(|step| matches!(step.state, StepState::Running | StepState::Waiting))
+        })
+        .await
+    }
+
+    /// Waits until a step says this reason.
+    ///
+    /// # Errors
+    /// After `limit`, or when the execution ended in another way.
+    pub async fn says_why(
+        &self,
+        name: &str,
+        step: StepName,
+        wanted: &str,
+        limit: Duration,
+    ) -> Outcome<PipelineExecutionStatus> {
+        let what = format!("says {wanted} in {}", step.as_str());
+        let execution = self.wait(name, &what, limit, |status| reason(status, step) == wanted).await?;
+        execution.status.ok_or_else(|| Failure::new(format!("execution {name} has no status")))
+    }
+
     /// Waits for the moment in which a person has to approve.
     ///
     /// # Errors
@@ -115,9 +142,18 @@ impl Program {
     /// # Errors
     /// When the plugin or the apiserver refuses.
     pub async fn approve(&self, name: &str, launchway: &Path) -> Outcome {
-        let kubeconfig = people::kubeconfig(&self.cluster, APPROVER).await?;
+        self.types(launchway, APPROVER, &["approve", name, "--yes"]).await
+    }
+
+    /// Types a command of the plugin, as this person.
+    ///
+    /// # Errors
+    /// When the plugin or the apiserver refuses.
+    pub async fn types(&self, launchway: &Path, who: &str, words: &[&str]) -> Outcome {
+        let kubeconfig = people::kubeconfig(&self.cluster, who).await?;
         Process::new(launchway)
-            .args(["approve", name, "--yes", "--namespace", &self.namespace])
+            .args(words.iter().copied())
+            .args(["--namespace", &self.namespace])
             .env("KUBECONFIG", kubeconfig)
             .run()
             .await
@@ -138,6 +174,21 @@ pub fn succeeded(status: &PipelineExecutionStatus) -> bool {
 pub fn step(status: &PipelineExecutionStatus, name: StepName) -> Outcome<&Step> {
     let found = status.steps.iter().find(|step| step.name == name);
     found.ok_or_else(|| Failure::new(format!("the status has no step {}", name.as_str())))
+}
+
+/// The reason of a step, or nothing.
+#[must_use]
+pub fn reason(status: &PipelineExecutionStatus, name: StepName) -> &str {
+    step(status, name).ok().and_then(|step| step.reason.as_deref()).unwrap_or_default()
+}
+
+/// The release of an execution.
+///
+/// # Errors
+/// When it has none.
+pub fn release(status: &PipelineExecutionStatus) -> Outcome<Sha256Digest> {
+    let release = status.release.as_ref().map(ImageRef::digest);
+    release.ok_or_else(|| Failure::new("the execution has no release").seen(&told(status)))
 }
 
 /// One line for each step, and the conditions: for whoever reads a failure.

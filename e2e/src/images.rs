@@ -11,8 +11,10 @@ const PUSH: Duration = Duration::from_secs(700);
 /// References of the images in the cluster's registry, each by digest.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// Base of author and publish.
+    /// Base of author and publish: Apache Sling.
     pub sling: String,
+    /// Base of author and publish that keeps the same contract and starts in a moment.
+    pub standin: String,
     /// Base of the dispatcher.
     pub httpd: String,
     /// A project's own test.
@@ -27,7 +29,7 @@ pub struct Images {
 /// When a build or a push fails.
 pub async fn provide(cluster: &Cluster, binary: &Path) -> Outcome<Images> {
     let built = Program::script("e2e/images/build.sh")
-        .args(["sling", "httpd", "tester", "operator", "--binary"])
+        .args(["sling", "standin", "httpd", "tester", "operator", "--binary"])
         .args([binary])
         .limit(BUILD)
         .shown()
@@ -35,7 +37,7 @@ pub async fn provide(cluster: &Cluster, binary: &Path) -> Outcome<Images> {
         .run()
         .await?;
     let mut pushed = vec![];
-    for name in ["sling", "httpd", "tester", "operator"] {
+    for name in ["sling", "standin", "httpd", "tester", "operator"] {
         if !built.stdout.lines().any(|line| line.starts_with(&format!("{name} "))) {
             return Err(Failure::new(format!("e2e/images/build.sh said nothing about {name}")).seen(&built.stdout));
         }
@@ -43,7 +45,17 @@ pub async fn provide(cluster: &Cluster, binary: &Path) -> Outcome<Images> {
     }
     let mut references = pushed.into_iter();
     let mut next = || references.next().unwrap_or_default();
-    Ok(Images { sling: next(), httpd: next(), tester: next(), operator: next() })
+    Ok(Images { sling: next(), standin: next(), httpd: next(), tester: next(), operator: next() })
+}
+
+/// What author and publish of a program are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Runtime {
+    /// Apache Sling: where its installer, its start-up or its pages are what is looked at.
+    #[default]
+    Sling,
+    /// The stand-in of `e2e/images/standin`: where everything around it is.
+    StandIn,
 }
 
 async fn push(cluster: &Cluster, name: &str) -> Outcome<String> {

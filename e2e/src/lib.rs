@@ -13,6 +13,7 @@ pub mod images;
 pub mod install;
 pub mod live;
 pub mod metrics;
+pub mod ordinals;
 pub mod page;
 pub mod paths;
 pub mod people;

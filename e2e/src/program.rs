@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     Failure, Outcome,
     cluster::{Cluster, call, until},
-    images::Images,
+    images::{Images, Runtime},
     people,
 };
 
@@ -45,6 +45,8 @@ pub struct Options {
     pub pairs: i32,
     /// Pairs that a rollout may add meanwhile.
     pub surge: i32,
+    /// What author and publish are.
+    pub runtime: Runtime,
     /// How long a pod may take to get ready.
     pub ready_timeout: &'static str,
     /// Whether this is a scenario's: removed by the next one.
@@ -53,7 +55,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pairs: 2, surge: 1, ready_timeout: "10m", scenario: true }
+        Self { pairs: 2, surge: 1, runtime: Runtime::Sling, ready_timeout: "10m", scenario: true }
+    }
+}
+
+impl Options {
+    /// A scenario in which author and publish start in a moment.
+    #[must_use]
+    pub fn stand_in(pairs: i32) -> Self {
+        Self { pairs, runtime: Runtime::StandIn, ready_timeout: "2m", ..Self::default() }
     }
 }
 
@@ -64,6 +74,8 @@ pub struct Program {
     pub cluster: Cluster,
     /// Its namespace.
     pub namespace: String,
+    /// What its Environments and tests run.
+    pub images: Images,
 }
 
 impl Program {
@@ -72,10 +84,10 @@ impl Program {
     /// # Errors
     /// When the apiserver refuses.
     pub async fn set_up(cluster: &Cluster, images: &Images, namespace: &str, options: &Options) -> Outcome<Self> {
-        let program = Self { cluster: cluster.clone(), namespace: namespace.into() };
+        let program = Self { cluster: cluster.clone(), namespace: namespace.into(), images: images.clone() };
         program.make_namespace(options.scenario).await?;
         for (name, type_, pairs) in [(STAGE, "Stage", 1), (PRODUCTION, "Production", options.pairs)] {
-            program.apply(&environment(name, type_, pairs, options)).await?;
+            program.apply(&program.environment_object(name, type_, pairs, options)).await?;
         }
         program.apply(&program.pipeline(&images.tester)).await?;
         for (user, role) in [(DEVELOPER, "launchway-developer"), (APPROVER, "launchway-approver")] {
@@ -132,6 +144,32 @@ impl Program {
                     },
                 },
                 "production": {"environment": PRODUCTION, "approval": {"required": true, "timeout": "336h"}},
+            },
+        })
+    }
+
+    /// An Environment that fits a small machine.
+    #[must_use]
+    pub fn environment_object(&self, name: &str, type_: &str, pairs: i32, options: &Options) -> Value {
+        // Sling is what the chart was installed with: an Environment has to name it no more than a user's.
+        let (memory, runtime) = match options.runtime {
+            Runtime::Sling => ("384Mi", json!({})),
+            Runtime::StandIn => ("32Mi", json!({"aem": self.images.standin, "dispatcher": self.images.httpd})),
+        };
+        let aem = json!({"requests": {"cpu": "50m", "memory": memory}, "limits": {"memory": "1Gi"}});
+        let dispatcher = json!({"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}});
+        json!({
+            "apiVersion": "launchway.dev/v1alpha1",
+            "kind": "Environment",
+            "metadata": {"name": name},
+            "spec": {
+                "type": type_,
+                "runtime": runtime,
+                "author": {"resources": aem},
+                "publish": {"replicas": pairs, "resources": aem},
+                "dispatcher": {"resources": dispatcher, "warmUp": [PAGE]},
+                "rollout": {"surge": options.surge, "readyTimeout": options.ready_timeout},
+                "variables": [{"name": "DEMO_GREETING", "value": format!("Greetings from {name}")}],
             },
         })
     }
@@ -212,24 +250,4 @@ pub async fn remove_scenarios(cluster: &Cluster) -> Outcome {
         remove(cluster, &namespace).await?;
     }
     Ok(())
-}
-
-/// An Environment that fits a small machine.
-#[must_use]
-pub fn environment(name: &str, type_: &str, pairs: i32, options: &Options) -> Value {
-    let aem = json!({"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"memory": "1Gi"}});
-    let dispatcher = json!({"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}});
-    json!({
-        "apiVersion": "launchway.dev/v1alpha1",
-        "kind": "Environment",
-        "metadata": {"name": name},
-        "spec": {
-            "type": type_,
-            "author": {"resources": aem},
-            "publish": {"replicas": pairs, "resources": aem},
-            "dispatcher": {"resources": dispatcher, "warmUp": [PAGE]},
-            "rollout": {"surge": options.surge, "readyTimeout": options.ready_timeout},
-            "variables": [{"name": "DEMO_GREETING", "value": format!("Greetings from {name}")}],
-        },
-    })
 }

@@ -146,6 +146,14 @@ impl Scenario {
         program.serves(program::PRODUCTION, &format!("Release {release}")).await
     }
 
+    /// Types a command of the plugin, as this person.
+    ///
+    /// # Errors
+    /// When the plugin or the apiserver refuses.
+    pub async fn types(&self, program: &Program, who: &str, words: &[&str]) -> Outcome {
+        program.types(&self.launchway, who, words).await
+    }
+
     /// Adds what the execution and the pods say to a failure.
     ///
     /// # Errors

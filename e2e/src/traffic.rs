@@ -1,4 +1,4 @@
-//! Visitors during a rollout: a page requested 20 times a second, each time on a connection of its own, and as often
+//! Visitors during a rollout: a page requested many times a second, each time on a connection of its own, and as often
 //! on connections that are kept. Every request counts.
 
 use std::{
@@ -15,8 +15,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{Failure, Outcome, failure::ensure, page, scenario::measured};
 
-/// Between two requests: 20 a second.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Requests a second of each kind, where nothing else is asked for.
+const USUAL: u32 = 20;
 /// What a browser waits for a page at least: slower is failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Failures that are kept in words.
@@ -78,6 +78,15 @@ impl Visitors {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn come(url: &str) -> Outcome<Self> {
+        Self::come_often(url, USUAL)
+    }
+
+    /// Lets visitors come to a page, so many a second on new connections and as many on kept ones.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn come_often(url: &str, a_second: u32) -> Outcome<Self> {
+        let pause = Duration::from_secs(1) / a_second.max(1);
         let stop = Arc::new(AtomicBool::new(false));
         let mut kinds = vec![];
         for (name, kept) in [("new connections", false), ("kept connections", true)] {
@@ -88,7 +97,7 @@ impl Visitors {
             let builder = if kept { builder.pool_idle_timeout(RESTS) } else { builder.pool_max_idle_per_host(0) };
             let client = builder.build().map_err(|error| Failure::new(error.to_string()))?;
             let seen = Arc::new(Mutex::new(Seen::default()));
-            let task = tokio::spawn(visit(client, url.to_string(), seen.clone(), stop.clone()));
+            let task = tokio::spawn(visit(client, url.to_string(), pause, seen.clone(), stop.clone()));
             kinds.push(Kind { name, seen, task });
         }
         Ok(Self { stop, kinds })
@@ -134,8 +143,8 @@ pub fn judge(seen: &[(&'static str, Seen)], pages: &[&str]) -> Outcome {
     Ok(())
 }
 
-async fn visit(client: reqwest::Client, url: String, seen: Arc<Mutex<Seen>>, stop: Arc<AtomicBool>) {
-    let mut ticks = tokio::time::interval(PAUSE);
+async fn visit(client: reqwest::Client, url: String, pause: Duration, seen: Arc<Mutex<Seen>>, stop: Arc<AtomicBool>) {
+    let mut ticks = tokio::time::interval(pause);
     // A machine that was too busy to send does not send two at once later: that would be another load.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut under_way = JoinSet::new();

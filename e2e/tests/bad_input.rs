@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 /// One that needs no pods.
 const SHORT: Duration = Duration::from_secs(120);
-/// One that starts Sling.
+/// One that is deployed.
 const LONG: Duration = Duration::from_secs(420);
 /// A registry that is away gets five minutes.
 const AWAY: Duration = Duration::from_secs(420);
@@ -24,8 +24,8 @@ const AWAY: Duration = Duration::from_secs(420);
 #[test]
 fn bad_input_ends_with_its_reason_and_the_next_release_works() -> Outcome {
     scenario::run("bad-input", |scenario| async move {
-        // Nothing is ever deployed in these two: they need no Sling, and run beside the other.
-        let options = Options { pairs: 1, ready_timeout: "3m", ..Options::default() };
+        // Nothing is ever deployed in these two: they need no pods, and run beside the other.
+        let options = Options { ready_timeout: "1m", ..Options::stand_in(1) };
         let empty = scenario.program("packages", &options).await?;
         let away = scenario.program("registries", &options).await?;
         let site = scenario.program("site", &options).await?;

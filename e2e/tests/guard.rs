@@ -16,10 +16,9 @@ use launchway_e2e::{
     Failure, Outcome, artifacts,
     audit::{self, Audit},
     cluster::{Cluster, call},
-    executions::{step, told},
+    executions::{self, told},
     failure::ensure,
-    install, people,
-    process::Program as Process,
+    install,
     program::{DEVELOPER, Options, PRODUCTION, Program},
     scenario::{self, Scenario},
 };
@@ -33,7 +32,7 @@ const RESTORED: Duration = Duration::from_secs(90);
 #[test]
 fn approvals_count_only_under_guard() -> Outcome {
     scenario::run("guard", |scenario| async move {
-        let options = Options { pairs: 1, ..Options::default() };
+        let options = Options::stand_in(1);
         let program = scenario.program("", &options).await?;
         let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
         program.run("r1", Some(artifact.digest())).await?;
@@ -57,7 +56,7 @@ fn approvals_count_only_under_guard() -> Outcome {
         let status = execution.status.unwrap_or_default();
         ensure(stalled(&status) && status.approvals.is_empty(), || told(&status))?;
         println!("  with the binding back: {}", status.waiting_for.map(|waiting| waiting.why).unwrap_or_default());
-        cancel(&scenario, &program, "r1").await?;
+        scenario.types(&program, DEVELOPER, &["cancel", "r1", "--reason", "approved without a guard"]).await?;
         program.ended("r1", RESTORED).await?;
 
         program.run("r2", Some(artifact.digest())).await?;
@@ -69,17 +68,7 @@ fn approvals_count_only_under_guard() -> Outcome {
 }
 
 fn reason(status: &PipelineExecutionStatus) -> &str {
-    step(status, StepName::ApprovalProduction).ok().and_then(|step| step.reason.as_deref()).unwrap_or_default()
-}
-
-async fn cancel(scenario: &Scenario, program: &Program, name: &str) -> Outcome {
-    let developer = people::kubeconfig(&scenario.cluster, DEVELOPER).await?;
-    Process::new(&scenario.launchway)
-        .args(["cancel", name, "--reason", "approved without a guard", "--namespace", &program.namespace])
-        .env("KUBECONFIG", developer)
-        .run()
-        .await
-        .map(drop)
+    executions::reason(status, StepName::ApprovalProduction)
 }
 
 /// With the binding gone anybody may write the annotation: the operator waits, says why, and touches nothing.

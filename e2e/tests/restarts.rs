@@ -33,7 +33,7 @@ const STATEFUL_SETS: &str = "system:serviceaccount:kube-system:statefulset-contr
 #[test]
 fn an_operator_killed_five_times_does_nothing_twice() -> Outcome {
     scenario::run("restarts", |scenario| async move {
-        let options = Options { pairs: 1, ..Options::default() };
+        let options = Options::stand_in(1);
         let program = scenario.program("", &options).await?;
         let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
         let audit = Audit::from_now_on(&scenario.cluster)?;
@@ -50,7 +50,7 @@ async fn killed_five_times(scenario: &Scenario, program: &Program) -> Outcome<Pi
     let cluster = &scenario.cluster;
     kill(cluster, "while it takes environments, resolves the artifact and builds", 3000).await?;
     program.wait("r1", "deploys to stage", LONG, |status| begun(status, StepName::DeployStage)).await?;
-    kill(cluster, "while stage is deployed", 30_000).await?;
+    kill(cluster, "while stage is deployed", 3000).await?;
     program.wait("r1", "tests stage", LONG, |status| begun(status, StepName::SmokeTest)).await?;
     kill(cluster, "while stage is tested", 3000).await?;
     program.awaits_approval("r1", LONG).await?;
@@ -58,7 +58,7 @@ async fn killed_five_times(scenario: &Scenario, program: &Program) -> Outcome<Pi
     program.approve("r1", &scenario.launchway).await?;
     kill(cluster, "between the approval and the deployment", 200).await?;
     program.wait("r1", "deploys to production", LONG, |status| begun(status, StepName::DeployProduction)).await?;
-    kill(cluster, "while production is deployed", 30_000).await?;
+    kill(cluster, "while production is deployed", 8000).await?;
     program.succeeded("r1", LONG).await
 }
 

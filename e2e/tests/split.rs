@@ -6,15 +6,14 @@ use std::time::Duration;
 use launchway_crds::{
     conditions::reasons,
     digest::Sha256Digest,
-    execution::{PipelineExecutionStatus, Trigger},
+    execution::Trigger,
     step::{StepName, StepState},
 };
 use launchway_e2e::{
-    Failure, Outcome, artifacts,
-    executions::{step, told},
+    Outcome, artifacts,
+    executions::{reason, release, step, told},
     failure::ensure,
     people,
-    process::Program as Process,
     program::{DEVELOPER, Options, PAGE, PRODUCTION, Program},
     scenario::{self, Scenario},
 };
@@ -32,7 +31,7 @@ const MANAGER: &str = "mary";
 #[test]
 fn a_release_is_tested_promoted_scheduled_held_and_taken_back() -> Outcome {
     scenario::run("split", |scenario| async move {
-        let program = scenario.program("", &Options { pairs: 1, ..Options::default() }).await?;
+        let program = scenario.program("", &Options::stand_in(1)).await?;
         program.apply(&people::binding(MANAGER, "launchway-deployment-manager")).await?;
         program.apply(&first_half(&program, &scenario.images.tester)).await?;
         program.apply(&second_half()).await?;
@@ -89,7 +88,7 @@ async fn tested(scenario: &Scenario, program: &Program, name: &str, number: u32)
     let waits =
         program.wait(name, "waits at the gate", LONG, |status| reason(status, gate) == reasons::AWAITING_OVERRIDE);
     scenario.on_failure(program, name, waits).await?;
-    say(scenario, program, MANAGER, &["override", name, "--yes"]).await?;
+    scenario.types(program, MANAGER, &["override", name, "--yes"]).await?;
     let status = scenario.on_failure(program, name, program.succeeded(name, SOON)).await?;
     let accepted: Vec<&str> = status.overrides.iter().map(|given| given.by.as_str()).collect();
     ensure(accepted == [MANAGER] && reason(&status, gate) == reasons::OVERRIDDEN, || told(&status))?;
@@ -104,42 +103,19 @@ async fn tested(scenario: &Scenario, program: &Program, name: &str, number: u32)
 
 /// Promotes, approves, and chooses the time.
 async fn promote(scenario: &Scenario, program: &Program, name: &str) -> Outcome {
-    say(scenario, program, DEVELOPER, &["promote", FIRST, "--yes", "--name", name]).await?;
+    scenario.types(program, DEVELOPER, &["promote", FIRST, "--yes", "--name", name]).await?;
     scenario.on_failure(program, name, program.awaits_approval(name, SOON)).await?;
     program.approve(name, &scenario.launchway).await?;
     let waits = program.wait(name, "waits for a time", SOON, |status| {
         reason(status, StepName::Schedule) == reasons::AWAITING_SCHEDULE
     });
     scenario.on_failure(program, name, waits).await?;
-    say(scenario, program, MANAGER, &["schedule", name, "now"]).await
-}
-
-async fn say(scenario: &Scenario, program: &Program, who: &str, words: &[&str]) -> Outcome {
-    let kubeconfig = people::kubeconfig(&scenario.cluster, who).await?;
-    Process::new(&scenario.launchway)
-        .args(words.iter().copied())
-        .args(["--namespace", &program.namespace])
-        .env("KUBECONFIG", kubeconfig)
-        .run()
-        .await
-        .map(drop)
-}
-
-fn release(status: &PipelineExecutionStatus) -> Outcome<Sha256Digest> {
-    status
-        .release
-        .as_ref()
-        .map(launchway_crds::digest::ImageRef::digest)
-        .ok_or_else(|| Failure::new("there is no release"))
-}
-
-fn reason(status: &PipelineExecutionStatus, name: StepName) -> &str {
-    step(status, name).ok().and_then(|step| step.reason.as_deref()).unwrap_or_default()
+    scenario.types(program, MANAGER, &["schedule", name, "now"]).await
 }
 
 async fn held(program: &Program, reason: Option<&str>) -> Outcome {
-    let options = Options { pairs: 1, ..Options::default() };
-    let mut environment = launchway_e2e::program::environment(PRODUCTION, "Production", 1, &options);
+    let options = Options::stand_in(1);
+    let mut environment = program.environment_object(PRODUCTION, "Production", 1, &options);
     if let Some(reason) = reason {
         environment["spec"]["hold"] = json!({ "reason": reason });
     }

@@ -1,4 +1,4 @@
-# Tests of the Sling image; sourced by test.sh.
+# Tests of images for author and publish, Sling and its stand-in alike: what the contract says; sourced by test.sh.
 # shellcheck shell=bash
 
 # package LAYER FILE TIERS [ID]: adds a package file to LAYER/install and to LAYER/packages.json, as an image build does.
@@ -29,29 +29,31 @@ is_ready() { run_in "$1" /opt/launchway/bin/ready >"$WORK/ready.out" 2>&1; }
 
 says() { run_in "$1" /opt/launchway/bin/ready >"$WORK/ready.out" 2>&1; grep -qE -- "$2" "$WORK/ready.out"; }
 
+ready_or_says() { is_ready "$1" || grep -qE -- "$2" "$WORK/ready.out"; }
+
 record() { web -u admin:admin "http://127.0.0.1:8080/etc/packages/$1/jcr:content/vlt:definition.json" | jq -r '.lastUnpacked // empty' 2>/dev/null; }
 
-# start_sling NAME TIER LAYER [ARG…]
-start_sling() {
-  local name=$1 tier=$2 layer=$3
-  shift 3
-  start_container "$name" sling "LAUNCHWAY_TIER=$tier" "LAUNCHWAY_RUN_MODES=$tier,stage" --tree "$layer:/opt/launchway" "$@"
+# start_aem IMAGE NAME TIER LAYER [ARG…]
+start_aem() {
+  local image=$1 name=$2 tier=$3 layer=$4
+  shift 4
+  start_container "$name" "$image" "LAUNCHWAY_TIER=$tier" "LAUNCHWAY_RUN_MODES=$tier,stage" --tree "$layer:/opt/launchway" "$@"
 }
 
-sling_failures() {
-  local layer=$WORK/bad f=$FIXTURES/filevault output
-  say "sling: an author whose packages wait or fail (20 s)"
+aem_failures() { # IMAGE
+  local image=$1 layer=$WORK/$1-bad f=$FIXTURES/filevault output
+  say "$image: an author whose packages wait or fail (up to 20 s)"
   package "$layer" "$f/test-package.zip" '["author"]'
   package "$layer" "$f/test_a-2.0.zip" '["author"]'
   package "$layer" "$f/tmp_illegal.zip" '["author"]'
   package "$layer" "$f/tmp_foo.zip" '["publish"]'
-  broken_package "$WORK/broken.zip"
-  package "$layer" "$WORK/broken.zip" '["author"]'
-  mkdir -p "$WORK/bad-volume"
-  chown 65532:65532 "$WORK/bad-volume"
-  start_sling author-bad author "$layer" --rw "$WORK/bad-volume:/opt/launchway/data"
+  broken_package "$WORK/$image-broken.zip"
+  package "$layer" "$WORK/$image-broken.zip" '["author"]'
+  mkdir -p "$WORK/$image-bad-volume"
+  chown 65532:65532 "$WORK/$image-bad-volume"
+  start_aem "$image" author-bad author "$layer" --rw "$WORK/$image-bad-volume:/opt/launchway/data"
   if is_ready author-bad; then fail "ready right after the start"; fi
-  expect "not ready while Sling starts" '^pending test:test-package-with-etc:1.0: waits for ' "$(cat "$WORK/ready.out")"
+  expect "not ready while the runtime starts" '^pending (test:test-package-with-etc:1.0|runtime): waits for ' "$(cat "$WORK/ready.out")"
   within 150 says author-bad '^pending my_packages:test_a:2.0: waits for dependency my_packages:test_b$' \
     || fail "no word of the missing dependency: $(cat "$WORK/ready.out")"
   pass "a package without its dependency is pending and names it"
@@ -66,57 +68,62 @@ sling_failures() {
   pass "the good package is installed, the other tier's package is not"
   run_in author-bad /opt/launchway/bin/live || fail "not live"
   stop_container author-bad
-  start_sling author-again author "$layer" --rw "$WORK/bad-volume:/opt/launchway/data"
+  start_aem "$image" author-again author "$layer" --rw "$WORK/$image-bad-volume:/opt/launchway/data"
   within 150 says author-again '^failed launchway:broken:1.0: .*NoSuchNodeTypeException.*no:such' \
     || fail "a failed package is not tried again after a restart: $(cat "$WORK/ready.out")"
   pass "a restart tries the failed package again, and tells the reason again"
   stop_container author-again
 }
 
-# A real content package with one node type that no repository knows: FileVault imports the rest and logs errors.
-broken_package() {
-  local dir=$WORK/broken-src
-  mkdir -p "$dir/META-INF/vault" "$dir/jcr_root/content/broken"
-  cat >"$dir/META-INF/vault/properties.xml" <<'XML'
+# package_source FOLDER NAME ROOT: what every content package has, ready for content below ROOT.
+package_source() {
+  mkdir -p "$1/META-INF/vault" "$1/jcr_root$3"
+  cat >"$1/META-INF/vault/properties.xml" <<XML
 <?xml version="1.0" encoding="utf-8" standalone="no"?>
 <!DOCTYPE properties SYSTEM "http://java.sun.com/dtd/properties.dtd">
 <properties>
 <entry key="group">launchway</entry>
-<entry key="name">broken</entry>
+<entry key="name">$2</entry>
 <entry key="version">1.0</entry>
 </properties>
 XML
-  printf '<workspaceFilter version="1.0"><filter root="/content/broken"/></workspaceFilter>\n' >"$dir/META-INF/vault/filter.xml"
+  printf '<workspaceFilter version="1.0"><filter root="%s"/></workspaceFilter>\n' "$3" >"$1/META-INF/vault/filter.xml"
+}
+
+# A real content package with one node type that no repository knows: FileVault imports the rest and logs errors.
+broken_package() {
+  local dir=${1%.zip}-src
+  package_source "$dir" broken /content/broken
   cat >"$dir/jcr_root/content/broken/.content.xml" <<'XML'
 <jcr:root xmlns:jcr="http://www.jcp.org/jcr/1.0" xmlns:no="urn:none" jcr:primaryType="no:such"/>
 XML
   (cd "$dir" && rm -f "$1" && zip -qr "$1" .)
 }
 
-sling_volume() {
-  local f=$FIXTURES/filevault volume=$WORK/volume first second
-  say "sling: an author on a volume that outlives its pods (50 s)"
+aem_volume() { # IMAGE
+  local image=$1 f=$FIXTURES/filevault volume=$WORK/$1-volume first second
+  say "$image: an author on a volume that outlives its pods (up to 50 s)"
   mkdir -p "$volume"
   chown 65532:65532 "$volume"
-  package "$WORK/v1" "$f/test_c-1.0.zip" '["author","publish"]'
-  package "$WORK/v2" "$f/test_c-1.1.zip" '["author","publish"]'
-  start_sling author-1 author "$WORK/v1" --rw "$volume:/opt/launchway/data"
+  package "$WORK/$image-v1" "$f/test_c-1.0.zip" '["author","publish"]'
+  package "$WORK/$image-v2" "$f/test_c-1.1.zip" '["author","publish"]'
+  start_aem "$image" author-1 author "$WORK/$image-v1" --rw "$volume:/opt/launchway/data"
   within 150 is_ready author-1 || fail "release 1 is not ready: $(cat "$WORK/ready.out")"
   first=$(record my_packages/test_c-1.0.zip)
   stop_container author-1
-  start_sling author-1b author "$WORK/v1" --rw "$volume:/opt/launchway/data"
+  start_aem "$image" author-1b author "$WORK/$image-v1" --rw "$volume:/opt/launchway/data"
   within 150 is_ready author-1b || fail "release 1 is not ready after a restart: $(cat "$WORK/ready.out")"
   [ "$first" = "$(record my_packages/test_c-1.0.zip)" ] || fail "a restart unpacked the package again"
   pass "a restart on the same release is ready without unpacking again"
   stop_container author-1b
-  start_sling author-2 author "$WORK/v2" --rw "$volume:/opt/launchway/data"
+  start_aem "$image" author-2 author "$WORK/$image-v2" --rw "$volume:/opt/launchway/data"
   within 150 is_ready author-2 || fail "release 2 is not ready: $(cat "$WORK/ready.out")"
   second=$(record my_packages/test_c-1.1.zip)
   [ -n "$second" ] || fail "ready, but 1.1 is not unpacked"
   pass "a new release on the volume is ready once its own package is unpacked"
   stop_container author-2
-  start_sling author-3 author "$WORK/v1" --rw "$volume:/opt/launchway/data"
-  within 150 says author-3 '^(pending my_packages:test_c:1.0: waits for the (runtime|package)|failed my_packages:test_c:1.0: )' || fail "no word of the downgrade: $(cat "$WORK/ready.out")"
+  start_aem "$image" author-3 author "$WORK/$image-v1" --rw "$volume:/opt/launchway/data"
+  within 150 ready_or_says author-3 '^(pending my_packages:test_c:1.0: waits for the (runtime|package)|failed my_packages:test_c:1.0: )' || fail "no word of the downgrade: $(cat "$WORK/ready.out")"
   sleep 8
   if is_ready author-3; then
     [ "$(record my_packages/test_c-1.0.zip)" != "$first" ] || fail "ready on release 1's old record although 1.1 is what is unpacked"
@@ -127,17 +134,17 @@ sling_volume() {
   stop_container author-3
 }
 
-# The publish that the dispatcher tests use, too.
-sling_publish() {
-  local layer=$WORK/good f=$FIXTURES/filevault started
-  say "sling: a publish with packages, one of them embedded (15 s)"
+# The dispatcher tests use this publish, too.
+aem_publish() { # IMAGE CONTAINER
+  local image=$1 name=$2 layer=$WORK/$1-good f=$FIXTURES/filevault started
+  say "$image: a publish with packages, one of them embedded (up to 15 s)"
   package "$layer" "$f/test-package.zip" '["author","publish"]'
   package "$layer" "$f/tmp_foo.zip" '["publish"]'
   package "$layer" "$f/subtest.zip" '["publish"]'
   index_entry "$layer" '{"id":"my_packages:sub_a","group":"my_packages","name":"sub_a","version":"","sha256":"embedded","tiers":["publish"],"dependencies":[],"embeddedIn":"my_packages:subtest"}'
   started=$SECONDS
-  start_sling publish publish "$layer"
-  within 150 is_ready publish || fail "publish is not ready: $(cat "$WORK/ready.out")"
+  start_aem "$image" "$name" publish "$layer"
+  within 150 is_ready "$name" || fail "publish is not ready: $(cat "$WORK/ready.out")"
   say "  publish was ready after $((SECONDS - started)) s"
   local id
   for id in test/test-package-with-etc-1.0 my_packages/tmp_foo my_packages/subtest my_packages/sub_a; do
@@ -145,12 +152,64 @@ sling_publish() {
   done
   pass "ready only with all packages unpacked, the embedded one too"
   expect "installed content answers" '^200$' "$(web -o /dev/null -w '%{http_code}' -u admin:admin http://127.0.0.1:8080/tmp/foo.json)"
-  expect "/system/probes/ready answers with results" '"name":"Bundles Started","status":"OK"' "$(web http://127.0.0.1:8080/system/probes/ready)"
+  expect "/system/probes/ready answers with results" '"name":"[^"]+","status":"OK"' "$(web http://127.0.0.1:8080/system/probes/ready)"
+}
+
+has_fixtures() {
+  [ -d "$FIXTURES/filevault" ] || { say "no packages at $FIXTURES (set LAUNCHWAY_FIXTURES): the tests with packages are left out"; return 1; }
 }
 
 test_sling() {
-  [ -d "$FIXTURES/filevault" ] || { say "sling: no packages at $FIXTURES (set LAUNCHWAY_FIXTURES): the tests with packages are left out"; return; }
-  sling_failures
-  sling_volume
-  sling_publish
+  has_fixtures || return 0
+  aem_failures sling
+  aem_volume sling
+  aem_publish sling publish
+}
+
+# The same questions to the stand-in, and those about what only it can be told.
+test_standin() {
+  has_fixtures || return 0
+  aem_failures standin
+  aem_volume standin
+  aem_publish standin publish-standin
+  stop_container publish-standin
+  standin_wishes
+}
+
+# A package that tells the stand-in how to behave: wishes LAYER ATTRIBUTES
+wishes() {
+  local dir=$WORK/wishes-src zip=$WORK/wishes.zip
+  rm -rf "$dir" "$zip" "$1"
+  package_source "$dir" wishes /apps/launchway-standin
+  printf '<jcr:root xmlns:jcr="http://www.jcp.org/jcr/1.0" jcr:primaryType="nt:unstructured" %s/>\n' "$2" >"$dir/jcr_root/apps/launchway-standin/.content.xml"
+  (cd "$dir" && zip -qr "$zip" .)
+  package "$1" "$zip" '["author","publish"]'
+}
+
+standin_wishes() {
+  local layer=$WORK/wishes began
+  say "standin: what it can be told by a package or a variable (10 s)"
+  wishes "$layer" 'fails="the disk is full" runModes="publish,stage"'
+  start_aem standin wish-fails publish "$layer"
+  within 5 says wish-fails '^failed launchway:wishes:1.0: the disk is full$' || fail "no word of the wish: $(cat "$WORK/ready.out")"
+  stop_container wish-fails
+  start_aem standin wish-elsewhere author "$layer"
+  within 5 is_ready wish-elsewhere || fail "a wish for publish is granted on the author: $(cat "$WORK/ready.out")"
+  pass "a package fails where it is told to, and only there"
+  stop_container wish-elsewhere
+  wishes "$layer" 'waits="an endless migration"'
+  start_aem standin wish-waits publish "$layer"
+  within 5 says wish-waits '^pending launchway:wishes:1.0: an endless migration$' || fail "no word of the wish: $(cat "$WORK/ready.out")"
+  pass "a package keeps the runtime from getting ready"
+  stop_container wish-waits
+  wishes "$layer" 'exits="7"'
+  start_aem standin wish-exits publish "$layer"
+  within 5 stopped wish-exits || fail "the runtime goes on"
+  expect "a package lets the runtime exit, with a word" 'asks to exit with 7' "$(cat "$WORK/wish-exits.log")"
+  began=$(date +%s%N)
+  start_aem standin wish-slow publish "$WORK/standin-good" STANDIN_START_SECONDS=2
+  within 10 is_ready wish-slow || fail "not ready: $(cat "$WORK/ready.out")"
+  [ $(($(date +%s%N) - began)) -ge 2000000000 ] || fail "ready before its time"
+  pass "a variable makes the start slow"
+  stop_container wish-slow
 }

@@ -1,0 +1,109 @@
+"""Installs the packages of the index and remembers, package by package, what became of it."""
+
+import hashlib
+import json
+import os
+import time
+
+from package import Package, Refused
+
+HOME = "/opt/launchway"
+# What a package may say of how this runtime shall behave: properties of this node.
+WISHES = "/apps/launchway-standin"
+
+
+class Index:
+    """What has to be installed on this tier, as the image build wrote it down."""
+
+    def __init__(self, tier):
+        try:
+            with open(f"{HOME}/packages.json", "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            content = b'{"packages": []}'
+        listed = json.loads(content)["packages"]
+        self.entries = [entry for entry in listed if tier in entry["tiers"]]
+        self.digest = hashlib.sha256(tier.encode() + content).hexdigest()
+
+
+class Repository:
+    """Nodes and files, and for each package since when it is installed or why it is not."""
+
+    def __init__(self, index, run_modes):
+        self._index = index
+        self.wanted = [entry["id"] for entry in index.entries]
+        self._run_modes = run_modes
+        self._memory = f"{HOME}/data/.launchway.json"
+        self._before = self._remembered()
+        self.nodes = {}
+        self.files = {}
+        self.unpacked = {}
+        self.missing = {}
+
+    def install(self):
+        """Installs everything that can be, in the order of the index."""
+        for entry in self._index.entries:
+            if "file" in entry:
+                with open(f"{HOME}/install/{entry['file']}", "rb") as file:
+                    self._package(entry["id"], lambda content=file.read(), name=entry["file"]: Package(content, name))
+        for id_ in self.wanted:
+            if id_ not in self.unpacked and id_ not in self.missing:
+                self.missing[id_] = "pending", "waits for the package installer"
+        self._remember()
+
+    def _package(self, id_, open_):
+        try:
+            package = open_()
+            gone = [name for name in package.dependencies if not self._has(name)]
+            if gone:
+                self.missing[id_] = "pending", f"waits for dependency {gone[0]}"
+                return
+            package.check()
+            self._wish(package)
+            for path, content in package.files():
+                self.files[path] = content
+            for path, properties in package.nodes():
+                self.nodes.setdefault(path, {}).update(properties)
+        except Refused as refused:
+            self.missing[id_] = "failed", str(refused)
+            return
+        self.unpacked[package.id] = self._before.get(package.id, time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()))
+        for inner in package.embedded():
+            # Those of the other tier are in the same image, but not in this tier's part of the index.
+            if inner.id in self.wanted:
+                self._package(inner.id, lambda inner=inner: inner)
+
+    def _has(self, name):
+        return any(id_ == name or id_.startswith(f"{name}:") for id_ in self.unpacked)
+
+    def _wish(self, package):
+        """A package may ask this runtime to fail, to wait or to exit, everywhere or in some run modes only."""
+        wishes = dict(package.nodes()).get(WISHES, {})
+        modes = [mode for mode in wishes.get("runModes", "").split(",") if mode]
+        if not all(mode in self._run_modes for mode in modes):
+            return
+        if "exits" in wishes:
+            print(f"standin: {package.id} asks to exit with {wishes['exits']}", flush=True)
+            os._exit(int(wishes["exits"]))
+        if "fails" in wishes:
+            raise Refused(wishes["fails"])
+        if "waits" in wishes:
+            self.missing[package.id] = "pending", wishes["waits"]
+
+    def report(self):
+        """One line for every package that is not proved installed."""
+        return [f"{state} {id_}: {reason}" for id_, (state, reason) in self.missing.items()]
+
+    def _remembered(self):
+        """What a container before this one has unpacked for the same index: a restart does not unpack again."""
+        try:
+            with open(self._memory, encoding="utf-8") as file:
+                memory = json.load(file)
+        except (FileNotFoundError, ValueError):
+            return {}
+        return memory["unpacked"] if memory.get("index") == self._index.digest else {}
+
+    def _remember(self):
+        with open(f"{self._memory}.next", "w", encoding="utf-8") as file:
+            json.dump({"index": self._index.digest, "unpacked": self.unpacked}, file)
+        os.replace(f"{self._memory}.next", self._memory)
