@@ -68,6 +68,34 @@ pub mod reasons {
     pub const REGISTRY_REFUSED: &str = "RegistryRefused";
     /// The registry does not answer.
     pub const REGISTRY_UNREACHABLE: &str = "RegistryUnreachable";
+    /// The Git server has no such repository, or hides it.
+    pub const REPOSITORY_NOT_FOUND: &str = "RepositoryNotFound";
+    /// The repository has no such branch or tag.
+    pub const REF_NOT_FOUND: &str = "RefNotFound";
+    /// The repository does not have the commit any more.
+    pub const COMMIT_NOT_FOUND: &str = "CommitNotFound";
+    /// The tag names another commit than before.
+    pub const TAG_MOVED: &str = "TagMoved";
+    /// The Git server refuses the credentials, or asks for some.
+    pub const GIT_REFUSED: &str = "GitRefused";
+    /// The Git server's SSH host key is not among the known ones.
+    pub const HOST_KEY_UNKNOWN: &str = "HostKeyUnknown";
+    /// The answer is none of a Git server, or what a repository holds is refused.
+    pub const GIT_INVALID: &str = "GitInvalid";
+    /// The Git server does not answer.
+    pub const GIT_UNREACHABLE: &str = "GitUnreachable";
+    /// The sources, or what the build writes, need more disk than the pipeline allows.
+    pub const TOO_LARGE: &str = "TooLarge";
+    /// No image to build in is configured.
+    pub const NO_BUILDER: &str = "NoBuilder";
+    /// The repository has no `pom.xml` in its root.
+    pub const NO_POM: &str = "NoPom";
+    /// A command of the build failed.
+    pub const BUILD_FAILED: &str = "BuildFailed";
+    /// Unit tests failed or broke.
+    pub const UNIT_TESTS_FAILED: &str = "UnitTestsFailed";
+    /// A container used more memory than its limit.
+    pub const OUT_OF_MEMORY: &str = "OutOfMemory";
     /// The registry does not have what the build said it pushed.
     pub const RELEASE_NOT_FOUND: &str = "ReleaseNotFound";
     /// A Job ended without its result.

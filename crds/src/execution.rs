@@ -9,6 +9,7 @@ use crate::{
     common::{LocalName, none_seen},
     digest::{ImageRef, Sha256Digest},
     environment::ReleaseImages,
+    git::{BuildRecord, Commit},
     step::{Metric, StepName, StepState},
 };
 
@@ -37,7 +38,7 @@ use crate::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name may have at most 63 characters: its Jobs carry it as a label"),
     validation = Rule::new("self.spec.mode != 'Emergency' || self.spec.?reason.orValue('') != ''").message("spec.mode Emergency needs spec.reason: say why the tests are skipped"),
-    validation = Rule::new("[has(self.spec.artifact), has(self.spec.sourceExecution), has(self.spec.reExecute), has(self.spec.rollBackTo)].filter(given, given).size() <= 1").message("name one thing to deploy: spec.artifact, sourceExecution, reExecute or rollBackTo"),
+    validation = Rule::new("[has(self.spec.artifact), has(self.spec.commit), has(self.spec.sourceExecution), has(self.spec.reExecute), has(self.spec.rollBackTo)].filter(given, given).size() <= 1").message("name one thing to deploy: spec.artifact, commit, sourceExecution, reExecute or rollBackTo"),
     validation = Rule::new("self.spec == oldSelf.spec").message("the spec of a PipelineExecution cannot be changed: create another one"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -47,6 +48,14 @@ pub struct PipelineExecutionSpec {
     /// The packages to run it with. Default: what the pipeline's tag names when the execution begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactChoice>,
+    /// The commit to build, in whole, on pipelines with `spec.source.git`. Default: what the branch or the tag of the
+    /// pipeline names when the execution begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 40, max = 64), regex(pattern = r"^([0-9a-f]{40}|[0-9a-f]{64})$"))]
+    pub commit: Option<String>,
+    /// Build even if the same build was done before.
+    #[serde(default)]
+    pub rebuild: bool,
     /// Emergency skips the tests of security and performance, on a stage-only pipeline every test of stage. The Environment has
     /// to allow it, and the one who asks needs the verb `emergency` on the Pipeline.
     #[serde(default)]
@@ -138,6 +147,12 @@ pub struct PipelineExecutionStatus {
     /// Environments that this execution locks and deploys to, as the pipeline named them when it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environments: Option<Environments>,
+    /// The commit that is built, on pipelines with `spec.source.git`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
+    /// How the packages were made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildRecord>,
     /// The packages, by digest, and what each was found to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,

@@ -40,6 +40,9 @@ pub mod requests {
     pub const CANCEL: &str = "launchway.dev/cancel";
     /// Who cancelled: stamped by the apiserver, or checked to be the caller.
     pub const CANCELLED_BY: &str = "launchway.dev/cancelled-by";
+    /// On a `Pipeline`: the next build begins with an empty cache. Any value that was not there before does it, such as
+    /// a time.
+    pub const INVALIDATE_CACHE: &str = "launchway.dev/invalidate-cache";
 }
 
 /// Label keys on objects that the operator creates. Labels of users' objects are never copied to children.

@@ -11,6 +11,7 @@ pub use crate::ledger::{Debt, LEDGER_MAX, LedgerEntry};
 use crate::{
     common::{LocalName, Span, none_seen},
     digest::ImageRef,
+    git::GitSource,
 };
 
 /// The way of a project's packages to production.
@@ -39,7 +40,8 @@ use crate::{
     validation = Rule::new("has(self.spec.production) == (self.spec.type in ['FullStack', 'ProductionOnly'])").message("spec.production belongs to pipelines of type FullStack and ProductionOnly: they need it, the others cannot have it"),
     validation = Rule::new("has(self.spec.deployment) == (self.spec.type == 'Deployment')").message("spec.deployment belongs to pipelines of type Deployment: they need it, the others cannot have it"),
     validation = Rule::new("has(self.spec.images) == (self.spec.type in ['FullStack', 'StageOnly', 'Deployment'])").message("spec.images belongs to pipelines that build images (FullStack, StageOnly, Deployment): they need it, the others cannot have it"),
-    validation = Rule::new("has(self.spec.source.pipeline) == (self.spec.type == 'ProductionOnly')").message("a pipeline of type ProductionOnly takes its release from spec.source.pipeline; the others take packages from spec.source.artifact"),
+    validation = Rule::new("has(self.spec.source.pipeline) == (self.spec.type == 'ProductionOnly')").message("a pipeline of type ProductionOnly takes its release from spec.source.pipeline; the others take packages from spec.source.artifact or build them from spec.source.git"),
+    validation = Rule::new("!has(self.spec.source.git) || has(self.spec.images) || has(self.spec.source.git.artifacts)").message("spec.source.git.artifacts says where the packages go: a pipeline without spec.images needs it"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineSpec {
@@ -143,11 +145,14 @@ pub enum Concurrency {
 
 /// Where packages, or a release, come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("has(self.artifact) != has(self.pipeline)").message("name spec.source.artifact or spec.source.pipeline: exactly one of them"))]
+#[x_kube(validation = Rule::new("[has(self.artifact), has(self.git), has(self.pipeline)].filter(given, given).size() == 1").message("name spec.source.artifact, spec.source.git or spec.source.pipeline: exactly one of them"))]
 pub struct Source {
     /// An OCI artifact with one layer for each `target/*.zip`, as `kubectl launchway push` makes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactSource>,
+    /// A Git repository: packages are built from its sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitSource>,
     /// The stage-only pipeline whose tested releases go to production: the last one, unless the execution names another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]

@@ -50,6 +50,8 @@ pub fn usual(pipeline: &str, me: String) -> PipelineExecutionSpec {
     PipelineExecutionSpec {
         pipeline_ref: LocalName { name: pipeline.into() },
         artifact: None,
+        commit: None,
+        rebuild: false,
         mode: Mode::Normal,
         reason: None,
         source_execution: None,
