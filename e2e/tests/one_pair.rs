@@ -14,7 +14,7 @@ const ROLL: Duration = Duration::from_secs(600);
 #[test]
 fn one_pair_is_replaced_without_a_failed_request() -> Outcome {
     scenario::run("one-pair", |scenario| async move {
-        let program = scenario.program("", &Options { pairs: 1, ..Options::default() }).await?;
+        let program = scenario.program("", &Options::stand_in(1)).await?;
         scenario.deploy(&program, "r1", 1).await?;
         let artifact = program.push(artifacts::site(2, None).await?.path()).await?;
         program.run("r2", Some(artifact.digest())).await?;

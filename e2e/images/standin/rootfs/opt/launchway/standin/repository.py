@@ -41,37 +41,51 @@ class Repository:
         self.missing = {}
 
     def install(self):
-        """Installs everything that can be, in the order of the index."""
+        """Installs everything that can be, in the order of the index: a container has its own in no order."""
+        found = self._found()
+        for entry in self._index.entries:
+            id_ = entry["id"]
+            if id_ not in self.missing:
+                self._install(id_, found.get(id_), entry.get("embeddedIn"))
+        self._remember()
+
+    def _found(self):
+        """Every package of this tier's files by its id, those inside of others too."""
+        found = {}
         for entry in self._index.entries:
             if "file" in entry:
                 with open(f"{HOME}/install/{entry['file']}", "rb") as file:
-                    self._package(entry["id"], lambda content=file.read(), name=entry["file"]: Package(content, name))
-        for id_ in self.wanted:
-            if id_ not in self.unpacked and id_ not in self.missing:
-                self.missing[id_] = "pending", "waits for the package installer"
-        self._remember()
+                    try:
+                        found[entry["id"]] = Package(file.read(), entry["file"])
+                    except Refused as refused:
+                        self.missing[entry["id"]] = "failed", str(refused)
+        open_ = list(found.values())
+        while open_:
+            inside = list(open_.pop().embedded())
+            found.update({package.id: package for package in inside})
+            open_.extend(inside)
+        return found
 
-    def _package(self, id_, open_):
+    def _install(self, id_, package, container):
+        if package is None or (container and container not in self.unpacked):
+            self.missing[id_] = "pending", "waits for the package installer"
+            return
         try:
-            package = open_()
             gone = [name for name in package.dependencies if not self._has(name)]
             if gone:
                 self.missing[id_] = "pending", f"waits for dependency {gone[0]}"
                 return
             package.check()
             self._wish(package)
-            for path, content in package.files():
-                self.files[path] = content
-            for path, properties in package.nodes():
-                self.nodes.setdefault(path, {}).update(properties)
         except Refused as refused:
             self.missing[id_] = "failed", str(refused)
             return
-        self.unpacked[package.id] = self._before.get(package.id, time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()))
-        for inner in package.embedded():
-            # Those of the other tier are in the same image, but not in this tier's part of the index.
-            if inner.id in self.wanted:
-                self._package(inner.id, lambda inner=inner: inner)
+        for path, content in package.files():
+            self.files[path] = content
+        for path, properties in package.nodes():
+            self.nodes.setdefault(path, {}).update(properties)
+        now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        self.unpacked[id_] = self._before.get(id_, now)
 
     def _has(self, name):
         return any(id_ == name or id_.startswith(f"{name}:") for id_ in self.unpacked)
