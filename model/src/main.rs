@@ -25,7 +25,7 @@ use launchway_crds::step::StepName;
 use launchway_operator::plan::execution::next;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use luck::{self, ALL_WAITS};
+use luck::ALL_WAITS;
 use promises::Promise;
 use site::{Event, Planner, Site};
 

@@ -142,13 +142,11 @@ fn job_again(world: &World) -> Plan {
     plan
 }
 
+/// Forgets the whole entry. One that is only written under another name is asked for again and again, so that the
+/// execution never ends, and breaks no promise but that.
 fn forgetful(world: &World) -> Plan {
     let mut plan = next(world);
-    for action in &mut plan.actions {
-        if let Action::Remember { entry, .. } = action {
-            entry.name = format!("{}-other", entry.name);
-        }
-    }
+    plan.actions.retain(|action| !matches!(action, Action::Remember { .. }));
     plan
 }
 
