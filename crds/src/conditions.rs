@@ -116,6 +116,8 @@ pub mod reasons {
     pub const REJECTED: &str = "Rejected";
     /// Nobody answered in time.
     pub const TIMED_OUT: &str = "TimedOut";
+    /// An older pipeline of the same type goes to the same Environment.
+    pub const PIPELINE_EXISTS: &str = "PipelineExists";
     /// The pipeline is suspended.
     pub const SUSPENDED: &str = "Suspended";
     /// Another execution of the pipeline runs, and the pipeline refuses a second one.

@@ -128,12 +128,18 @@ async fn pipelines(parts: &Parts, context: &Arc<Context>) {
     let all: Api<DeserializeGuard<Pipeline>> = Api::all(parts.watch_client.clone());
     let controller = Controller::new(all, watcher::Config::default());
     let store = controller.store();
+    let same = store.clone();
     controller
         .with_config(Config::default().concurrency(CONCURRENCY))
         .watches(
             Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
             watcher::Config::default(),
             move |changed| pipeline::concerned(&store, &changed.namespace().unwrap_or_default(), &changed.name_any()),
+        )
+        .watches(
+            Api::<DeserializeGuard<Pipeline>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            move |changed| pipeline::rivals(&same, &changed),
         )
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(|object, context| timed("pipeline", object, context, pipeline::reconcile), error_policy, context.clone())

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api, ResourceExt,
+    api::ListParams,
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
@@ -21,6 +22,7 @@ use crate::{
     effects::status,
     error::{Error, bounded},
     observe::now,
+    plan::pipeline::{are_rivals, environments, rival},
 };
 
 /// Says whether a pipeline can run.
@@ -31,8 +33,8 @@ pub(super) async fn reconcile(
 ) -> Result<Option<Timestamp>, Error> {
     let pipelines: Api<Pipeline> = Api::namespaced(context.client.clone(), &namespace);
     let Some(mut pipeline) = bounded("read the pipeline", pipelines.get_opt(&name)).await? else { return Ok(None) };
-    let environments: Api<Environment> = Api::namespaced(context.client.clone(), &namespace);
-    let read = async |name: &str| bounded("read an environment", environments.get_opt(name)).await;
+    let all: Api<Environment> = Api::namespaced(context.client.clone(), &namespace);
+    let read = async |name: &str| bounded("read an environment", all.get_opt(name)).await;
     let spec = &pipeline.spec;
     let mut doubts = vec![];
     for (field, name, fits) in places(spec) {
@@ -41,6 +43,11 @@ pub(super) async fn reconcile(
     if let Some(source) = &spec.source.pipeline {
         let found = bounded("read the source pipeline", pipelines.get_opt(source)).await?;
         doubts.extend(source_doubt(source, found.as_ref()));
+    }
+    if doubts.is_empty() && environments(spec).next().is_some() {
+        let others = bounded("list pipelines", pipelines.list(&ListParams::default())).await?.items;
+        doubts
+            .extend(rival(&pipeline, &others).map(|(older, environment)| rival_doubt(&pipeline, &older, &environment)));
     }
     let doubt = doubts.into_iter().next();
     let (reason, message) = doubt.unwrap_or((reasons::READY, "its environments are there".into()));
@@ -100,6 +107,31 @@ fn source_doubt(name: &str, found: Option<&Pipeline>) -> Option<(&'static str, S
         )),
         Some(_) => None,
     }
+}
+
+fn rival_doubt(pipeline: &Pipeline, older: &str, environment: &str) -> (&'static str, String) {
+    let type_ = pipeline.spec.type_;
+    (
+        reasons::PIPELINE_EXISTS,
+        format!(
+            "Pipeline {older} is of type {type_:?} for Environment {environment} too: delete one of them; until then their \
+             executions take turns"
+        ),
+    )
+}
+
+/// Pipelines that may be in the way of one that changed, or may not be any more.
+pub(super) fn rivals(
+    store: &Store<DeserializeGuard<Pipeline>>,
+    changed: &DeserializeGuard<Pipeline>,
+) -> Vec<ObjectRef<DeserializeGuard<Pipeline>>> {
+    let Ok(pipeline) = &changed.0 else { return vec![] };
+    let same = |other: &DeserializeGuard<Pipeline>| {
+        other.namespace() == changed.namespace()
+            && other.name_any() != changed.name_any()
+            && other.0.as_ref().is_ok_and(|other| are_rivals(&other.spec, &pipeline.spec))
+    };
+    store.state().iter().filter(|other| same(other)).map(|other| ObjectRef::from_obj(other.as_ref())).collect()
 }
 
 /// Pipelines that name an Environment.

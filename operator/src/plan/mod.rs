@@ -6,6 +6,8 @@
 //!
 //! * [`execution::next`] moves one `PipelineExecution` through its steps.
 //! * [`environment::next`] moves the workloads of one `Environment` to the release it should run.
+//! * [`pipeline::rival`] finds a `Pipeline` that another one repeats.
 
 pub mod environment;
 pub mod execution;
+pub mod pipeline;
