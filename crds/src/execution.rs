@@ -123,6 +123,10 @@ pub struct ArtifactChoice {
     pub tag: Option<String>,
 }
 
+/// The most bytes that a status can have as JSON, whatever happens: etcd takes 1.5 MiB in one request. A usual one has
+/// about 10,000.
+pub const STATUS_MAX: usize = 640 * 1024;
+
 /// The record of a run. Every list and text in it is bounded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -311,6 +315,9 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 40))]
     pub metrics: Vec<Metric>,
+    /// Its report, an OCI artifact: `kubectl launchway report` reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ImageRef>,
 }
 
 impl Step {
@@ -328,6 +335,7 @@ impl Step {
             reason: None,
             message: None,
             metrics: vec![],
+            report: None,
         }
     }
 }

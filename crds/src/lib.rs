@@ -12,6 +12,7 @@ pub mod conditions;
 pub mod digest;
 pub mod environment;
 pub mod execution;
+pub mod gates;
 pub mod git;
 pub mod ledger;
 pub mod names;

@@ -7,6 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::gates::{Gates, ImportantFailures, MetricThreshold, Scanner};
 pub use crate::ledger::{Debt, LEDGER_MAX, LedgerEntry};
 use crate::{
     common::{LocalName, Span, none_seen},
@@ -99,36 +100,6 @@ pub enum PipelineType {
     Deployment,
     /// The package checks alone: nothing is built or deployed.
     CodeQuality,
-}
-
-/// What happens when metrics miss their thresholds. A critical one always fails the execution, an informational one never.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Gates {
-    /// What happens when an important metric misses its threshold.
-    #[serde(default)]
-    pub important_failures: ImportantFailures,
-    /// How long an execution waits for somebody to override the failing metrics, before it is cancelled.
-    #[serde(default = "two_weeks")]
-    pub timeout: Span,
-}
-
-impl Default for Gates {
-    fn default() -> Self {
-        Self { important_failures: ImportantFailures::default(), timeout: two_weeks() }
-    }
-}
-
-/// What happens when an important metric misses its threshold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ImportantFailures {
-    /// The execution waits for somebody with the verb `override`, who names every failing metric, or rejects.
-    #[default]
-    Ask,
-    /// The execution fails.
-    Fail,
-    /// The execution goes on; its status tells of the failing metrics.
-    Continue,
 }
 
 /// What a new execution does while another one of its pipeline runs.

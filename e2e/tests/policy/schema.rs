@@ -42,6 +42,22 @@ fn pipeline(stage: &str, production: &str) -> Value {
     )
 }
 
+/// A Pipeline whose gate has these thresholds: name, severity, comparator, expected.
+fn thresholds(all: &[(&str, &str, &str, &str)]) -> Value {
+    let of = |(name, severity, comparator, expected): &(&str, &str, &str, &str)| json!({"name": name, "severity": severity, "comparator": comparator, "expected": expected});
+    let mut pipeline = pipeline("stage", "prod");
+    pipeline["spec"]["gates"] = json!({"thresholds": all.iter().map(of).collect::<Vec<_>>()});
+    pipeline
+}
+
+/// A Pipeline with a scanner of this name, twice.
+fn scanners(name: &str, other: &str) -> Value {
+    let image = format!("registry.example.com/scan@sha256:{}", "1".repeat(64));
+    let mut pipeline = pipeline("stage", "prod");
+    pipeline["spec"]["gates"] = json!({"scanners": [{"name": name, "image": image}, {"name": other, "image": image}]});
+    pipeline
+}
+
 fn execution(artifact: &Value) -> Value {
     object("PipelineExecution", "wknd-1", &json!({"pipelineRef": {"name": "wknd"}, "artifact": artifact}))
 }
@@ -89,6 +105,25 @@ async fn schemas_refuse_what_cannot_work_and_say_why() {
             ),
             ("a Pipeline", pipeline("stage", "prod"), None),
             ("one Environment twice", pipeline("stage", "stage"), Some("must be two Environments")),
+            (
+                "one metric with a threshold of each severity",
+                thresholds(&[("rating", "critical", "GTE", "B"), ("rating", "important", "GTE", "A")]),
+                None,
+            ),
+            ("a word that has to be equal", thresholds(&[("mode", "important", "EQ", "strict")]), None),
+            (
+                "a word that has to be greater",
+                thresholds(&[("mode", "important", "GTE", "strict")]),
+                Some("only EQ and NEQ compare other words"),
+            ),
+            (
+                "two thresholds of one severity",
+                thresholds(&[("rating", "critical", "GTE", "B"), ("rating", "critical", "GTE", "A")]),
+                Some("Duplicate value"),
+            ),
+            ("two scanners", scanners("pmd", "trivy"), None),
+            ("two scanners of one name", scanners("pmd", "pmd"), Some("Duplicate value")),
+            ("a scanner whose name makes no container", scanners("pmd", "Trivy"), Some("should match")),
             ("an execution by digest", execution(&json!({"digest": digest})), None),
             ("by digest and tag", execution(&json!({"digest": digest, "tag": "main"})), Some("exactly one of them")),
             ("by neither", execution(&json!({})), Some("exactly one of them")),

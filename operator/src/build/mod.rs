@@ -28,9 +28,7 @@ pub use assemble::{Assembled, Assembly};
 pub use base::{BaseRef, LoadedBase};
 pub use publish::publish;
 pub use report::Report;
-pub use source::Source;
-
-use source::Gathered;
+pub use source::{Gathered, Source, gather};
 
 /// The platform that is built for when none is named.
 pub const PLATFORM: &str = "linux/amd64";
@@ -126,19 +124,17 @@ pub async fn make(client: &Client, recipe: &Recipe, spool: &Path, watch: &dyn Wa
     Ok(Made { report, outcome: Ok(Box::new(assembled)) })
 }
 
-/// Reads packages and checks them, without bases: what can be said of them before anything is built.
+/// Checks packages without bases: what can be said of them before anything is built.
 ///
 /// # Errors
 /// When something cannot be read. Refused packages are part of the result.
 pub async fn check(
-    client: &Client,
-    source: &Source,
+    gathered: Gathered,
     provided: &[String],
     spool: &Path,
     watch: &dyn Watch,
 ) -> Result<Planned, BuildError> {
-    let Gathered { inputs, .. } = source::gather(client, source, spool, watch).await?;
-    let planned = plan_off_thread(inputs, BaseFiles::default(), provided, spool).await?;
+    let planned = plan_off_thread(gathered.inputs, BaseFiles::default(), provided, spool).await?;
     for line in report::lines(&planned) {
         watch.line(&line);
     }

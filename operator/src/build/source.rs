@@ -25,19 +25,19 @@ pub enum Source {
 }
 
 /// The packages, readable any number of times.
-pub(super) struct Gathered {
+#[derive(Debug)]
+pub struct Gathered {
     /// Digest of the artifact that these files are, or would be if they were pushed.
     pub artifact: Sha256Digest,
     /// The files.
     pub inputs: Vec<Input>,
 }
 
-pub(super) async fn gather(
-    client: &Client,
-    source: &Source,
-    spool: &Path,
-    watch: &dyn Watch,
-) -> Result<Gathered, BuildError> {
+/// Reads the packages.
+///
+/// # Errors
+/// When the artifact or a file cannot be read, or is none of ours.
+pub async fn gather(client: &Client, source: &Source, spool: &Path, watch: &dyn Watch) -> Result<Gathered, BuildError> {
     match source {
         Source::Artifact(image) => download(client, image, spool, watch).await,
         Source::Files(paths) => {

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     client::{CALL, CallError, within},
     plan::execution::uses_job,
+    render::job::DEFAULT_CONTAINER,
 };
 
 /// How long `-f` waits for a pod to start: a node may have to be added.
@@ -34,6 +35,9 @@ pub struct LogsArgs {
     /// Step, such as buildImage or smoke-test; default: the last one that had a Job
     #[arg(value_parser = step)]
     pub step: Option<StepName>,
+    /// Container, where the Job has several, such as scan-pmd
+    #[arg(short, long, value_name = "NAME")]
+    pub container: Option<String>,
     /// Wait for the pod and follow its log until it ends
     #[arg(short, long)]
     pub follow: bool,
@@ -67,9 +71,12 @@ pub async fn run(args: LogsArgs) -> Result<End, CliError> {
         newest(&pods, &selector).await?.ok_or_else(|| gone(&execution, step, &hint))?
     };
     let name = pod.name_any();
-    let words = ["logs", name.as_str(), "-f"];
-    same_as(&session.kubectl(&words[..if args.follow { 3 } else { 2 }]));
-    let params = LogParams { follow: args.follow, ..LogParams::default() };
+    let container = container(&pod, args.container.as_deref())?;
+    let mut words = vec!["logs", name.as_str()];
+    words.extend(container.iter().flat_map(|container| ["-c", container.as_str()]));
+    words.extend(args.follow.then_some("-f"));
+    same_as(&session.kubectl(&words));
+    let params = LogParams { follow: args.follow, container, ..LogParams::default() };
     if args.follow {
         let quiet: Api<Pod> = Api::namespaced(session.watch_client.clone(), &session.namespace);
         copy(&quiet, &name, &params).await?;
@@ -107,6 +114,18 @@ fn job(execution: &PipelineExecution, wanted: Option<StepName>, hint: &str) -> R
         None => format!("{}={name},{} in ({},{})", labels::EXECUTION, labels::STEP, step.as_str(), step.dashed()),
     };
     Ok((step, selector))
+}
+
+/// The container that is meant: the one that is named, or the pod's own word; none when there is only one.
+fn container(pod: &Pod, wanted: Option<&str>) -> Result<Option<String>, CliError> {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let all: Vec<String> =
+        spec.init_containers.into_iter().flatten().chain(spec.containers).map(|container| container.name).collect();
+    match wanted {
+        Some(wanted) if all.iter().any(|name| name == wanted) => Ok(Some(wanted.into())),
+        Some(wanted) => Err(CliError::said(format!("this Job has no container {wanted}; it has {}", all.join(", ")))),
+        None => Ok(pod.annotations().get(DEFAULT_CONTAINER).cloned()),
+    }
 }
 
 async fn newest(pods: &Api<Pod>, selector: &str) -> Result<Option<Pod>, CallError> {
@@ -155,7 +174,8 @@ async fn copy(pods: &Api<Pod>, name: &str, params: &LogParams) -> Result<(), Cli
     }
 }
 
-fn step(text: &str) -> Result<StepName, String> {
+/// A step by either spelling.
+pub(super) fn step(text: &str) -> Result<StepName, String> {
     StepName::ALL
         .into_iter()
         .find(|step| step.as_str().eq_ignore_ascii_case(text) || step.dashed() == text)
@@ -183,6 +203,20 @@ mod tests {
             "launchway.dev/execution=wknd-42,launchway.dev/step in (smokeTest,smoke-test)"
         );
         assert!(job(&execution, Some(StepName::DeployStage), "status").unwrap_err().to_string().contains("has no Job"));
+    }
+
+    #[test]
+    fn a_job_of_several_containers_says_whose_log_is_meant() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"annotations": {DEFAULT_CONTAINER: "code-quality"}},
+            "spec": {"initContainers": [{"name": "code-quality"}], "containers": [{"name": "scan-pmd"}]},
+        }))
+        .unwrap();
+        assert_eq!(container(&pod, None).unwrap().as_deref(), Some("code-quality"));
+        assert_eq!(container(&pod, Some("scan-pmd")).unwrap().as_deref(), Some("scan-pmd"));
+        let error = container(&pod, Some("pmd")).unwrap_err().to_string();
+        assert_eq!(error, "this Job has no container pmd; it has code-quality, scan-pmd");
+        assert_eq!(container(&Pod::default(), None).unwrap(), None);
     }
 
     #[test]

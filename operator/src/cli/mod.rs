@@ -17,6 +17,7 @@ pub mod re_execute;
 pub mod registry;
 pub mod reject;
 pub mod releases;
+pub mod report;
 pub mod request;
 pub mod roll_back;
 pub mod run;
@@ -118,6 +119,8 @@ pub enum Command {
     Cancel(cancel::CancelArgs),
     /// Show the log of a step's Job
     Logs(logs::LogsArgs),
+    /// Show what a step measured and found
+    Report(report::ReportArgs),
     /// Print what a shell needs to complete this command
     Completion(completion::CompletionArgs),
     /// Run the operator
@@ -210,7 +213,7 @@ where
     F: Future<Output = Result<(), kube::Error>>,
 {
     let only_reads = match &cli.command {
-        Command::Status(_) | Command::Logs(_) | Command::Completion(_) => true,
+        Command::Status(_) | Command::Logs(_) | Command::Report(_) | Command::Completion(_) => true,
         Command::RollBack(args) => args.to.is_none(),
         _ => false,
     };
@@ -235,6 +238,7 @@ where
         Command::Schedule(args) => schedule::run(args).await,
         Command::Cancel(args) => cancel::run(args).await,
         Command::Logs(args) => logs::run(args).await,
+        Command::Report(args) => report::run(args).await,
         Command::Completion(args) => completion::run(&args),
     };
     match result {
@@ -301,6 +305,7 @@ mod tests {
             ("launchway status x -w -o json", "--output"),
             ("launchway status x --timeout 5m", "--watch"),
             ("launchway logs x nostep", "nostep"),
+            ("launchway report x codeQuality -o xml", "xml"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");

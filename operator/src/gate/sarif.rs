@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use launchway_crds::step::{Metric, Severity};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     bounded::{self, AtMost},
@@ -51,17 +51,37 @@ impl Levels {
     }
 }
 
+/// A problem, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `error`, `warning` or `note`.
+    pub level: &'static str,
+    /// Id of the rule; empty when the scanner gives none.
+    pub rule: String,
+    /// File and line of its first place; empty when it has none.
+    pub place: String,
+    /// What the scanner says.
+    pub message: String,
+}
+
+/// A document with results as `R`: counting needs less of them than showing.
 #[derive(Deserialize)]
-struct Log {
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Log<R> {
     version: String,
-    runs: AtMost<Run, RUNS_MAX>,
+    runs: AtMost<Run<R>, RUNS_MAX>,
 }
 
 #[derive(Deserialize)]
-struct Run {
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Run<R> {
     tool: Tool,
-    #[serde(default)]
-    results: Option<AtMost<Finding, RESULTS_MAX>>,
+    #[serde(default = "none")]
+    results: Option<AtMost<R, RESULTS_MAX>>,
+}
+
+const fn none<T>() -> Option<T> {
+    None
 }
 
 #[derive(Deserialize)]
@@ -142,6 +162,52 @@ struct Suppression {
     status: Option<String>,
 }
 
+/// A result with what people want to know of it.
+#[derive(Deserialize)]
+struct Detailed {
+    #[serde(flatten)]
+    finding: Finding,
+    #[serde(default)]
+    message: Message,
+    #[serde(default)]
+    locations: Vec<Location>,
+}
+
+#[derive(Default, Deserialize)]
+struct Message {
+    #[serde(default)]
+    text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Location {
+    #[serde(default)]
+    physical_location: Option<PhysicalLocation>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PhysicalLocation {
+    #[serde(default)]
+    artifact_location: Option<ArtifactLocation>,
+    #[serde(default)]
+    region: Option<Region>,
+}
+
+#[derive(Deserialize)]
+struct ArtifactLocation {
+    #[serde(default)]
+    uri: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Region {
+    #[serde(default)]
+    start_line: Option<u64>,
+}
+
 /// Counts the problems of a document (SARIF 2.1.0 §3.27).
 ///
 /// Not counted: results whose `kind` is another than `fail`, suppressed ones (one suppression that is neither
@@ -151,27 +217,73 @@ struct Suppression {
 /// # Errors
 /// When it is no SARIF 2.1.0, too large, or has too many runs, rules or results.
 pub fn read(bytes: &[u8]) -> Result<Levels, String> {
+    let mut levels = Levels::default();
+    each(
+        &parse::<Finding>(bytes)?,
+        |result| result,
+        |level, _| match level {
+            Level::None => {}
+            Level::Note => levels.notes += 1,
+            Level::Warning => levels.warnings += 1,
+            Level::Error => levels.errors += 1,
+        },
+    );
+    Ok(levels)
+}
+
+/// The problems that [`read`] counts, in the order of the document.
+///
+/// # Errors
+/// As [`read`].
+pub fn problems(bytes: &[u8]) -> Result<Vec<Problem>, String> {
+    let mut all = vec![];
+    each(
+        &parse::<Detailed>(bytes)?,
+        |result| &result.finding,
+        |level, result| {
+            let level = match level {
+                Level::None => return,
+                Level::Note => "note",
+                Level::Warning => "warning",
+                Level::Error => "error",
+            };
+            let finding = &result.finding;
+            let rule = finding.rule.as_ref().and_then(|rule| rule.id.clone()).or_else(|| finding.rule_id.clone());
+            let place = result.locations.iter().find_map(place).unwrap_or_default();
+            all.push(Problem { level, rule: rule.unwrap_or_default(), place, message: result.message.text.clone() });
+        },
+    );
+    Ok(all)
+}
+
+fn place(location: &Location) -> Option<String> {
+    let physical = location.physical_location.as_ref()?;
+    let uri = &physical.artifact_location.as_ref()?.uri;
+    let line = physical.region.as_ref().and_then(|region| region.start_line);
+    Some(line.map_or_else(|| uri.clone(), |line| format!("{uri}:{line}")))
+}
+
+fn parse<R: DeserializeOwned>(bytes: &[u8]) -> Result<Log<R>, String> {
     bounded::size(bytes, MAX)?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let log: Log = serde_json::from_slice(bytes).map_err(|error| format!("it is no SARIF document: {error}"))?;
+    let log: Log<R> = serde_json::from_slice(bytes).map_err(|error| format!("it is no SARIF document: {error}"))?;
     if log.version != "2.1.0" {
         let found: String = log.version.chars().take(40).collect();
         return Err(format!("it is SARIF {}, and 2.1.0 is read", found.escape_debug()));
     }
-    let mut levels = Levels::default();
+    Ok(log)
+}
+
+/// Every result that counts, with its level.
+fn each<R>(log: &Log<R>, finding: impl Fn(&R) -> &Finding, mut seen: impl FnMut(Level, &R)) {
     for run in &log.runs.0 {
         let ids: BTreeMap<&str, Option<Level>> =
             run.tool.driver.rules.0.iter().map(|rule| (rule.id.as_str(), default_level(rule))).collect();
-        for result in run.results.iter().flat_map(|results| &results.0).filter(|result| counts(result)) {
-            match result.level.or_else(|| rule_level(run, &ids, result)).unwrap_or(Level::Warning) {
-                Level::None => {}
-                Level::Note => levels.notes += 1,
-                Level::Warning => levels.warnings += 1,
-                Level::Error => levels.errors += 1,
-            }
+        for result in run.results.iter().flat_map(|results| &results.0).filter(|result| counts(finding(result))) {
+            let found = finding(result);
+            seen(found.level.or_else(|| rule_level(&run.tool, &ids, found)).unwrap_or(Level::Warning), result);
         }
     }
-    Ok(levels)
 }
 
 fn counts(result: &Finding) -> bool {
@@ -187,13 +299,13 @@ fn default_level(rule: &RuleOf) -> Option<Level> {
     rule.default_configuration.as_ref().and_then(|configuration| configuration.level)
 }
 
-fn rule_level(run: &Run, ids: &BTreeMap<&str, Option<Level>>, result: &Finding) -> Option<Level> {
+fn rule_level(tool: &Tool, ids: &BTreeMap<&str, Option<Level>>, result: &Finding) -> Option<Level> {
     let at = |index: Option<i64>| index.and_then(|index| usize::try_from(index).ok());
     let reference = result.rule.as_ref();
     let extension = reference.and_then(|rule| at(rule.tool_component.as_ref()?.index));
     let component = match extension {
-        Some(index) => run.tool.extensions.0.get(index)?,
-        None => &run.tool.driver,
+        Some(index) => tool.extensions.0.get(index)?,
+        None => &tool.driver,
     };
     let by_index = at(reference.and_then(|rule| rule.index).or(result.rule_index));
     if let Some(rule) = by_index.and_then(|index| component.rules.0.get(index)) {
@@ -292,6 +404,27 @@ mod tests {
             let error = read(text.as_bytes()).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn problems_are_those_that_are_counted() {
+        let place = json!([{"physicalLocation": {"artifactLocation": {"uri": "a.java"}, "region": {"startLine": 7}}}]);
+        let log = json!({"version": "2.1.0", "runs": [{
+            "tool": {"driver": {"name": "scan"}},
+            "results": [
+                {"ruleId": "R1", "level": "error", "message": {"text": "bad"}, "locations": place},
+                {"ruleId": "R2", "kind": "pass", "message": {"text": "good"}},
+                {"level": "none", "message": {"text": "nothing"}},
+                {"message": {"text": "no rule and no place"}},
+            ],
+        }]})
+        .to_string();
+        let found = problems(log.as_bytes()).unwrap();
+        let told: Vec<_> = found.iter().map(|it| (it.level, it.rule.as_str(), it.place.as_str())).collect();
+        assert_eq!(told, [("error", "R1", "a.java:7"), ("warning", "", "")]);
+        let levels = read(log.as_bytes()).unwrap();
+        assert_eq!((levels.errors, levels.warnings, levels.notes), (1, 1, 0));
+        assert!(problems(b"{}").is_err());
     }
 
     #[test]

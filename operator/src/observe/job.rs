@@ -27,7 +27,7 @@ use crate::{
 };
 
 use super::{
-    pods,
+    pods, scan_end,
     test_end::{TestEnd, test_end},
 };
 
@@ -89,6 +89,9 @@ fn outcome(repository: &str, step: StepName, pod: &Pod) -> Option<JobEnd> {
     if let Some(kind) = TestKind::of(step) {
         return tested(kind, pod);
     }
+    if step == StepName::CodeQuality && scan_end::has_scanners(pod) {
+        return scan_end::scan_end(pod).map(end_of_test);
+    }
     let end = ended(pod.status.as_ref()?.container_statuses.as_deref()?)?;
     let text = end.message.as_deref().unwrap_or_default().trim();
     if end.reason.as_deref() == Some("OOMKilled") {
@@ -101,11 +104,15 @@ fn outcome(repository: &str, step: StepName, pod: &Pod) -> Option<JobEnd> {
 }
 
 fn tested(kind: TestKind, pod: &Pod) -> Option<JobEnd> {
-    Some(match test_end(kind, pod)? {
-        TestEnd::Measured { metrics, message, report: _ } => JobEnd::Measured { metrics, message },
+    test_end(kind, pod).map(end_of_test)
+}
+
+fn end_of_test(end: TestEnd) -> JobEnd {
+    match end {
+        TestEnd::Measured { metrics, message, report } => JobEnd::Measured { metrics, message, report },
         TestEnd::Failed(Reason { reason, message, report }) => JobEnd::Failed { reason, message, report },
         TestEnd::Error(Reason { reason, message, report: _ }) => JobEnd::Error { reason, message },
-    })
+    }
 }
 
 fn ended(statuses: &[ContainerStatus]) -> Option<&ContainerStateTerminated> {
@@ -124,7 +131,11 @@ fn worker(repository: &str, step: StepName, code: i32, text: &str) -> JobEnd {
     }
     if let StepName::CodeQuality | StepName::SecurityTest | StepName::LoadTest = step {
         return Verdict::<Measured>::parse(text).map_or_else(unknown, |verdict| {
-            ended_with(verdict, |Measured { metrics, message, .. }| JobEnd::Measured { metrics, message })
+            ended_with(verdict, |Measured { metrics, message, report, .. }| JobEnd::Measured {
+                metrics,
+                message,
+                report,
+            })
         });
     }
     Verdict::<Passed>::parse(text).map_or_else(unknown, |verdict| {

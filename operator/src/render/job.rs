@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    meta, pod,
+    meta, pod, scan_job,
     test_job::{self, ImageTest, Keep, Parts, destination, own_test},
 };
 
@@ -41,6 +41,8 @@ const SMOKE_SECONDS: u64 = 300;
 /// What a load test may take besides the time in which it loads.
 const LOAD_MARGIN_SECONDS: u64 = 300;
 const SPOOL: &str = "/spool";
+/// The annotation by which kubectl knows whose log is meant.
+pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// What of a Job's pod differs from step to step.
 struct Shape {
@@ -110,6 +112,10 @@ pub fn job(execution: &PipelineExecution, step: StepName, work: &Work, installat
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(meta::of_step(execution, step.dashed())),
+                    annotations: shape
+                        .parts
+                        .default_container
+                        .map(|name| [(DEFAULT_CONTAINER.to_string(), name.to_string())].into()),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(PodSpec {
@@ -134,16 +140,25 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
     let meta = &execution.metadata;
     let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
     match work {
-        Work::CodeQuality { artifact, provided, refuse, registries, timeout } => {
+        Work::CodeQuality { artifact, provided, refuse, registries, timeout, scanners } => {
+            // A pipeline that builds no images has no place for reports.
+            let keep = registries.target.is_some().then(|| keep(registries));
             let request = json!({
                 "artifact": artifact,
                 "provided": provided,
                 "plainHttp": registries.plain_http,
                 "refuse": refuse,
+                "outlets": scan_job::outlets(scanners, keep.as_ref()),
             });
             let env = vec![pod::env("LAUNCHWAY_CODE_QUALITY", request.to_string()), pod::env("LAUNCHWAY_SPOOL", SPOOL)];
-            Shape::worker(installation, "code-quality", &installation.build_memory, env, *timeout)
-                .with_registries(registries)
+            let checks = Shape::worker(installation, scan_job::CHECKS, &installation.build_memory, env, *timeout)
+                .with_registries(registries);
+            if scanners.is_empty() {
+                return checks;
+            }
+            let seconds = timeout.as_secs() + scan_job::longest(scanners).as_secs();
+            let parts = scan_job::with_scanners(checks.parts, scanners, artifact, keep.as_ref(), &installation.image);
+            Shape::test(parts, Span::from_secs(seconds), true)
         }
         Work::BuildImage { artifact, aem, dispatcher, provided, registries, timeout } => {
             let request = json!({

@@ -5,6 +5,7 @@
 pub mod job;
 mod meta;
 mod pod;
+pub mod scan_job;
 pub mod service;
 pub mod test_job;
 pub mod workload;
@@ -81,4 +82,4 @@ impl Release<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,7 +25,7 @@ pub const REPORTS_PATH: &str = "/reports";
 /// `worker::publish` waits for a registry.
 pub const GRACE_SECONDS: i64 = 120;
 
-const REPORTS_LIMIT: &str = "512Mi";
+pub(super) const REPORTS_LIMIT: &str = "512Mi";
 
 /// Where the report of a test is kept, and with which Secret it is written.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,8 @@ pub struct Parts {
     pub volumes: Vec<Volume>,
     /// Grace period of the pod.
     pub grace_seconds: Option<i64>,
+    /// The container whose log is meant when nobody names one; for pods with several.
+    pub default_container: Option<&'static str>,
 }
 
 /// A test of somebody's image, with the sidecar that reads its reports.
@@ -109,6 +111,7 @@ pub fn image_test(test: &ImageTest<'_>, keep: &Keep<'_>, operator_image: &str) -
         containers: vec![container],
         volumes: [scratch, reports].into_iter().chain(secret).collect(),
         grace_seconds: Some(GRACE_SECONDS),
+        default_container: None,
     }
 }
 
@@ -141,7 +144,7 @@ pub fn destination(keep: &Keep<'_>) -> serde_json::Value {
     json!({ "repository": keep.repository, "plainHttp": keep.plain_http })
 }
 
-fn own(image: &str, subcommand: &str, variable: &str, request: String) -> Container {
+pub(super) fn own(image: &str, subcommand: &str, variable: &str, request: String) -> Container {
     Container {
         name: subcommand.into(),
         image: Some(image.into()),
@@ -154,14 +157,14 @@ fn own(image: &str, subcommand: &str, variable: &str, request: String) -> Contai
 }
 
 /// CPU and memory of a test's container.
-const fn limits(kind: TestKind) -> (&'static str, &'static str) {
+pub(super) const fn limits(kind: TestKind) -> (&'static str, &'static str) {
     match kind {
         TestKind::Product | TestKind::Functional => ("500m", "512Mi"),
         TestKind::Ui | TestKind::Audit | TestKind::Scan => ("2", "1Gi"),
     }
 }
 
-fn resources(cpu: Option<&str>, memory: &str) -> ResourceRequirements {
+pub(super) fn resources(cpu: Option<&str>, memory: &str) -> ResourceRequirements {
     let quantity = |name: &str, value: &str| (name.to_string(), Quantity(value.into()));
     let requests = [quantity("cpu", "50m"), quantity("memory", "64Mi")].into();
     let limits = cpu.map(|cpu| quantity("cpu", cpu)).into_iter().chain([quantity("memory", memory)]).collect();

@@ -19,11 +19,11 @@ use crate::{
 
 use super::{Contracts, Release, job, service, workload};
 
-fn image(letter: char) -> ImageRef {
+pub fn image(letter: char) -> ImageRef {
     format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
 }
 
-fn environment() -> Environment {
+pub fn environment() -> Environment {
     serde_json::from_value(json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment",
         "metadata": { "name": "prod", "namespace": "wknd", "uid": "env-uid", "labels": { "owner": "team" } },
@@ -37,7 +37,7 @@ fn environment() -> Environment {
     .unwrap()
 }
 
-fn contract(tier: &str, port: &str) -> RuntimeContract {
+pub fn contract(tier: &str, port: &str) -> RuntimeContract {
     let labels = json!({
         "dev.launchway.contract": "1",
         "dev.launchway.tier": tier,

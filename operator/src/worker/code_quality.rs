@@ -1,19 +1,28 @@
-//! The code quality Job: an artifact in, the metrics of its package checks out.
+//! The code quality Job: an artifact in, the metrics of its package checks out, and the packages for scanners.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use launchway_crds::{conditions::reasons, digest::ImageRef, step::Severity};
+use launchway_crds::{
+    conditions::reasons,
+    digest::{ImageRef, Sha256Digest},
+    step::Severity,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     build::{Lines, SPOOL, client, credentials, from_env},
     frame,
     measured::Measured,
+    publish::{self, Content, Destination, Document},
     verdict::{Reason, Verdict},
 };
 use crate::{
-    build::{self, BuildError, Source},
-    image::plan::Planned,
+    build::{self, BuildError, Report, Source},
+    image::plan::{Input, Planned},
 };
 
 /// Environment variable with the request.
@@ -36,7 +45,28 @@ pub struct Request {
     /// Whether packages of which no image can be made fail the check: where a build follows, that is for it to say.
     #[serde(default)]
     pub refuse: bool,
+    /// What is left for whom, besides the result.
+    #[serde(default)]
+    pub outlets: Outlets,
 }
+
+/// What the checks leave behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Outlets {
+    /// Where the report is kept, when nobody scans after this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Destination>,
+    /// Folder in which scanners find the packages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<PathBuf>,
+    /// Folder for what was found, which is kept together with the reports of scanners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<PathBuf>,
+}
+
+/// Name of the document with everything that the checks found, in a report.
+pub const FINDINGS: &str = "findings.json";
 
 /// Does what the environment asks for.
 pub async fn run() -> ExitCode {
@@ -54,7 +84,13 @@ async fn check(request: &Request, spool: &Path) -> Verdict<Measured> {
     let checked = async {
         std::fs::create_dir_all(spool)?;
         let client = client(&request.plain_http, &credentials())?;
-        build::check(&client, &Source::Artifact(request.artifact.clone()), &request.provided, spool, &Lines).await
+        let gathered = build::gather(&client, &Source::Artifact(request.artifact.clone()), spool, &Lines).await?;
+        if let Some(folder) = &request.outlets.packages {
+            let (inputs, folder) = (gathered.inputs.clone(), folder.clone());
+            let left = tokio::task::spawn_blocking(move || leave_packages(&inputs, &folder));
+            left.await.map_err(io::Error::other)??;
+        }
+        build::check(gathered, &request.provided, spool, &Lines).await
     };
     let planned = match checked.await {
         Ok(planned) => planned,
@@ -64,13 +100,42 @@ async fn check(request: &Request, spool: &Path) -> Verdict<Measured> {
         Err(BuildError::Registry(error)) => return Verdict::Error(Reason::new(error.code(), &error.message)),
         Err(BuildError::Platform(message)) => return Verdict::Error(Reason::new(reasons::JOB_FAILED, &message)),
     };
+    let (report, lost) = match leave_findings(request, &planned).await {
+        Ok(kept) => kept,
+        Err(error) => return Verdict::Error(Reason::new(reasons::JOB_FAILED, &format!("{FINDINGS}: {error}"))),
+    };
     if let (Err(refusal), true) = (&planned.plan, request.refuse) {
-        return Verdict::Failed(Reason::new(refusal.reason.as_str(), &refusal.message()));
+        return Verdict::Failed(Reason { report, ..Reason::new(refusal.reason.as_str(), &refusal.message()) });
     }
-    match Measured::new(planned.metrics.clone(), &sentence(&planned), None) {
+    let said: Vec<String> = [sentence(&planned)].into_iter().chain(lost).collect();
+    match Measured::new(planned.metrics.clone(), &said.join("; "), report) {
         Ok(measured) => Verdict::Ok(measured),
-        Err(reason) => Verdict::Failed(reason),
+        Err(reason) => Verdict::Failed(Reason { report, ..reason }),
     }
+}
+
+/// The zips as they are in the artifact. Their names are checked when an artifact is read: none leaves the folder.
+fn leave_packages(inputs: &[Input], folder: &Path) -> io::Result<()> {
+    for input in inputs {
+        let mut file = fs::File::create(folder.join(&input.name))?;
+        io::copy(&mut input.blob.reader(), &mut file)?;
+    }
+    Ok(())
+}
+
+/// Keeps what was found: in the registry, or beside the reports of scanners. Where the report is, and why it is not kept.
+async fn leave_findings(request: &Request, planned: &Planned) -> io::Result<(Option<Sha256Digest>, Option<String>)> {
+    let findings = Report::new(request.artifact.digest(), planned).to_json();
+    if let Some(folder) = &request.outlets.findings {
+        fs::write(folder.join(FINDINGS), findings)?;
+        return Ok((None, None));
+    }
+    let document = Document {
+        title: FINDINGS.into(),
+        media_type: publish::media_type(FINDINGS),
+        content: Content::Bytes(findings),
+    };
+    Ok(publish::publish(request.outlets.report.as_ref(), vec![document]).await)
 }
 
 /// How many findings there are, and the gravest.

@@ -90,25 +90,44 @@ impl Measured {
         let message = truncate(&printable(message), MESSAGE_MAX);
         let mut measured = Self { metrics, left_out: 0, message, report };
         while !measured.fits() {
-            let dispensable = |metric: &&Metric| metric.passed || metric.severity == Severity::Informational;
-            let rank = |metric: &Metric| (metric.passed, metric.severity);
-            let least = measured.metrics.iter().filter(dispensable).map(rank).max();
-            let Some(at) = least.and_then(|least| measured.metrics.iter().rposition(|metric| rank(metric) == least))
-            else {
+            if !leave_one_out(&mut measured.metrics) {
                 return Err(Reason::new(
                     reasons::TEST_FAILED,
                     &format!("{all} metrics failed, more than a result can tell: {}", measured.message),
                 ));
-            };
-            measured.metrics.remove(at);
+            }
             measured.left_out += 1;
         }
         Ok(measured)
     }
 
+    /// The metrics that a step keeps, and how many are left out: in the same order as for [`Self::new`].
+    ///
+    /// # Errors
+    /// How many failing critical and important metrics there are, when they alone are too many.
+    pub fn that_fit(mut metrics: Vec<Metric>) -> Result<(Vec<Metric>, usize), usize> {
+        let all = metrics.len();
+        while metrics.len() > METRICS_MAX {
+            if !leave_one_out(&mut metrics) {
+                return Err(metrics.len());
+            }
+        }
+        let left_out = all - metrics.len();
+        Ok((metrics, left_out))
+    }
+
     fn fits(&self) -> bool {
         self.metrics.len() <= METRICS_MAX && serde_json::to_vec(self).is_ok_and(|text| text.len() <= MAX)
     }
+}
+
+/// Leaves out what matters least; false when everything that is left failed and counts.
+fn leave_one_out(metrics: &mut Vec<Metric>) -> bool {
+    let dispensable = |metric: &&Metric| metric.passed || metric.severity == Severity::Informational;
+    let rank = |metric: &Metric| (metric.passed, metric.severity);
+    let least = metrics.iter().filter(dispensable).map(rank).max();
+    let at = least.and_then(|least| metrics.iter().rposition(|metric| rank(metric) == least));
+    at.map(|at| metrics.remove(at)).is_some()
 }
 
 #[cfg(test)]

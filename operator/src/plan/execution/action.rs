@@ -4,7 +4,7 @@ use launchway_crds::{
     common::{LocalName, Span},
     digest::ImageRef,
     environment::Target,
-    pipeline::{LedgerEntry, PerformanceTest, SecurityTest, SmokeCheck, TestImage},
+    pipeline::{LedgerEntry, PerformanceTest, Scanner, SecurityTest, SmokeCheck, TestImage},
     step::StepName,
 };
 
@@ -98,6 +98,8 @@ pub enum Work {
         registries: Registries,
         /// How long it may take.
         timeout: Span,
+        /// Who else looks at the packages.
+        scanners: Vec<Scanner>,
     },
     /// Make images out of an artifact.
     BuildImage {

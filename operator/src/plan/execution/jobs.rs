@@ -4,11 +4,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Pipeline,
     conditions::reasons,
+    digest::{ImageRef, Sha256Digest},
     execution::{ArtifactFile, Child, FILES_MAX, PipelineExecutionStatus},
     names::child_name,
     pipeline::{ArtifactSource, TestImage, Tests},
-    step::{Metric, StepName, StepState},
+    step::{METRICS_MAX, Metric, StepName, StepState},
 };
+
+use crate::gate::thresholds;
 
 use super::{
     Verdict,
@@ -34,6 +37,7 @@ pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) 
         refuse: pipeline.spec.images.is_none(),
         registries: registries(pipeline, source),
         timeout: pipeline.spec.build_timeout,
+        scanners: pipeline.spec.gates.scanners.clone(),
     };
     measured(world, status, StepName::CodeQuality, work, "checks the packages")
 }
@@ -91,7 +95,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
     };
     let JobEnd::Built { release } = end else {
         found(status, &world.refused);
-        return verdict_of(end);
+        return verdict_of(world, status, StepName::BuildImage, end);
     };
     match &world.release {
         None => Verdict::running("verifies the images in the registry"),
@@ -101,6 +105,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
             status.release = Some(release.release.clone());
             status.images = Some(release.images);
             status.made_at = Some(Time(world.now));
+            keep_report(world, status, StepName::BuildImage, Some(release.report.digest()));
             // Nothing is deployed before the record of what was built is safe.
             Verdict::Passed {
                 state: StepState::Finished,
@@ -124,14 +129,14 @@ fn tests(world: &World) -> Option<&Tests> {
 }
 
 /// Pages answer as the pipeline says.
-pub(super) fn smoke_test(world: &World) -> Verdict {
+pub(super) fn smoke_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let checks = tests(world).map(|tests| tests.smoke.clone()).unwrap_or_default();
     if checks.is_empty() {
         return no_test("tests.smoke of the pipeline is empty");
     }
     let Some(urls) = urls(world) else { return no_address() };
     match job(world, StepName::SmokeTest, Work::SmokeTest { url: urls.0, checks }, "requests pages") {
-        Ok(end) => verdict_of(end),
+        Ok(end) => verdict_of(world, status, StepName::SmokeTest, end),
         Err(verdict) => verdict,
     }
 }
@@ -159,11 +164,12 @@ pub(super) fn load_test(world: &World, status: &mut PipelineExecutionStatus) -> 
         Work::LoadTest { url, test, registries: reports(world) },
         "requests pages as many visitors would",
     ) {
-        Ok(JobEnd::Measured { metrics, message }) => {
+        Ok(JobEnd::Measured { metrics, message, report }) => {
             keep(status, StepName::LoadTest, metrics);
+            keep_report(world, status, StepName::LoadTest, report);
             Verdict::finished(message)
         }
-        Ok(end) => verdict_of(end),
+        Ok(end) => verdict_of(world, status, StepName::LoadTest, end),
         Err(verdict) => verdict,
     }
 }
@@ -188,11 +194,12 @@ pub(super) fn image_test(world: &World, status: &mut PipelineExecutionStatus, st
         Ok(JobEnd::Failed { message, .. } | JobEnd::Error { message, .. }) if step == StepName::ContentAudit => {
             Verdict::Passed { state: StepState::Incomplete, reason: reasons::TEST_FAILED, message, persist: false }
         }
-        Ok(JobEnd::Measured { metrics, message }) => {
+        Ok(JobEnd::Measured { metrics, message, report }) => {
             keep(status, step, metrics.clone());
+            keep_report(world, status, step, report);
             gate::judge(world, status, step, &metrics, &message)
         }
-        Ok(end) => verdict_of(end),
+        Ok(end) => verdict_of(world, status, step, end),
         Err(verdict) => verdict,
     }
 }
@@ -213,13 +220,48 @@ fn measured(world: &World, status: &mut PipelineExecutionStatus, step: StepName,
     let (metrics, told) = match known {
         Some(known) => (known.metrics.clone(), String::new()),
         None => match job(world, step, work, doing) {
-            Ok(JobEnd::Measured { metrics, message }) => (metrics, message),
-            Ok(end) => return verdict_of(end),
+            Ok(JobEnd::Measured { metrics, message, report }) => {
+                keep_report(world, status, step, report);
+                match judged(world, step, metrics) {
+                    Ok(metrics) => (metrics, message),
+                    Err(verdict) => return verdict,
+                }
+            }
+            Ok(end) => return verdict_of(world, status, step, end),
             Err(verdict) => return verdict,
         },
     };
     keep(status, step, metrics.clone());
     gate::judge(world, status, step, &metrics, &told)
+}
+
+/// The thresholds of the pipeline are those of the code quality step; other tests have their own.
+fn judged(world: &World, step: StepName, metrics: Vec<Metric>) -> Result<Vec<Metric>, Verdict> {
+    let gates = world.pipeline.as_ref().map(|pipeline| &pipeline.spec.gates).filter(|_| step == StepName::CodeQuality);
+    let Some(gates) = gates else { return Ok(metrics) };
+    let judged =
+        thresholds::apply(&gates.thresholds, metrics).map_err(|why| Verdict::failed(reasons::GATE_FAILED, why))?;
+    if judged.len() > METRICS_MAX {
+        return Err(Verdict::failed(
+            reasons::GATE_FAILED,
+            format!(
+                "spec.gates.thresholds make {} metrics of what was measured, and a step keeps {METRICS_MAX}: name fewer",
+                judged.len()
+            ),
+        ));
+    }
+    Ok(judged)
+}
+
+/// Where the report of a step is, if it was kept.
+fn keep_report(world: &World, status: &mut PipelineExecutionStatus, step: StepName, report: Option<Sha256Digest>) {
+    let images = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.images.as_ref());
+    if let (Some(report), Some(images), Some(found)) =
+        (report, images, status.steps.iter_mut().find(|found| found.name == step))
+    {
+        // A repository that makes no reference kept nothing.
+        found.report = ImageRef::new(&images.repository, report).ok();
+    }
 }
 
 fn keep(status: &mut PipelineExecutionStatus, step: StepName, metrics: Vec<Metric>) {
@@ -266,11 +308,14 @@ fn job(world: &World, step: StepName, work: Work, doing: &str) -> Result<JobEnd,
     }
 }
 
-fn verdict_of(end: JobEnd) -> Verdict {
+fn verdict_of(world: &World, status: &mut PipelineExecutionStatus, step: StepName, end: JobEnd) -> Verdict {
     match end {
         JobEnd::Passed { message } | JobEnd::Measured { message, .. } => Verdict::finished(message),
         JobEnd::Built { release } => Verdict::finished(format!("made release {}", release.release.digest())),
-        JobEnd::Failed { reason, message, report: _ } => Verdict::failed(reason, message),
+        JobEnd::Failed { reason, message, report } => {
+            keep_report(world, status, step, report);
+            Verdict::failed(reason, message)
+        }
         JobEnd::Error { reason, message } => Verdict::error(reason, message),
     }
 }

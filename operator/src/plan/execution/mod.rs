@@ -224,7 +224,7 @@ fn decide(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -
         StepName::BuildImage => jobs::build_image(world, status),
         StepName::Deploy | StepName::DeployStage => deploy::tested(world, status, step),
         StepName::ApprovalStage => approval::stage(world, status),
-        StepName::SmokeTest => jobs::smoke_test(world),
+        StepName::SmokeTest => jobs::smoke_test(world, status),
         StepName::SecurityTest => jobs::security_test(world, status),
         StepName::LoadTest => jobs::load_test(world, status),
         StepName::ReportPerformanceTest => jobs::report_performance_test(world, status),

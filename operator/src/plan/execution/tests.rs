@@ -172,7 +172,7 @@ impl Play {
                 self.world.job = JobFacts::Ended {
                     name: "wknd-1-code-quality".into(),
                     uid: "code-quality".into(),
-                    end: JobEnd::Measured { metrics: self.quality.clone(), message: "checked".into() },
+                    end: JobEnd::Measured { metrics: self.quality.clone(), message: "checked".into(), report: None },
                 };
             }
             Action::CreateJob { step, .. } => {

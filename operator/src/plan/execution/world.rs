@@ -127,6 +127,8 @@ pub enum JobEnd {
         metrics: Vec<Metric>,
         /// What it says about it.
         message: String,
+        /// Its report, by digest.
+        report: Option<Sha256Digest>,
     },
     /// It passed.
     Passed {
@@ -139,7 +141,7 @@ pub enum JobEnd {
         reason: String,
         /// What happened and what to do.
         message: String,
-        /// A build's report, by digest.
+        /// Its report, by digest.
         report: Option<Sha256Digest>,
     },
     /// It failed for a reason that lies in the platform.

@@ -45,23 +45,49 @@ pub(super) struct Reports {
     pub(super) notes: Vec<String>,
 }
 
-/// Reads a folder. Links are never followed: the test has written them, and this process can read other files.
+/// How much of a report can still be kept.
+#[derive(Debug)]
+pub(super) struct Room {
+    files: usize,
+    bytes: u64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { files: FILES_MAX, bytes: BYTES_MAX }
+    }
+}
+
+impl Room {
+    fn take(&mut self, size: u64) -> bool {
+        let fits = self.files > 0 && size <= self.bytes;
+        if fits {
+            self.files -= 1;
+            self.bytes -= size;
+        }
+        fits
+    }
+}
+
+/// Reads a folder. Links are never followed: the test has written them, and this process can read other files. `within`
+/// is the folder in the report that its files are kept in.
 ///
 /// # Errors
 /// When the folder itself cannot be read.
-pub(super) fn read(folder: &Path) -> Result<Reports, String> {
+pub(super) fn read(folder: &Path, within: Option<&str>, room: &mut Room) -> Result<Reports, String> {
     let (mut files, mut odd) = (vec![], 0_usize);
     list(folder, 0, &mut files, &mut odd).map_err(|error| format!("{}: {error}", folder.display()))?;
     files.sort();
     let mut reports = Reports::default();
-    let (mut bytes, mut left_out) = (0_u64, 0_usize);
+    let mut left_out = 0_usize;
     for (path, size) in files {
         let title = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-        if let Some(found) = report(&path, size, &title) {
+        let found = report(&path, size, &title);
+        let title = within.map_or_else(|| title.clone(), |within| format!("{within}/{title}"));
+        if let Some(found) = found {
             reports.found.push((truncate(&one_line(&title), 100), found));
         }
-        if reports.documents.len() < FILES_MAX && bytes + size <= BYTES_MAX {
-            bytes += size;
+        if room.take(size) {
             let media_type = media_type(&title);
             reports.documents.push(Document { title, media_type, content: Content::File(path) });
         } else {

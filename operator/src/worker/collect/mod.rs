@@ -5,8 +5,9 @@
 //! code means is for `gate::kind` to say, because only the operator sees it.
 
 mod folder;
+mod scans;
 
-use std::{path::Path, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use launchway_crds::{conditions::reasons, step::Metric};
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ use crate::{
     },
     shutdown::Shutdown,
 };
-use folder::{Found, Reports};
+use folder::{Found, Reports, Room};
 
 /// Where the request is.
 pub const REQUEST: &str = "LAUNCHWAY_COLLECT";
@@ -41,6 +42,19 @@ pub struct Request {
     /// Where the reports are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Destination>,
+    /// Scanners, each with a folder of its name in the folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scanners: Vec<String>,
+    /// Folder with what the package checks found: it is kept with the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<PathBuf>,
+}
+
+/// What was read: documents to keep, what cannot be kept, and the metrics with a sentence.
+struct Read {
+    documents: Vec<Document>,
+    notes: Vec<String>,
+    result: Result<(Vec<Metric>, String), Reason>,
 }
 
 /// Waits until the test's container has ended, and then reads.
@@ -59,13 +73,12 @@ async fn from_text(text: &str) -> Verdict<Measured> {
         Ok(request) => request,
         Err(reason) => return Verdict::Error(reason),
     };
-    let reports = match read(&request.folder).await {
-        Ok(reports) => reports,
+    let destination = request.report.clone();
+    let Read { documents, mut notes, result } = match read(request).await {
+        Ok(read) => read,
         Err(reason) => return Verdict::Error(reason),
     };
-    let (documents, mut notes) = (reports.documents, reports.notes);
-    let result = judge(request.kind, reports.found);
-    let (digest, lost) = publish::publish(request.report.as_ref(), documents).await;
+    let (digest, lost) = publish::publish(destination.as_ref(), documents).await;
     notes.extend(lost);
     let with_notes = |message: String| {
         [message]
@@ -88,10 +101,16 @@ async fn from_text(text: &str) -> Verdict<Measured> {
     }
 }
 
-/// Reads the folder on a thread of its own: reports are parsed.
-async fn read(folder: &Path) -> Result<Reports, Reason> {
-    let folder = folder.to_path_buf();
-    let task = tokio::task::spawn_blocking(move || folder::read(&folder));
+/// Reads what was left, on a thread of its own: reports are parsed.
+async fn read(request: Request) -> Result<Read, Reason> {
+    let task = tokio::task::spawn_blocking(move || {
+        if request.scanners.is_empty() {
+            let Reports { found, documents, notes } = folder::read(&request.folder, None, &mut Room::default())?;
+            Ok(Read { documents, notes, result: judge(request.kind, found) })
+        } else {
+            scans::read(&request)
+        }
+    });
     let broken = |why: String| Reason::new(reasons::JOB_FAILED, &why);
     task.await.map_err(|error| broken(format!("reading the reports failed: {error}")))?.map_err(broken)
 }

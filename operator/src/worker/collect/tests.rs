@@ -82,7 +82,7 @@ async fn links_are_not_followed() {
     fs::write(outside.path().join("a.xml"), BAD).unwrap();
     std::os::unix::fs::symlink(outside.path().join("a.xml"), folder.path().join("a.xml")).unwrap();
     std::os::unix::fs::symlink(outside.path(), folder.path().join("more")).unwrap();
-    let reports = folder::read(folder.path()).unwrap();
+    let reports = folder::read(folder.path(), None, &mut Room::default()).unwrap();
     assert!(reports.found.is_empty() && reports.documents.is_empty(), "{reports:?}");
     assert!(reports.notes[0].starts_with("2 entries are not looked at"), "{:?}", reports.notes);
 }
@@ -96,7 +96,7 @@ async fn what_is_too_much_is_left_out_and_said() {
     fs::write(folder.path().join("z.xml"), BAD).unwrap();
     let big = fs::File::create(folder.path().join("y.mp4")).unwrap();
     big.set_len(publish::BYTES_MAX + 1).unwrap();
-    let reports = folder::read(folder.path()).unwrap();
+    let reports = folder::read(folder.path(), None, &mut Room::default()).unwrap();
     assert_eq!(reports.documents.len(), publish::FILES_MAX);
     assert!(reports.notes[0].starts_with("7 files are not kept"), "{:?}", reports.notes);
     assert_eq!(reports.found.len(), 1, "a report counts even where it is not kept");
@@ -107,4 +107,36 @@ async fn a_wrong_request_is_the_platforms_fault() {
     for text in ["", r#"{"kind":"load","folder":"/x"}"#, r#"{"kind":"ui","folder":"/no/such/folder"}"#] {
         assert!(matches!(from_text(text).await, Verdict::Error(_)), "{text}");
     }
+}
+
+const SARIF: &str = r#"{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"pmd"}},"results":[{"level":"error","message":{"text":"x"}}]}]}"#;
+
+/// Scanners with what each left, and what the package checks found.
+async fn scanned(files: &[(&str, &str)], scanners: &[&str]) -> Verdict<Measured> {
+    let folder = tempfile::tempdir().unwrap();
+    for scanner in scanners {
+        fs::create_dir(folder.path().join(scanner)).unwrap();
+    }
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let request = serde_json::json!({"kind": "scan", "folder": folder.path(), "scanners": scanners});
+    from_text(&request.to_string()).await
+}
+
+#[tokio::test]
+async fn counts_carry_the_name_of_their_scanner_and_other_metrics_their_own() {
+    let files = [("pmd/a.sarif", SARIF), ("trivy/a.sarif", SARIF), ("trivy/metrics.json", METRICS)];
+    let both = measured(scanned(&files, &["pmd", "trivy"]).await);
+    assert_eq!(failing(&both), ["pmd.sarif_errors", "seo", "trivy.sarif_errors"]);
+}
+
+#[tokio::test]
+async fn each_scanner_has_to_leave_a_report() {
+    let files = [("pmd/a.sarif", SARIF), ("trivy/log.txt", "all well")];
+    let missing = error(scanned(&files, &["pmd", "trivy"]).await);
+    assert!(missing.starts_with("trivy: the test left no metrics.json"), "{missing}");
+    let torn = [("pmd/a.sarif", &SARIF[..30]), ("trivy/a.sarif", SARIF)];
+    let torn = error(scanned(&torn, &["pmd", "trivy"]).await);
+    assert!(torn.starts_with("pmd: a report cannot be read") && torn.contains("pmd/a.sarif: "), "{torn}");
 }

@@ -401,7 +401,7 @@ fn an_emergency_skips_tests_keeps_approvals_and_leaves_a_debt() {
     normal.world.pipeline = play.world.pipeline.clone();
     normal.run().built().deployed("stage");
     normal.job_ends(JobEnd::Passed { message: String::new() }).run();
-    normal.job_ends(JobEnd::Measured { metrics: vec![], message: "all refused".into() }).run();
+    normal.job_ends(JobEnd::Measured { metrics: vec![], message: "all refused".into(), report: None }).run();
     normal.approved("bob").deployed("prod");
     assert!(normal.world.pipeline.as_ref().unwrap().status.as_ref().unwrap().debt.is_empty());
 }
