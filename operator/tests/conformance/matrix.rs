@@ -1,0 +1,387 @@
+//! The acceptance matrix of all public documents: the rows that are about pipelines and executions.
+
+use super::row::{
+    Document::Matrix,
+    Row,
+    Stance::{self, NotYet, Otherwise, Out, Same},
+    files::*,
+};
+
+const fn row(id: &'static str, says: &'static str, stance: Stance) -> Row {
+    Row { id, documents: &[Matrix], says, stance }
+}
+
+pub const ROWS: &[Row] = &[
+    row(
+        "P1",
+        "A production pipeline needs stage and production, and there is one of it",
+        Otherwise(
+            "what it refers to may come later; until then it is not Ready, and executions wait a minute and fail. A second one \
+             for the same production is told (PipelineExists)",
+            &[
+                (RIVALS, "of_two_of_one_type_for_one_environment_the_younger_is_told"),
+                (EXECUTION, "missing_objects_are_waited_for_a_minute"),
+                (RIGHTS, "built_in_roles_carry_running_but_never_approving"),
+            ],
+        ),
+    ),
+    row(
+        "P2",
+        "A non-production deployment goes to one environment that has no other full-stack pipeline",
+        Same(
+            "type Deployment; production is refused, a second one for the same Environment is told",
+            &[
+                (KINDS, "a_deployment_pipeline_has_one_environment_and_a_code_quality_pipeline_none"),
+                (RIVALS, "of_two_of_one_type_for_one_environment_the_younger_is_told"),
+                (EXECUTION, "environments_of_the_wrong_type_or_with_other_bases_are_refused"),
+            ],
+        ),
+    ),
+    row(
+        "P3",
+        "A code quality pipeline has no deployment; an important failure cannot be overridden; metrics are kept",
+        Same(
+            "type CodeQuality: it locks nothing and ends as Failed at an important failure",
+            &[
+                (KINDS, "a_code_quality_pipeline_is_not_overridden"),
+                (KINDS, "a_deployment_pipeline_has_one_environment_and_a_code_quality_pipeline_none"),
+            ],
+        ),
+    ),
+    row(
+        "P4",
+        "Stage-only: refused while the coupled pipeline runs, and the other way round",
+        Otherwise(
+            "it waits its turn instead, and says for whom; `concurrency: Refuse` is for those of one pipeline",
+            &[
+                (HERE, "coupled_and_split_pipelines_exclude_each_other"),
+                (EXECUTION, "a_taken_environment_is_waited_for"),
+            ],
+        ),
+    ),
+    row(
+        "P5",
+        "Production-only names its source; no stage-only yet, a newer coupled deployment, artifacts that are gone",
+        Same(
+            "each has its reason: SourceRefused, OlderRelease, and a record that is gone is no proof",
+            &[
+                (KINDS, "a_production_only_pipeline_takes_the_tested_release"),
+                (KINDS, "a_release_older_than_the_one_that_production_runs_is_refused"),
+                (KINDS, "a_release_whose_record_is_gone_does_not_reach_production"),
+            ],
+        ),
+    ),
+    row(
+        "P6",
+        "Promote Build: only the latest successful stage-only run; not when production runs something newer",
+        Same(
+            "`promote` refuses each of these with its reason",
+            &[
+                (RELEASES, "the_latest_success_is_promoted_however_it_is_named"),
+                (RELEASES, "what_cannot_be_promoted_says_why_and_what_to_do"),
+                (KINDS, "a_newer_tested_release_takes_nothing_away_from_the_one_that_was_taken"),
+            ],
+        ),
+    ),
+    row(
+        "P7",
+        "Web tier: the dispatcher alone; the full stack leaves it alone meanwhile; flexible mode only",
+        NotYet("type WebTier is being made"),
+    ),
+    row(
+        "P8",
+        "Config pipeline: YAML for CDN, log forwarding and maintenance",
+        Out("what it configures belongs to Adobe's platform; on a cluster of one's own GitOps tools apply YAML"),
+    ),
+    row(
+        "P11",
+        "On Git changes: no user; a push while busy; two pipelines on one branch",
+        NotYet("triggers on change are being made"),
+    ),
+    row(
+        "P12",
+        "Manual start: busy, unknown pipeline, bad source; two starts in the same second never both run",
+        Same(
+            "busy waits, fails or replaces by `spec.concurrency`; the rest fails with a reason; order by time and name, locks by \
+             compare-and-set",
+            &[
+                (KINDS, "others_of_the_pipeline_are_waited_for_refused_or_replaced"),
+                (TURNS, "who_waits_for_an_older_one_looks_again"),
+                (EXECUTION, "missing_objects_are_waited_for_a_minute"),
+                (HISTORIES, "no_history_breaks_a_promise_and_every_history_can_end"),
+            ],
+        ),
+    ),
+    row(
+        "P13",
+        "Important metrics: ask, fail, or continue; who accepted what can be seen later",
+        Same(
+            "`spec.gates.importantFailures`; `status.overrides` has who, when and which",
+            &[
+                (DECISION, "tiers_decide_as_documented"),
+                (KINDS, "an_important_failure_is_asked_about_and_overridden_by_name"),
+            ],
+        ),
+    ),
+    row(
+        "P14",
+        "Edit and delete: branch, repository, environment; not while it runs",
+        Otherwise(
+            "every field can be edited, for a Pipeline is a file. The way of an execution is written down when it begins, and a \
+             deployment whose Pipeline lost what it needs ends as PipelineChanged",
+            &[
+                (EXECUTION, "a_record_without_approval_never_deploys_to_production"),
+                (SCHEMA, "schemas_refuse_what_cannot_work_and_say_why"),
+            ],
+        ),
+    ),
+    row(
+        "P18",
+        "Who may start, advance, approve, cancel",
+        Otherwise(
+            "verbs of RBAC on Pipelines and Environments: run, override, schedule, approve, manage, cancel, emergency. Whoever \
+             asked for an execution does not approve it",
+            &[
+                (POLICY, "requests_are_admitted_from_the_right_person_at_the_right_time_only"),
+                (POLICY, "executions_are_created_by_those_who_may_run_the_pipeline_in_their_own_name"),
+                (RIGHTS, "built_in_roles_carry_running_but_never_approving"),
+            ],
+        ),
+    ),
+    row(
+        "E1",
+        "All steps are visible from the start",
+        Same(
+            "every step that this run has is in the first status, as NotStarted",
+            &[(HERE, "every_kind_of_pipeline_has_its_steps_from_the_first_status")],
+        ),
+    ),
+    row(
+        "E2",
+        "Validation names the branch or environment that is missing; one that was deleted and made again is not the same",
+        Same(
+            "the message names kind, name and namespace; an Environment that is made anew has no lock of this execution, which \
+             then ends as EnvironmentLocked",
+            &[
+                (EXECUTION, "missing_objects_are_waited_for_a_minute"),
+                (HERE, "an_environment_that_was_made_again_is_not_deployed_to"),
+            ],
+        ),
+    ),
+    row(
+        "E3",
+        "Build: three Maven commands; no pom.xml; no zip produced",
+        NotYet("an artifact without a zip is refused today (NoArtifacts); the build Job is being made"),
+    ),
+    row(
+        "E6",
+        "The gate of code quality: actual and expected, a critical one, the same name twice, letters",
+        Same(
+            "metrics with three severities, letters by grade, thresholds by name",
+            &[
+                (METRIC, "grades_compare_by_grade"),
+                (DECISION, "one_name_of_two_severities_fails_by_each"),
+                (DECISION, "tiers_decide_as_documented"),
+                (TREE, "a_gate_shows_its_metrics_and_marks_those_that_fail"),
+            ],
+        ),
+    ),
+    row(
+        "E7",
+        "Override: all important failures in the body; one that is missing is refused; informational ones are accepted",
+        Otherwise(
+            "all failing important metrics by name, and nothing else: a list that names what did not fail was made for another \
+             result",
+            &[
+                (DECISION, "an_override_lists_every_failing_important_metric"),
+                (DECISION, "no_override_helps_against_a_critical_failure"),
+                (OVERRIDE, "every_failing_important_metric_is_named_and_no_other"),
+            ],
+        ),
+    ),
+    row(
+        "E8",
+        "Reject: the execution is cancelled",
+        Same(
+            "at every wait for a person; the step and the execution end as Cancelled",
+            &[
+                (HERE, "a_rejection_ends_every_wait_for_a_person"),
+                (EXECUTION, "nobody_answers_somebody_rejects_somebody_cancels"),
+            ],
+        ),
+    ),
+    row(
+        "E9",
+        "Build Images: errors in the log: one configuration twice, a mixed package, httpd syntax",
+        Same(
+            "package checks find these before the image is made; the syntax is tested in the very image",
+            &[
+                (TOGETHER, "configurations_clash_only_in_the_same_run_modes"),
+                (CHECKS, "each_entry_is_found_with_its_place"),
+                (IMAGE, "refusals"),
+                (PODS, "a_configuration_that_is_refused_twice_is_hopeless"),
+            ],
+        ),
+    ),
+    row(
+        "E10",
+        "Stage deployment: addresses; a start that takes too long",
+        Same(
+            "`status.urls` of the Environment; a rollout that takes longer than `readyTimeout` fails and says which pod",
+            &[
+                (ROLLOUT, "a_broken_release_stops_before_a_serving_pair_is_touched"),
+                (ROLLOUT, "a_package_that_failed_ends_the_wait_at_once"),
+            ],
+        ),
+    ),
+    row(
+        "E11",
+        "Product tests: a fault of the platform is Error, a failing test Failed",
+        Same(
+            "the same for every Job",
+            &[
+                (JOB_END, "what_a_worker_says_decides_whose_fault_it_is"),
+                (TEST_END, "a_lost_result_is_an_error_and_no_pass"),
+            ],
+        ),
+    ),
+    row(
+        "E12",
+        "Functional tests: a report; none is INCOMPLETE and goes on; a time-out",
+        Same(
+            "JUnit XML counts beside the exit code; without an image Incomplete; `timeout` ends it as TimedOut",
+            &[
+                (HERE, "a_step_without_a_test_is_incomplete_and_the_next_begins"),
+                (COLLECT, "functional_tests_need_no_report_but_a_failing_case_counts"),
+            ],
+        ),
+    ),
+    row(
+        "E13",
+        "UI tests: no JUnit file is a failure; green XML passes whatever the exit code",
+        Same(
+            "JUnit XML alone decides; without one the step ends as Error",
+            &[
+                (KIND, "xml_decides_ui_tests_and_the_exit_code_does_not"),
+                (COLLECT, "a_missing_or_torn_report_of_ui_tests_is_an_error"),
+            ],
+        ),
+    ),
+    row(
+        "E14",
+        "Audit: scores; it never blocks",
+        Same(
+            "its metrics are informational, and an audit that breaks is Incomplete",
+            &[(KIND, "an_audit_never_blocks"), (HERE, "an_audit_that_breaks_stops_nothing")],
+        ),
+    ),
+    row(
+        "E15",
+        "Approval: approve or reject; 14 days; the same user may",
+        Otherwise(
+            "as there, but for the last: nobody approves what they asked for, and an approval names the digest",
+            &[
+                (APPROVALS, "an_approval_counts_only_with_the_right_digest_the_right_person_and_the_guard"),
+                (HERE, "every_wait_ends_in_the_documents_time"),
+                (WAITING, "two_minutes_of_waiting_cost_no_write"),
+            ],
+        ),
+    ),
+    row(
+        "E16",
+        "Schedule: a date or now; a date in the past; daylight saving; cancel while waiting",
+        Same(
+            "the past means at once; clocks that change have one answer; cancelled like any wait",
+            &[
+                (SCHEDULE, "clocks_that_change_have_one_answer"),
+                (SCHEDULE, "what_is_no_moment_is_refused"),
+                (HERE, "a_cancellation_ends_every_step_but_a_deployment_that_began"),
+            ],
+        ),
+    ),
+    row(
+        "E17",
+        "CSE: a button that customers do not have",
+        Same(
+            "verb `manage`, in a role that joins no other",
+            &[
+                (POLICY, "requests_are_admitted_from_the_right_person_at_the_right_time_only"),
+                (KINDS, "every_wait_of_a_pipeline_comes_in_its_order"),
+            ],
+        ),
+    ),
+    row(
+        "E18",
+        "Production deployment: rolling; when it fails on the way, old nodes stay",
+        Same(
+            "what was not reached goes on with the release before, also after a restart",
+            &[
+                (ROLLOUT, "a_broken_release_stops_before_a_serving_pair_is_touched"),
+                (ROLLOUT, "rolling_goes_author_surge_pair_by_pair_and_never_serves_with_fewer_pairs"),
+            ],
+        ),
+    ),
+    row(
+        "E19",
+        "Cancel: safe until images are built; refused in a deployment",
+        Otherwise(
+            "every step can be cancelled, tests and waits included; a deployment that began is not cut: on stage the execution \
+             ends before the next step, on production it comes too late and says so",
+            &[
+                (HERE, "a_cancellation_ends_every_step_but_a_deployment_that_began"),
+                (EXECUTION, "a_deployment_that_began_is_not_cut_by_a_cancellation"),
+            ],
+        ),
+    ),
+    row(
+        "E20",
+        "Re-execute: only the last execution's production deployment; not after a rollback, nor after an earlier failure",
+        Same(
+            "each refusal has its reason",
+            &[
+                (HERE, "each_refusal_of_a_re_execution_has_its_reason"),
+                (RELEASES, "each_reason_against_executing_again_is_told"),
+            ],
+        ),
+    ),
+    row(
+        "E21",
+        "Emergency: shown; tests left out; what happens where it is not enabled is unknown",
+        Same(
+            "where it is not enabled the execution fails with EmergencyNotEnabled; approvals stay",
+            &[
+                (KINDS, "an_emergency_skips_tests_keeps_approvals_and_leaves_a_debt"),
+                (HERE, "an_emergency_leaves_out_these_steps_and_no_others"),
+            ],
+        ),
+    ),
+    row(
+        "E22",
+        "Restore previous code: only a recent one, only on development, not while a pipeline runs",
+        Otherwise(
+            "`rollBackTo` any execution in the ledger that succeeded, on production, under the same locks and approvals",
+            &[
+                (KINDS, "production_goes_back_to_a_release_that_was_approved_before"),
+                (KINDS, "going_back_to_an_unapproved_release_needs_the_approval_that_is_required_now"),
+                (ROLL_BACK, "the_list_has_what_succeeded_and_marks_what_runs"),
+            ],
+        ),
+    ),
+    row(
+        "E26",
+        "Time-outs end in CANCELLED, step by step",
+        Same(
+            "each wait has a clock of its own that begins with its step and survives restarts",
+            &[
+                (HERE, "every_wait_ends_in_the_documents_time"),
+                (HISTORIES, "no_history_breaks_a_promise_and_every_history_can_end"),
+                (RESTARTS, "an_operator_killed_five_times_does_nothing_twice"),
+            ],
+        ),
+    ),
+    row(
+        "E27",
+        "Events to subscribers: five kinds, some without a start, duplicates, retries for 24 hours",
+        NotYet("each transition is a Kubernetes Event; signed CloudEvents to HTTP sinks are being made"),
+    ),
+];
