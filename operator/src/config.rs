@@ -219,7 +219,7 @@ fn memory(text: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use clap::Parser;
 
     use super::*;
@@ -234,6 +234,11 @@ mod tests {
         let all = ["launchway", "--image", "registry.example.com/launchway:1", "--namespace", "launchway"];
         let program = Program::try_parse_from(all.iter().chain(more)).map_err(|error| error.to_string())?;
         OperatorConfig::try_from(program.operator).map_err(|error| error.to_string())
+    }
+
+    /// A configuration with nothing but what has to be given.
+    pub fn defaults() -> OperatorConfig {
+        parse(&[]).unwrap()
     }
 
     #[test]

@@ -54,6 +54,24 @@ impl Context {
         }
     }
 
+    /// With this client and the defaults of a small installation.
+    #[cfg(test)]
+    pub(crate) fn for_tests(client: Client) -> Self {
+        let config = crate::config::tests::defaults();
+        Self {
+            client: client.clone(),
+            metrics: Arc::default(),
+            registry: RegistryReader::new(vec![]),
+            recorder: Recorder::new(
+                client,
+                Reporter { controller: launchway_crds::names::GROUP.into(), instance: None },
+            ),
+            installation: Installation { image: config.image.clone(), build_memory: config.job_memory.0.clone() },
+            config: Arc::new(config),
+            attempts: Mutex::default(),
+        }
+    }
+
     /// How long to wait before an object is tried again after an error.
     pub fn pause(&self, object: String, error: &Error) -> Duration {
         let mut attempts = self.attempts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

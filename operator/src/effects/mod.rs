@@ -8,6 +8,8 @@ pub mod environment;
 pub mod events;
 pub mod execution;
 pub mod status;
+#[cfg(test)]
+mod wire;
 
 use std::time::Instant;
 

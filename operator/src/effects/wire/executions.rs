@@ -1,0 +1,291 @@
+//! Actions of an execution.
+
+use launchway_crds::{
+    Environment, Pipeline, PipelineExecution,
+    common::Span,
+    digest::ImageRef,
+    environment::{ReleaseImages, Target},
+    pipeline::LedgerEntry,
+    step::StepName,
+};
+use serde_json::{Value, json};
+
+use super::{Answer, Asked, apiserver, conflict, gone, lines, refusal};
+use crate::{
+    effects::{execution::perform, status},
+    error::Error,
+    plan::execution::{
+        action::{Action, Registries, Work},
+        ledger::TestedSteps,
+    },
+};
+
+const ENVIRONMENT: &str = "/apis/launchway.dev/v1alpha1/namespaces/wknd/environments/prod";
+const PIPELINE: &str = "/apis/launchway.dev/v1alpha1/namespaces/wknd/pipelines/wknd";
+const JOBS: &str = "/apis/batch/v1/namespaces/wknd/jobs";
+
+fn image(letter: char) -> ImageRef {
+    format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
+}
+
+fn execution() -> PipelineExecution {
+    serde_json::from_value(json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
+        "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "uid-1", "resourceVersion": "3" },
+        "spec": { "pipelineRef": { "name": "wknd" } },
+    }))
+    .unwrap()
+}
+
+/// An Environment of this version, locked by an execution of this UID.
+fn environment(version: &str, holder: Option<&str>) -> Answer {
+    let mut object = json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment",
+        "metadata": { "name": "prod", "namespace": "wknd", "resourceVersion": version },
+        "spec": { "type": "Production" }, "status": { "observedGeneration": 4 },
+    });
+    if let Some(uid) = holder {
+        let lock = json!({ "execution": "wknd-1", "uid": uid, "since": "2026-11-21T10:00:00Z" });
+        object["status"]["lock"] = lock;
+    }
+    (200, object)
+}
+
+fn pipeline(ledger: &[&LedgerEntry]) -> Answer {
+    let object = json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline",
+        "metadata": { "name": "wknd", "namespace": "wknd", "resourceVersion": "9" },
+        "spec": {
+            "type": "CodeQuality", "source": { "artifact": { "repository": "registry.example.com/wknd/artifacts" } },
+        },
+        "status": { "ledger": ledger },
+    });
+    (200, object)
+}
+
+fn entry() -> LedgerEntry {
+    serde_json::from_value(json!({
+        "name": "wknd-1", "uid": "uid-1", "specHash": "0", "result": "Finished", "at": "2026-11-21T10:00:00Z",
+    }))
+    .unwrap()
+}
+
+fn prod() -> String {
+    "prod".into()
+}
+
+fn lock() -> Action {
+    Action::Lock { environment: prod() }
+}
+
+fn unlock() -> Action {
+    Action::Unlock { environment: prod() }
+}
+
+fn set_target() -> Action {
+    let target = Target {
+        execution: "wknd-1".into(),
+        uid: "uid-1".into(),
+        release: image('e'),
+        images: ReleaseImages { aem: image('a'), dispatcher: image('d') },
+        made_at: None,
+        since: serde_json::from_value("2026-11-21T10:00:00Z".into()).unwrap(),
+    };
+    Action::SetTarget { environment: prod(), target: Box::new(target) }
+}
+
+fn create_job() -> Action {
+    let work = Work::CodeQuality {
+        artifact: image('f'),
+        provided: vec![],
+        refuse: false,
+        registries: Registries::default(),
+        timeout: Span::from_secs(60),
+        scanners: vec![],
+    };
+    Action::CreateJob { step: StepName::CodeQuality, work: Box::new(work) }
+}
+
+fn delete_job() -> Action {
+    Action::DeleteJob { name: "wknd-1-code-quality".into(), uid: "job-1".into() }
+}
+
+fn remember() -> Action {
+    Action::Remember { pipeline: "wknd".into(), entry: Box::new(entry()), tests: TestedSteps::default() }
+}
+
+/// A new action has to be added here, and gets a test below.
+#[test]
+fn every_action_has_a_test() {
+    for action in [lock(), unlock(), set_target(), create_job(), delete_job(), remember()] {
+        match action {
+            Action::Lock { .. }
+            | Action::Unlock { .. }
+            | Action::SetTarget { .. }
+            | Action::CreateJob { .. }
+            | Action::DeleteJob { .. }
+            | Action::Remember { .. } => {}
+        }
+    }
+}
+
+async fn done(action: Action, answers: Vec<Answer>) -> (Result<(), Error>, Vec<Asked>) {
+    let (context, script) = apiserver(answers);
+    let result = perform(&context, &execution(), &action).await;
+    (result, script.asked())
+}
+
+fn read() -> String {
+    format!("GET {ENVIRONMENT}")
+}
+
+fn write() -> String {
+    format!("PUT {ENVIRONMENT}/status")
+}
+
+#[tokio::test]
+async fn a_lock_is_taken_by_compare_and_set() {
+    let (result, asked) = done(lock(), vec![environment("7", None), environment("8", Some("uid-1"))]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read(), write()]);
+    let written = &asked[1].body;
+    assert_eq!(written["metadata"]["resourceVersion"], "7", "over the version that was read, and no other");
+    assert_eq!(
+        (&written["status"]["lock"]["execution"], &written["status"]["lock"]["uid"]),
+        (&json!("wknd-1"), &json!("uid-1"))
+    );
+    assert_eq!(written["status"]["observedGeneration"], 4, "what others wrote stays");
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_has_is_left_alone() {
+    let (result, asked) = done(lock(), vec![environment("7", Some("uid-9"))]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read()]);
+    let (result, asked) = done(lock(), vec![gone()]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read()], "an Environment that is gone is found missing by the next round");
+}
+
+#[tokio::test]
+async fn a_conflict_is_read_again_and_decided_again() {
+    let answers = vec![environment("7", None), conflict(), environment("8", None), environment("9", Some("uid-1"))];
+    let (result, asked) = done(lock(), answers).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read(), write(), read(), write()]);
+    assert_eq!(asked[3].body["metadata"]["resourceVersion"], "8");
+    // Another execution was quicker: it keeps the lock.
+    let answers = vec![environment("7", None), conflict(), environment("8", Some("uid-9"))];
+    let (result, asked) = done(lock(), answers).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read(), write(), read()]);
+    // Somebody writes without end.
+    let answers = (0..5).flat_map(|_| [environment("7", None), conflict()]).collect();
+    let (result, asked) = done(lock(), answers).await;
+    assert!(matches!(result, Err(Error::Conflict(_))) && asked.len() == 10, "{result:?}");
+}
+
+#[tokio::test]
+async fn an_apiserver_that_fails_is_an_error_and_no_second_try() {
+    for answer in [refusal(500, "InternalError"), refusal(403, "Forbidden"), refusal(503, "ServiceUnavailable")] {
+        let (result, asked) = done(lock(), vec![environment("7", None), answer]).await;
+        assert!(matches!(result, Err(Error::Kube { .. })), "{result:?}");
+        assert_eq!(asked.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_lock_is_given_back_only_by_its_holder() {
+    let (result, asked) = done(unlock(), vec![environment("7", Some("uid-1")), environment("8", None)]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read(), write()]);
+    assert_eq!(asked[1].body["status"].get("lock"), None);
+    for answer in [environment("7", Some("uid-9")), environment("7", None), gone()] {
+        let (result, asked) = done(unlock(), vec![answer]).await;
+        result.unwrap();
+        assert_eq!(lines(&asked), [read()]);
+    }
+}
+
+#[tokio::test]
+async fn a_target_is_set_only_under_the_lock() {
+    let (result, asked) =
+        done(set_target(), vec![environment("7", Some("uid-1")), environment("8", Some("uid-1"))]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read(), write()]);
+    let written: Environment = serde_json::from_value(asked[1].body.clone()).unwrap();
+    let status = written.status.unwrap();
+    assert_eq!((status.target.unwrap().release, status.rollout), (image('e'), None));
+    for answer in [environment("7", Some("uid-9")), environment("7", None), gone()] {
+        let (result, asked) = done(set_target(), vec![answer]).await;
+        result.unwrap();
+        assert_eq!(lines(&asked), [read()]);
+    }
+    // A second time changes nothing.
+    let (_, asked) = done(set_target(), vec![(200, asked[1].body.clone())]).await;
+    assert_eq!(lines(&asked), [read()]);
+}
+
+#[tokio::test]
+async fn a_job_is_created_by_name_and_one_that_is_there_is_no_error() {
+    let (result, asked) = done(create_job(), vec![(201, json!({ "metadata": {} }))]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [format!("POST {JOBS}")]);
+    let job = &asked[0].body;
+    assert_eq!(job["metadata"]["name"], "wknd-1-code-quality");
+    let owner = &job["metadata"]["ownerReferences"][0];
+    assert_eq!((&owner["uid"], &owner["controller"]), (&json!("uid-1"), &json!(true)));
+    let (result, _) = done(create_job(), vec![refusal(409, "AlreadyExists")]).await;
+    result.unwrap();
+    let (result, _) = done(create_job(), vec![refusal(403, "Forbidden")]).await;
+    assert!(matches!(result, Err(Error::Kube { .. })), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_job_is_deleted_by_its_uid_and_may_be_gone() {
+    for answer in [(200, json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })), gone()] {
+        let (result, asked) = done(delete_job(), vec![answer]).await;
+        result.unwrap();
+        assert_eq!(lines(&asked), [format!("DELETE {JOBS}/wknd-1-code-quality")]);
+        let options = &asked[0].body;
+        assert_eq!(
+            (&options["preconditions"]["uid"], &options["propagationPolicy"]),
+            (&json!("job-1"), &json!("Background"))
+        );
+    }
+    // A Job of that name with another UID is not this execution's: the facts are read again.
+    let (result, _) = done(delete_job(), vec![conflict()]).await;
+    assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
+}
+
+#[tokio::test]
+async fn an_end_is_remembered_once() {
+    let (result, asked) = done(remember(), vec![pipeline(&[]), pipeline(&[&entry()])]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [format!("GET {PIPELINE}"), format!("PUT {PIPELINE}/status")]);
+    let written: Pipeline = serde_json::from_value(asked[1].body.clone()).unwrap();
+    assert_eq!(written.metadata.resource_version.as_deref(), Some("9"));
+    assert_eq!(written.status.unwrap().ledger, [entry()]);
+    for answer in [pipeline(&[&entry()]), gone()] {
+        let (result, asked) = done(remember(), vec![answer]).await;
+        result.unwrap();
+        assert_eq!(lines(&asked), [format!("GET {PIPELINE}")]);
+    }
+    let (result, _) = done(remember(), vec![pipeline(&[]), conflict()]).await;
+    assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_status_is_written_over_the_version_that_was_read() {
+    let mut object = execution();
+    object.status.get_or_insert_default().state = "Running".into();
+    let (context, script) = apiserver(vec![(200, serde_json::to_value(&object).unwrap()), conflict()]);
+    status::replace(&context, &object).await.unwrap();
+    let again = status::replace(&context, &object).await;
+    assert!(matches!(again, Err(Error::Conflict(_))), "{again:?}");
+    let asked = script.asked();
+    let line = "PUT /apis/launchway.dev/v1alpha1/namespaces/wknd/pipelineexecutions/wknd-1/status";
+    assert_eq!(lines(&asked), [line, line]);
+    let body: &Value = &asked[0].body;
+    assert_eq!((&body["metadata"]["resourceVersion"], &body["status"]["state"]), (&json!("3"), &json!("Running")));
+}
