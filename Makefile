@@ -85,6 +85,12 @@ bench-image: ## Compare image builds with crane, skopeo and buildah on one regis
 	$(CARGO) build $(BUILD) --bin launchway --example push_layer
 	@e2e/bench/image/run.sh $(OPTIONS)
 
+.PHONY: bench-planner
+bench-planner: ## How long one call of the planner takes on the largest world, p50 and p99 (seconds)
+	@hack/preflight.sh build
+	$(CARGO) build $(BUILD) --example bench_planner
+	@"$${CARGO_TARGET_DIR:-target}/release/examples/bench_planner"
+
 .PHONY: generate
 generate: ## Write what is derived: CRDs, the chart's copy of them, config/
 	@hack/preflight.sh build

@@ -8,6 +8,8 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 
+use crate::text::printable;
+
 use super::{Plan, action::Action, route, source, world::World};
 
 /// Longest message of a step.
@@ -45,7 +47,7 @@ pub(super) fn run(step: &mut Step, now: Timestamp, message: &str, child: Option<
     step.state = StepState::Running;
     step.started_at.get_or_insert(Time(now));
     step.reason = Some(reasons::RUNNING.into());
-    step.message = Some(truncate(message, MESSAGE_MAX)).filter(|text| !text.is_empty());
+    step.message = Some(text(message)).filter(|text| !text.is_empty());
     if child.is_some() {
         step.child = child;
     }
@@ -66,9 +68,9 @@ pub(super) fn wait(
     step.state = StepState::Waiting;
     step.started_at.get_or_insert(Time(now));
     step.reason = Some(reason.into());
-    step.message = Some(truncate(&waiting.why, MESSAGE_MAX));
+    waiting.why = text(&waiting.why);
+    step.message = Some(waiting.why.clone());
     step.deadline = waiting.until.clone();
-    waiting.why = truncate(&waiting.why, MESSAGE_MAX);
     // "Since" is when it began to wait for this, however often it is looked at.
     if let Some(old) = &status.waiting_for
         && old.step == waiting.step
@@ -86,7 +88,12 @@ pub(super) fn end(step: &mut Step, now: Timestamp, state: StepState, reason: &st
     step.finished_at = Some(Time(now));
     step.deadline = None;
     step.reason = Some(truncate(reason, 64));
-    step.message = Some(truncate(message, MESSAGE_MAX)).filter(|text| !text.is_empty());
+    step.message = Some(text(message)).filter(|text| !text.is_empty());
+}
+
+/// What status keeps of a text. What JSON would write as `\u0000` is left out: the bound of status counts on it.
+fn text(message: &str) -> String {
+    truncate(&printable(message), MESSAGE_MAX)
 }
 
 /// A plan for an execution that goes on.
@@ -143,8 +150,16 @@ pub(super) fn settle(
 fn emergency(world: &World, all: &mut Vec<Condition>, now: &Time) {
     let asked = &world.execution.spec;
     if asked.mode == Mode::Emergency {
-        let why = asked.reason.as_deref().unwrap_or_default();
-        conditions::set(all, now, world.execution.metadata.generation, types::EMERGENCY, true, reasons::EMERGENCY, why);
+        let why = text(asked.reason.as_deref().unwrap_or_default());
+        conditions::set(
+            all,
+            now,
+            world.execution.metadata.generation,
+            types::EMERGENCY,
+            true,
+            reasons::EMERGENCY,
+            &why,
+        );
     }
 }
 
