@@ -56,11 +56,14 @@ pub async fn perform(context: &Context, execution: &PipelineExecution, action: &
             Action::CreateJob { step, work } => {
                 let job = job(execution, *step, work, &context.installation);
                 let api: Api<Job> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
-                match bounded("create a job", api.create(&PostParams::default(), &job)).await {
-                    // Somebody made it before: whether it is ours is seen when it is read.
-                    Err(Error::Conflict(_)) => Ok(()),
-                    other => other.map(|_| ()),
-                }
+                let made = async {
+                    match api.create(&PostParams::default(), &job).await {
+                        // Somebody made it before: whether it is ours is seen when it is read.
+                        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+                        other => other.map(|_| ()),
+                    }
+                };
+                bounded("create a job", made).await
             }
             Action::DeleteJob { name, uid } => delete_job(context, execution, name, uid).await,
             Action::Remember { pipeline, entry, tests } => {
