@@ -10,7 +10,7 @@ mod job;
 mod pods;
 mod readiness;
 pub mod registry;
-mod scan_end;
+pub mod scan_end;
 pub mod test_end;
 
 use jiff::{Timestamp, Unit};

@@ -23,7 +23,8 @@ pub(super) fn has_scanners(pod: &Pod) -> bool {
 }
 
 /// How the step ended; `None` while checks or scanners run, or their reports are still read.
-pub(super) fn scan_end(pod: &Pod) -> Option<TestEnd> {
+#[must_use]
+pub fn scan_end(pod: &Pod) -> Option<TestEnd> {
     let status = pod.status.as_ref()?;
     let checked = match outcome(named(status, CHECKS).and_then(terminated)?, "package checks") {
         Ok(measured) => measured,
@@ -177,7 +178,7 @@ mod tests {
     fn refused_packages_end_it_before_any_scanner() {
         let waiting = json!({"waiting": {"reason": "PodInitializing"}});
         let refused = ended(r#"{"failed":{"reason":"NoArtifacts","message":"no zip"}}"#, 1);
-        let end = scan_end(&pod("Failed", &refused, &waiting, &[waiting.clone()]));
+        let end = scan_end(&pod("Failed", &refused, &waiting, std::slice::from_ref(&waiting)));
         assert!(matches!(end, Some(TestEnd::Failed(reason)) if reason.reason == "NoArtifacts"));
     }
 

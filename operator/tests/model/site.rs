@@ -259,9 +259,9 @@ impl Site {
 
     /// Lets something happen; false when it cannot happen now.
     pub fn happen(&mut self, planner: Planner, event: &Event) -> bool {
-        match event {
-            Event::Observe(at) => self.observe(planner, *at),
-            Event::Act(at) => self.act(*at),
+        match *event {
+            Event::Observe(at) => self.observe(planner, at),
+            Event::Act(at) => self.act(at),
             Event::Crash => {
                 let busy = self.executions.iter().any(|execution| execution.round.is_some());
                 for execution in &mut self.executions {
@@ -269,7 +269,7 @@ impl Site {
                 }
                 busy
             }
-            Event::JobEnds(name, step, passed) => self.job_ends(*name, *step, *passed),
+            Event::JobEnds(name, step, passed) => self.job_ends(name, step, passed),
             Event::Collect => {
                 let before = self.jobs.len();
                 let alive = |uid: &str| self.executions.iter().any(|one| one.exists && one.uid == uid);
@@ -277,15 +277,15 @@ impl Site {
                 self.jobs.retain(|key, _| keep.contains(key));
                 self.jobs.len() < before
             }
-            Event::RolloutEnds(name, well) => self.rollout_ends(*name, *well),
+            Event::RolloutEnds(name, well) => self.rollout_ends(name, well),
             Event::FreeLock(name) => {
                 let runs = self.environments[name].get().lock.as_ref().is_none_or(|lock| {
                     self.executions.iter().any(|one| one.exists && one.uid == lock.uid && !one.ended())
                 });
-                !runs && self.edit(*name, |status| status.lock.take().is_some())
+                !runs && self.edit(name, |status| status.lock.take().is_some())
             }
             Event::Approve(at) => {
-                let Some(execution) = self.executions.get_mut(*at).filter(|one| one.exists) else { return false };
+                let Some(execution) = self.executions.get_mut(at).filter(|one| one.exists) else { return false };
                 let released = execution.status.as_ref().and_then(|status| status.get().release.clone());
                 let (Some(StepName::ApprovalProduction), Some(release), None) =
                     (execution.at(), released, &execution.asked.approve)
@@ -296,34 +296,34 @@ impl Site {
                 self.past.approved(execution.uid, &release.digest());
                 true
             }
-            Event::ApproveOther(at) => self.ask(*at, |asked| {
+            Event::ApproveOther(at) => self.ask(at, |asked| {
                 asked.approve.is_none() && {
                     asked.approve = Some(image('7').digest().to_string());
                     true
                 }
             }),
-            Event::Reject(at) => self.ask(*at, |asked| !std::mem::replace(&mut asked.reject, true)),
-            Event::Cancel(at) => self.ask(*at, |asked| !std::mem::replace(&mut asked.cancel, true)),
+            Event::Reject(at) => self.ask(at, |asked| !std::mem::replace(&mut asked.reject, true)),
+            Event::Cancel(at) => self.ask(at, |asked| !std::mem::replace(&mut asked.cancel, true)),
             Event::Delete(at) => {
-                let found = self.executions.get_mut(*at).filter(|one| one.exists);
+                let found = self.executions.get_mut(at).filter(|one| one.exists);
                 found.map(|one| one.exists = false).is_some()
             }
             Event::Create(name, pipeline) => {
                 let before = self.executions.len();
                 // A second after everybody who was there from the beginning.
-                self.create(name, *pipeline, 1);
+                self.create(name, pipeline, 1);
                 self.executions.len() > before
             }
             Event::Pass(seconds) => {
                 self.now += seconds;
                 true
             }
-            Event::RegistryAway(away) => std::mem::replace(&mut self.registry_away, *away) != *away,
+            Event::RegistryAway(away) => std::mem::replace(&mut self.registry_away, away) != away,
             Event::Lucky(from) => {
                 let events = luck::fortunate(self);
                 (0..events.len()).any(|at| self.happen(planner, &events[(from + at) % events.len()]))
             }
-            Event::GuardMissing(missing) => std::mem::replace(&mut self.guard_missing, *missing) != *missing,
+            Event::GuardMissing(missing) => std::mem::replace(&mut self.guard_missing, missing) != missing,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Metrics are in the execution; what was found is in the report that the step's Job left in the registry.
 
 mod print;
-mod read;
+pub mod read;
 
 use std::path::Path;
 

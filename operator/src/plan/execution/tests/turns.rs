@@ -69,7 +69,7 @@ fn an_execution_that_is_created_again_after_its_end_replaces_nothing() {
     running.world.pipeline = play.world.pipeline.clone();
     let found = |all: &[PipelineExecution]| siblings(all, &running.world);
     let again = other("wknd-1", LATER);
-    assert_eq!(found(&[again.clone()]), Siblings::default());
+    assert_eq!(found(std::slice::from_ref(&again)), Siblings::default());
     assert_eq!(found(&[again, other("wknd-3", LATER)]).newer.as_deref(), Some("wknd-3"));
 }
 
