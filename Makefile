@@ -10,7 +10,7 @@ BUILD := --release --locked --workspace
 
 # Scenarios of `make test`, and those that only `make test-all` adds.
 SCENARIOS := main_job
-LONG_SCENARIOS := split guard bad_input restarts real_packages waiting_costs_nothing cancel times exclusion one_pair
+LONG_SCENARIOS := split guard bad_input restarts real_packages waiting_costs_nothing cancel times exclusion emergency scaling one_pair
 
 .PHONY: help
 help: ## Show this list

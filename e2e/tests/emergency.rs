@@ -1,0 +1,122 @@
+//! An emergency: asked for by whoever may, where it is allowed; without the long tests, with the approval; and what was
+//! left out is owed until a later execution passes it.
+
+use std::time::Duration;
+
+use kube::Api;
+use launchway_crds::{
+    Pipeline,
+    conditions::{self, reasons, types},
+    execution::PipelineExecutionStatus,
+    step::{StepName, StepState},
+};
+use launchway_e2e::{
+    Failure, Outcome, artifacts,
+    cluster::{call, until},
+    executions::{reason, step, told},
+    failure::ensure,
+    people,
+    program::{DEVELOPER, Options, PAGE, PIPELINE, PRODUCTION, Program},
+    scenario,
+};
+use serde_json::{Value, json};
+
+const LONG: Duration = Duration::from_secs(180);
+const SOON: Duration = Duration::from_secs(30);
+/// What an emergency leaves out.
+const SKIPPED: [StepName; 3] = [StepName::SecurityTest, StepName::LoadTest, StepName::ReportPerformanceTest];
+
+#[test]
+fn an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt() -> Outcome {
+    scenario::run("emergency", |scenario| async move {
+        let program = scenario.program("", &Options::stand_in(1)).await?;
+        program.apply(&pipeline(&program)).await?;
+        let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
+        let spec = json!({
+            "pipelineRef": {"name": PIPELINE}, "artifact": {"digest": artifact.digest()}, "requestedBy": DEVELOPER,
+            "mode": "Emergency", "reason": "incident 4711",
+        });
+
+        let refused = program.run_spec("forbidden", spec.clone()).await.err().map(|failure| failure.to_string());
+        let refused = refused.ok_or("an emergency was admitted without the verb `emergency`")?;
+        ensure(refused.contains("emergency"), || format!("it was refused for another reason: {refused}"))?;
+        program.apply(&people::binding(DEVELOPER, "launchway-emergency")).await?;
+        // A role acts as soon as the apiserver's own watch has seen it.
+        until("an emergency is admitted", SOON, || async {
+            Ok(program.run_spec("not-enabled", spec.clone()).await.map(drop).map_err(|failure| failure.to_string()))
+        })
+        .await?;
+        let status = program.ended("not-enabled", SOON).await?;
+        ensure(reason(&status, StepName::Validate) == reasons::EMERGENCY_NOT_ENABLED, || told(&status))?;
+
+        let mut production = program.environment_object(PRODUCTION, "Production", 1, &Options::stand_in(1));
+        production["spec"]["emergencyMode"] = json!("Enabled");
+        program.apply(&production).await?;
+        program.run_spec("hotfix", spec).await?;
+        let status = scenario
+            .on_failure(&program, "hotfix", async {
+                program.awaits_approval("hotfix", LONG).await?;
+                let waiting = program.execution("hotfix").await?.status.unwrap_or_default();
+                skipped(&waiting)?;
+                program.approve("hotfix", &scenario.launchway).await?;
+                program.succeeded("hotfix", LONG).await
+            })
+            .await?;
+        skipped(&status)?;
+        ensure(status.approvals.len() == 1, || "it went to production without an approval".into())?;
+        program.serves(PRODUCTION, "Release 1").await?;
+        owes(&program, &SKIPPED, "hotfix").await?;
+
+        program.run("usual", Some(artifact.digest())).await?;
+        scenario
+            .on_failure(&program, "usual", async {
+                program.awaits_approval("usual", LONG).await?;
+                program.approve("usual", &scenario.launchway).await?;
+                program.succeeded("usual", LONG).await
+            })
+            .await?;
+        owes(&program, &[], "").await
+    })
+}
+
+/// The tests are left out, their reason says so, and so does the condition.
+fn skipped(status: &PipelineExecutionStatus) -> Outcome {
+    for name in SKIPPED {
+        let step = step(status, name)?;
+        ensure(
+            step.state == StepState::Incomplete && step.reason.as_deref() == Some(reasons::SKIPPED_IN_EMERGENCY),
+            || told(status),
+        )?;
+    }
+    let condition = conditions::get(&status.conditions, types::EMERGENCY).filter(|found| found.status == "True");
+    condition.map(drop).ok_or_else(|| Failure::new("no condition tells of the emergency").seen(&told(status)))
+}
+
+/// The pipeline lists what was left out, and for which execution.
+async fn owes(program: &Program, wanted: &[StepName], execution: &str) -> Outcome {
+    let pipelines: Api<Pipeline> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
+    until("the pipeline's debt is as it should be", SOON, || async {
+        let debt = call(pipelines.get(PIPELINE)).await?.status.unwrap_or_default().debt;
+        let steps: Vec<StepName> = debt.iter().map(|debt| debt.step).collect();
+        let fits = steps == wanted && debt.iter().all(|debt| debt.execution == execution);
+        Ok(if fits { Ok(()) } else { Err(format!("{debt:?}")) })
+    })
+    .await
+}
+
+/// The usual one, with the tests that an emergency leaves out; every one of them passes.
+fn pipeline(program: &Program) -> Value {
+    let mut pipeline = program.pipeline(&program.images.tester);
+    // The stand-ins are no AEM: a failing rating is accepted here, as another scenario looks at gates.
+    pipeline["spec"]["gates"] = json!({"importantFailures": "Continue"});
+    let tests = &mut pipeline["spec"]["stage"]["tests"];
+    tests["security"] = json!({"skip": OPEN});
+    tests["performance"] = json!({
+        "pages": [{"name": "popular", "weight": 100, "paths": [PAGE]}],
+        "duration": "10s", "visitors": 1, "pagesPerMinute": 60,
+    });
+    pipeline
+}
+
+/// What the open stand-in of a dispatcher does not refuse.
+const OPEN: [&str; 3] = ["dispatcher_filter_bypass", "sling_post_servlet", "sling_referrer_filter"];
