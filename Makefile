@@ -6,7 +6,9 @@ MAKEFLAGS += --no-print-directory
 
 CARGO ?= cargo
 # One profile and one selection of packages everywhere: a cold machine compiles the dependencies once.
-BUILD := --release --locked --workspace
+BUILD := --profile quick --locked --workspace
+# What is shipped and measured.
+RELEASE := --release --locked --package launchway-operator
 
 # Scenarios of `make test`, and those that only `make test-all` adds.
 SCENARIOS := main_job
@@ -50,7 +52,7 @@ verify: ## Form, lints, licences, generated files, chart and unit tests: before 
 .PHONY: oracle
 oracle: ## Compare versions, ranges, ids, orders, metadata and zips with FileVault and Java's readers (SEED=1, SCALE=400)
 	@hack/preflight.sh java
-	$(CARGO) run --release --locked --package launchway-operator --example oracle -- e2e/oracle/run.sh operator/tests/oracle $(or $(SEED),1) $(or $(SCALE),400)
+	$(CARGO) run --profile quick --locked --package launchway-operator --example oracle -- e2e/oracle/run.sh operator/tests/oracle $(or $(SEED),1) $(or $(SCALE),400)
 
 .PHONY: fuzz
 fuzz: ## One fuzz target for TIME seconds: make fuzz T=zip TIME=600 (targets: fuzz/fuzz_targets)
@@ -82,7 +84,7 @@ validate-image: ## Let other tools judge a signed release: crane, skopeo, umoci,
 .PHONY: bench-image
 bench-image: ## Compare image builds with crane, skopeo and buildah on one registry (about 6 minutes; OPTIONS="--rounds 3")
 	@hack/preflight.sh build
-	$(CARGO) build $(BUILD) --bin launchway --example push_layer
+	$(CARGO) build $(RELEASE) --bin launchway --example push_layer
 	@e2e/bench/image/run.sh $(OPTIONS)
 
 .PHONY: bench-planner
@@ -97,9 +99,9 @@ generate: ## Write what is derived: CRDs, the chart's copy of them, config/
 	@hack/generated.sh
 
 .PHONY: image
-image: ## Build the operator's image from the release binary, without a container engine
+image: ## Build the operator's image without a container engine
 	@hack/preflight.sh cluster
-	$(CARGO) build $(BUILD) --bins
+	$(CARGO) build $(RELEASE) --bin launchway
 	e2e/images/build.sh operator --binary "$${CARGO_TARGET_DIR:-target}/release/launchway"
 
 .PHONY: cluster-up

@@ -8,4 +8,4 @@ if ! command -v helm >/dev/null || ! command -v kubectl >/dev/null; then
   export PATH
 fi
 helm lint --strict charts/launchway
-cargo test --release --locked --workspace --test chart
+cargo test --profile quick --locked --workspace --test chart

@@ -8,9 +8,9 @@ echo "Launchway demo: real packages become images, run on stage, are tested, app
 echo
 echo "[1/9] compile  (operator, kubectl plugin and demo: 6 minutes on 2 cores the first time, then seconds)"
 began=$SECONDS
-"${CARGO:-cargo}" build --release --locked --workspace --bins || {
+"${CARGO:-cargo}" build --profile quick --locked --workspace --bins || {
   echo "The demo stopped: it does not compile. The compiler says why above; crates come from the registry that cargo is configured for." >&2
   exit 1
 }
-export LAUNCHWAY_COMPILED_IN=$((SECONDS - began)) LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-$target/release/launchway}"
-exec "$target/release/demo" "$@"
+export LAUNCHWAY_COMPILED_IN=$((SECONDS - began)) LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-$target/quick/launchway}"
+exec "$target/quick/demo" "$@"

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-build=(--release --locked --workspace)
+build=(--profile quick --locked --workspace)
 began=$SECONDS
 say() { printf '\n== %s [after %d s]\n' "$*" $((SECONDS - began)); }
 
@@ -22,7 +22,7 @@ main() {
   say "compiling everything (about 8 minutes on 2 cores the first time)"
   cargo test "${build[@]}" --no-run
   # That made the binary too, with the tests' features: building it alone would compile dependencies again.
-  export LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-${CARGO_TARGET_DIR:-$PWD/target}/release/launchway}"
+  export LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-${CARGO_TARGET_DIR:-$PWD/target}/quick/launchway}"
   say "unit tests, no cluster (under a minute)"
   hack/unit.sh
   say "the cluster (built in about 10 minutes the first time, then started in 20 s)"

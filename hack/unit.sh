@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-build=(--release --locked --workspace)
+build=(--profile quick --locked --workspace)
 # Those that need a registry, a cluster or other programs are named in hack/test.sh.
 quick=(generated structure packages_doc conformance determinism fixtures hostile_registry hostile_zips corpus order_oracle model)
 

@@ -53,6 +53,6 @@ pub fn target() -> PathBuf {
 pub fn binary() -> (PathBuf, bool) {
     match std::env::var_os("LAUNCHWAY_BINARY").filter(|value| !value.is_empty()) {
         Some(binary) => (PathBuf::from(binary), false),
-        None => (target().join("release/launchway"), true),
+        None => (target().join("quick/launchway"), true),
     }
 }

@@ -156,7 +156,7 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, shown: bool) -> String {
     text
 }
 
-/// The release binary, built if nobody named one.
+/// The binary, built if nobody named one.
 ///
 /// # Errors
 /// When it does not compile.
@@ -165,9 +165,9 @@ pub async fn launchway() -> Outcome<PathBuf> {
     if build {
         // The whole workspace: one selection of packages is one set of features, so nothing compiles twice.
         Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--release", "--locked", "--workspace", "--bins"])
+            .args(["build", "--profile", "quick", "--locked", "--workspace", "--bins"])
             .limit(Duration::from_secs(3600))
-            .remedy("run `cargo build --release --workspace --bins` and look at what the compiler says")
+            .remedy("run `cargo build --profile quick --workspace --bins` and look at what the compiler says")
             .shown()
             .run()
             .await?;
@@ -176,5 +176,5 @@ pub async fn launchway() -> Outcome<PathBuf> {
         return Ok(binary);
     }
     Err(Failure::new(format!("there is no binary at {}", binary.display()))
-        .remedy("unset LAUNCHWAY_BINARY, or let it name a release binary of launchway"))
+        .remedy("unset LAUNCHWAY_BINARY, or let it name a binary of launchway"))
 }

@@ -5,7 +5,7 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$here/../.."
 cache="$(realpath -m "${LAUNCHWAY_CACHE:-$HOME/.cache/launchway}/validators")"
-launchway="${LAUNCHWAY_BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/launchway}"
+launchway="${LAUNCHWAY_BINARY:-${CARGO_TARGET_DIR:-$root/target}/quick/launchway}"
 work="$(mktemp -d)"
 registry=""
 

@@ -37,7 +37,6 @@ pub(crate) mod samples;
 
 use std::{
     fmt::Display,
-    future::Future,
     io::{ErrorKind, Write},
     path::Path,
     process::ExitCode,
@@ -45,12 +44,7 @@ use std::{
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{
-    client::CallError,
-    config::OperatorArgs,
-    operator_command::{self, Parts},
-    worker::Worker,
-};
+use crate::{client::CallError, config::OperatorArgs, controllers, operator_command, worker::Worker};
 
 const INSIDE: &str = "\
 Inside the cluster:
@@ -192,7 +186,7 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
 /// Reads the arguments; ends the process with help or a usage error where clap would, and with an answer where kubectl
 /// asks for completion.
 #[must_use]
-pub fn parse() -> Cli {
+fn parse() -> Cli {
     if let Some(lines) = completion::asked() {
         let written = lines.iter().try_for_each(say);
         std::process::exit(i32::from(written.is_err()));
@@ -206,19 +200,39 @@ pub fn parse() -> Cli {
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
-/// Does what was asked. `controllers` runs the operator's controllers.
-pub async fn dispatch<C, F>(cli: Cli, controllers: C) -> ExitCode
-where
-    C: FnOnce(Parts) -> F,
-    F: Future<Output = Result<(), kube::Error>>,
-{
+/// The whole program. It is here and not in the binary so that all of its code is generated once, with the library,
+/// and not again for everything that links to it.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Two libraries bring TLS and neither chooses a provider: without this the first connection panics.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("launchway: a TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let cli = parse();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(dispatch(cli));
+            // A read of the terminal cannot be called off: it must not hold up the end.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            eprintln!("launchway: no threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what was asked.
+async fn dispatch(cli: Cli) -> ExitCode {
     let only_reads = match &cli.command {
         Command::Status(_) | Command::Logs(_) | Command::Report(_) | Command::Completion(_) => true,
         Command::RollBack(args) => args.to.is_none(),
         _ => false,
     };
     let result = match cli.command {
-        Command::Operator(args) => return operator_command::run(*args, controllers).await,
+        Command::Operator(args) => return operator_command::run(*args, controllers::run).await,
         Command::Worker(worker) => return worker.run().await,
         Command::Inspect(args) => return inspect::main(&args),
         Command::Push(args) => push::run(&args, &mut std::io::stdout())

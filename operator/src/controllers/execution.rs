@@ -24,27 +24,27 @@ const ROUNDS: usize = 40;
 /// Moves an execution on as far as it goes now; says when to look again.
 pub(super) async fn reconcile(
     context: Arc<Context>,
-    namespace: String,
-    name: String,
+    mut remembered: PipelineExecution,
 ) -> Result<Option<Timestamp>, Error> {
     for _ in 0..ROUNDS {
-        let Some(world) = observe::execution::world(&context, &namespace, &name).await? else { return Ok(None) };
+        let Some(world) = observe::execution::world(&context, &remembered).await? else { return Ok(None) };
         let plan = next(&world);
         if !plan.actions.is_empty() {
             for action in &plan.actions {
-                perform(&context, &world.execution, action).await?;
+                perform(&context, &world, action).await?;
             }
+            remembered = world.execution;
             continue;
         }
         let old = world.execution.status.clone().unwrap_or_default();
         let changed = plan.status != old;
+        remembered = world.execution;
         if changed {
-            let mut object = world.execution;
-            object.status = Some(plan.status.clone());
-            status::replace(&context, &object).await?;
+            remembered.status = Some(plan.status);
+            let written = status::replace(&context, &remembered).await?;
             // Nothing waits for an Event: the next step begins meanwhile.
-            let (context, new) = (context.clone(), plan.status);
-            tokio::spawn(async move { events::tell(&context, &object, &old, &new).await });
+            let context = context.clone();
+            tokio::spawn(async move { events::tell(&context, &written, &old).await });
         }
         if !(changed && plan.again) {
             return Ok(plan.wake);

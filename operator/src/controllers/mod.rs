@@ -81,7 +81,17 @@ async fn executions(parts: &Parts, context: &Arc<Context>) {
             },
         )
         .graceful_shutdown_on(parts.shutdown.clone().wait())
-        .run(|object, context| timed("execution", object, context, execution::reconcile), error_policy, context.clone())
+        .run(
+            |object, context| {
+                let remembered = object.clone();
+                timed("execution", object, context, |context, _, _| async move {
+                    let Ok(remembered) = &remembered.0 else { return Ok(None) };
+                    execution::reconcile(context, remembered.clone()).await
+                })
+            },
+            error_policy,
+            context.clone(),
+        )
         .for_each(|_| std::future::ready(()));
     tokio::select! {
         () = rounds => {}

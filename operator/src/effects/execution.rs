@@ -1,8 +1,8 @@
 //! Effects of an execution: locks, targets, Jobs, the ledger.
 
-use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{NamespaceResourceScope, api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{DeleteParams, PostParams, Preconditions, PropagationPolicy},
 };
 use launchway_crds::{
@@ -10,11 +10,13 @@ use launchway_crds::{
     environment::{EnvironmentStatus, Lock},
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use crate::{
     context::Context,
     error::{Error, bounded},
     observe::now,
-    plan::execution::{action::Action, ledger::remember},
+    plan::execution::{action::Action, ledger::remember, world::World},
     render::job::job,
 };
 
@@ -23,17 +25,18 @@ use super::{counted, status};
 /// How often a compare-and-set is tried at once.
 const TRIES: usize = 5;
 
-/// Performs one action for an execution.
+/// Performs one action for the execution of a world.
 ///
 /// # Errors
 /// When the apiserver does not answer, or the object changed meanwhile. Facts are to be read again.
-pub async fn perform(context: &Context, execution: &PipelineExecution, action: &Action) -> Result<(), Error> {
+pub async fn perform(context: &Context, world: &World, action: &Action) -> Result<(), Error> {
+    let execution = &world.execution;
     tracing::info!(execution = %key(execution), action = action.category(), "Performing");
     counted(context, action.category(), async {
         match action {
-            Action::Lock { environment } => lock(context, execution, environment).await,
+            Action::Lock { environment } => lock(context, world, environment).await,
             Action::Unlock { environment } => {
-                change(context, execution, environment, |found| {
+                change(context, world, environment, |found| {
                     let held =
                         found.lock.as_ref().is_some_and(|lock| Some(&lock.uid) == execution.metadata.uid.as_ref());
                     held.then(|| found.lock = None).is_some()
@@ -41,7 +44,7 @@ pub async fn perform(context: &Context, execution: &PipelineExecution, action: &
                 .await
             }
             Action::SetTarget { environment, target } => {
-                change(context, execution, environment, |found| {
+                change(context, world, environment, |found| {
                     let held = found.lock.as_ref().is_some_and(|lock| lock.uid == target.uid);
                     let known = found.target.as_ref() == Some(target);
                     (held && !known)
@@ -67,13 +70,9 @@ pub async fn perform(context: &Context, execution: &PipelineExecution, action: &
             }
             Action::DeleteJob { name, uid } => delete_job(context, execution, name, uid).await,
             Action::Remember { pipeline, entry, tests } => {
-                let api: Api<Pipeline> =
-                    Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
-                let Some(mut found) = bounded("read the pipeline", api.get_opt(pipeline)).await? else { return Ok(()) };
-                if remember(found.status.get_or_insert_default(), entry, tests) {
-                    status::replace(context, &found).await?;
-                }
-                Ok(())
+                let known = world.pipeline.iter().find(|known| known.name_any() == *pipeline);
+                let edit = |found: &mut Pipeline| remember(found.status.get_or_insert_default(), entry, tests);
+                compare_and_set(context, world, pipeline, known, edit).await
             }
         }
     })
@@ -85,8 +84,9 @@ fn key(execution: &PipelineExecution) -> String {
     format!("{}/{}", execution.namespace().unwrap_or_default(), execution.name_any())
 }
 
-async fn lock(context: &Context, execution: &PipelineExecution, environment: &str) -> Result<(), Error> {
-    change(context, execution, environment, |found| {
+async fn lock(context: &Context, world: &World, environment: &str) -> Result<(), Error> {
+    let execution = &world.execution;
+    change(context, world, environment, |found| {
         found
             .lock
             .is_none()
@@ -105,15 +105,40 @@ async fn lock(context: &Context, execution: &PipelineExecution, environment: &st
 /// Changes the status of an Environment by compare-and-set. `edit` says whether it changed anything.
 async fn change(
     context: &Context,
-    execution: &PipelineExecution,
+    world: &World,
     environment: &str,
     edit: impl Fn(&mut EnvironmentStatus) -> bool,
 ) -> Result<(), Error> {
-    let api: Api<Environment> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
-    // The Environment's own controller writes there too: what it changed is read, and the question asked again.
+    let known = [&world.stage, &world.production].into_iter().flatten().find(|known| known.name_any() == environment);
+    let edit = |found: &mut Environment| edit(found.status.get_or_insert_default());
+    compare_and_set(context, world, environment, known, edit).await
+}
+
+/// Changes the status of an object of the execution's namespace. `known` is what the round has read of it: it is
+/// written over that version, or, when others wrote meanwhile, read and asked again.
+async fn compare_and_set<K>(
+    context: &Context,
+    world: &World,
+    name: &str,
+    known: Option<&K>,
+    edit: impl Fn(&mut K) -> bool,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), &world.execution.namespace().unwrap_or_default());
+    let mut known = known.cloned();
     for _ in 0..TRIES {
-        let Some(mut found) = bounded("read the environment", api.get_opt(environment)).await? else { return Ok(()) };
-        if !edit(found.status.get_or_insert_default()) {
+        let found = match known.take() {
+            Some(known) => Some(known),
+            None => bounded("read an object to change", api.get_opt(name)).await?,
+        };
+        let Some(mut found) = found else { return Ok(()) };
+        if !edit(&mut found) {
             return Ok(());
         }
         match status::replace(context, &found).await {
@@ -121,7 +146,7 @@ async fn change(
             other => return other.map(|_| ()),
         }
     }
-    Err(Error::Conflict("change an environment's status"))
+    Err(Error::Conflict("change the status of an object"))
 }
 
 async fn delete_job(context: &Context, execution: &PipelineExecution, name: &str, uid: &str) -> Result<(), Error> {

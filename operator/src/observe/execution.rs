@@ -1,6 +1,6 @@
 //! Facts for the planner of an execution.
 
-use kube::{Api, api::ListParams};
+use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Environments};
 
 use crate::{
@@ -16,25 +16,39 @@ use super::{guard, job, now};
 
 /// Everything that decides what an execution does next; none when it is gone.
 ///
+/// `remembered` is the execution as it was seen last: what it refers to is read together with itself, and once more
+/// only where it refers to something else by now. Nothing of it is believed.
+///
 /// # Errors
 /// When the apiserver does not answer.
-pub async fn world(context: &Context, namespace: &str, name: &str) -> Result<Option<World>, Error> {
+pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<Option<World>, Error> {
     let client = &context.client;
+    let (namespace, name) = (&*remembered.namespace().unwrap_or_default(), &*remembered.name_any());
     let executions: Api<PipelineExecution> = Api::namespaced(client.clone(), namespace);
-    let Some(execution) = bounded("read the execution", executions.get_opt(name)).await? else { return Ok(None) };
-    let pipelines: Api<Pipeline> = Api::namespaced(client.clone(), namespace);
-    let reference = &execution.spec.pipeline_ref.name;
-    let pipeline = bounded("read the pipeline", pipelines.get_opt(reference)).await?;
-    let source = pipeline.as_ref().and_then(|pipeline| pipeline.spec.source.pipeline.clone());
-    let source_pipeline = match source {
-        Some(name) => bounded("read the source pipeline", pipelines.get_opt(&name)).await?,
-        None => None,
+    let guessed = environments(remembered, None);
+    let (execution, guessed_pipeline, guessed_stage, guessed_production) = tokio::try_join!(
+        bounded("read the execution", executions.get_opt(name)),
+        pipeline(context, namespace, Some(&remembered.spec.pipeline_ref.name)),
+        environment(context, namespace, guessed.tested()),
+        environment(context, namespace, guessed.production.as_deref()),
+    )?;
+    let Some(execution) = execution else { return Ok(None) };
+    let pipeline = if execution.spec.pipeline_ref == remembered.spec.pipeline_ref {
+        guessed_pipeline
+    } else {
+        pipeline(context, namespace, Some(&execution.spec.pipeline_ref.name)).await?
     };
     let names = environments(&execution, pipeline.as_ref());
-    let (stage, production) = tokio::try_join!(
-        environment(context, namespace, names.tested()),
-        environment(context, namespace, names.production.as_deref())
-    )?;
+    let (stage, production) = if names == guessed {
+        (guessed_stage, guessed_production)
+    } else {
+        tokio::try_join!(
+            environment(context, namespace, names.tested()),
+            environment(context, namespace, names.production.as_deref())
+        )?
+    };
+    let source = pipeline.as_ref().and_then(|pipeline| pipeline.spec.source.pipeline.as_deref());
+    let source_pipeline = self::pipeline(context, namespace, source).await?;
     let mut world = World {
         now: now(),
         execution,
@@ -91,6 +105,12 @@ fn environments(execution: &PipelineExecution, pipeline: Option<&Pipeline>) -> E
     let recorded = execution.status.as_ref().and_then(|status| status.environments.clone());
     let named = || pipeline.map(|pipeline| route::environments(&pipeline.spec, &execution.spec));
     recorded.or_else(named).unwrap_or_default()
+}
+
+async fn pipeline(context: &Context, namespace: &str, name: Option<&str>) -> Result<Option<Pipeline>, Error> {
+    let Some(name) = name else { return Ok(None) };
+    let api: Api<Pipeline> = Api::namespaced(context.client.clone(), namespace);
+    bounded("read a pipeline", api.get_opt(name)).await
 }
 
 async fn environment(context: &Context, namespace: &str, name: Option<&str>) -> Result<Option<Environment>, Error> {
