@@ -1,13 +1,15 @@
 //! Facts for the planner of an execution.
 
+use std::collections::BTreeMap;
+
 use kube::{Api, ResourceExt, api::ListParams};
-use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Environments};
+use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Environments, step::StepName};
 
 use crate::{
     context::Context,
     error::{Error, bounded},
     plan::execution::{
-        needs, queue, route,
+        needs, next, queue, route,
         world::{Guard, JobEnd, JobFacts, Siblings, World},
     },
 };
@@ -59,7 +61,7 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
         ahead: None,
         siblings: Siblings::default(),
         artifact: None,
-        job: JobFacts::Absent,
+        jobs: BTreeMap::new(),
         release: None,
         refused: vec![],
         guard: Guard::NotLookedAt,
@@ -71,33 +73,45 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
         world.ahead = needs.queue.then(|| queue::ahead(&all, &world, &names)).flatten();
         world.siblings = if needs.siblings { queue::siblings(&all, &world) } else { Siblings::default() };
     }
-    let spec = world.pipeline.as_ref().map(|pipeline| pipeline.spec.clone());
-    let (source, images) = spec.map_or((None, None), |spec| (spec.source.artifact, spec.images));
     if needs.artifact
         && world.execution.status.as_ref().is_none_or(|status| status.artifact.is_none())
-        && let Some(source) = &source
+        && let Some(source) = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.source.artifact.clone())
     {
         let choice = world.execution.spec.artifact.as_ref();
-        world.artifact = Some(context.registry.artifact(client, namespace, source, choice).await);
+        world.artifact = Some(context.registry.artifact(client, namespace, &source, choice).await);
     }
     if let Some(step) = needs.job {
-        let repository = images.as_ref().map_or("", |images| &images.repository);
-        world.job = job::facts(client, &world.execution, step, repository).await?;
-        match (&world.job, &images) {
-            (JobFacts::Ended { end: JobEnd::Built { release }, .. }, Some(images)) => {
-                world.release = Some(context.registry.release(client, namespace, images, release).await);
-            }
-            (JobFacts::Ended { end: JobEnd::Failed { report: Some(report), .. }, .. }, Some(images)) => {
-                // Only adds detail to a failure that stands: without it the reason and message remain.
-                world.refused = context.registry.refused(client, namespace, images, *report).await.unwrap_or_default();
-            }
-            _ => {}
-        }
+        look(context, &mut world, step).await?;
     }
     if let Some(request) = needs.guard {
         world.guard = guard::look(client, &context.config.approval_policy, request).await?;
     }
+    // Each look adds one of the steps' Jobs, so this ends.
+    while let Some(step) = next(&world).look {
+        look(context, &mut world, step).await?;
+    }
     Ok(Some(world))
+}
+
+/// Adds the Job of a step, and what it left in the registry.
+async fn look(context: &Context, world: &mut World, step: StepName) -> Result<(), Error> {
+    let client = &context.client;
+    let namespace = &*world.execution.namespace().unwrap_or_default();
+    let images = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.images.clone());
+    let repository = images.as_ref().map_or("", |images| &images.repository);
+    let job = job::facts(client, &world.execution, step, repository).await?;
+    match (&job, &images) {
+        (JobFacts::Ended { end: JobEnd::Built { release }, .. }, Some(images)) => {
+            world.release = Some(context.registry.release(client, namespace, images, release).await);
+        }
+        (JobFacts::Ended { end: JobEnd::Failed { report: Some(report), .. }, .. }, Some(images)) => {
+            // Only adds detail to a failure that stands: without it the reason and message remain.
+            world.refused = context.registry.refused(client, namespace, images, *report).await.unwrap_or_default();
+        }
+        _ => {}
+    }
+    world.jobs.insert(step, job);
+    Ok(())
 }
 
 /// The environments that the execution wrote down, or those that its pipeline names now.

@@ -13,7 +13,7 @@ use launchway_crds::{
     step::StepName,
 };
 use launchway_operator::plan::execution::{
-    needs, queue, route,
+    needs, next, queue, route,
     world::{Fault, FoundArtifact, FoundRelease, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
 };
 
@@ -156,7 +156,7 @@ impl Site {
             ahead: None,
             siblings: Siblings::default(),
             artifact: None,
-            job: JobFacts::Absent,
+            jobs: BTreeMap::new(),
             release: None,
             refused: vec![],
             guard: Guard::NotLookedAt,
@@ -169,17 +169,20 @@ impl Site {
         if needs.artifact && execution.status.as_ref().is_none_or(|status| status.get().artifact.is_none()) {
             world.artifact = Some(self.answer(TEMPLATES.artifact.clone()));
         }
-        if let Some(step) = needs.job {
-            world.job = self.job(execution, step);
-            if let JobFacts::Ended { end: JobEnd::Built { release }, .. } = &world.job {
-                let found = FoundRelease { release: release.release.clone(), images: images(), files: vec![] };
-                world.release = Some(self.answer(found));
-            }
-        }
         if needs.guard.is_some() {
             let since = "2026-11-01T00:00:00Z".parse().unwrap();
             world.guard =
                 if self.guard_missing { Guard::Missing("the binding".into()) } else { Guard::InForce { since } };
+        }
+        let mut look = needs.job.or_else(|| next(&world).look);
+        while let Some(step) = look {
+            let job = self.job(execution, step);
+            if let JobFacts::Ended { end: JobEnd::Built { release }, .. } = &job {
+                let found = FoundRelease { release: release.release.clone(), images: images(), files: vec![] };
+                world.release = Some(self.answer(found));
+            }
+            world.jobs.insert(step, job);
+            look = next(&world).look;
         }
         world
     }

@@ -136,7 +136,8 @@ fn restless(world: &World) -> Plan {
 
 fn job_again(world: &World) -> Plan {
     let mut plan = next(world);
-    if let JobFacts::Ended { name, uid, end: JobEnd::Failed { .. } } = &world.job {
+    let failed = world.jobs.values().find(|job| matches!(job, JobFacts::Ended { end: JobEnd::Failed { .. }, .. }));
+    if let Some(JobFacts::Ended { name, uid, .. }) = failed {
         plan.actions = vec![Action::DeleteJob { name: name.clone(), uid: uid.clone() }];
     }
     plan

@@ -221,6 +221,6 @@ fn event_comes(world: &World, plan: &Plan) -> bool {
             let rolls = status.rollout.as_ref().is_none_or(|rollout| rollout.state != RolloutState::Failed);
             rolls && status.target.as_ref().is_some_and(|target| target.uid == uid)
         }),
-        _ => matches!(world.job, JobFacts::Active { .. }),
+        _ => matches!(world.jobs.get(&step.name), Some(JobFacts::Active { .. })),
     }
 }

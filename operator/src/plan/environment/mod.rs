@@ -357,6 +357,14 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         }
         _ => None,
     };
+    let resized = taken.changes.iter().find_map(|change| match change {
+        Change::Workload { tier: Tier::Publish, replicas, .. } => Some(*replicas),
+        _ => None,
+    });
+    if let Some(replicas) = resized {
+        // So it will be when this status is written: told now, it is not written once more.
+        status::paired(world, &mut status, replicas);
+    }
     let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revision)).count();
     let state = if failure.is_some() { RolloutState::Failed } else { RolloutState::Progressing };
     let updated = i32::try_from(updated).unwrap_or(pairs);

@@ -12,10 +12,7 @@ use super::{ServiceName, world::World};
 /// The old status with everything that follows from facts brought up to date.
 pub(super) fn carried(world: &World) -> EnvironmentStatus {
     let environment = &world.environment;
-    let (name, namespace) = (
-        environment.metadata.name.as_deref().unwrap_or_default(),
-        environment.metadata.namespace.as_deref().unwrap_or_default(),
-    );
+    let name = environment.metadata.name.as_deref().unwrap_or_default();
     let mut status = environment.status.clone().unwrap_or_default();
     if !world.lock_holder_runs {
         status.lock = None;
@@ -28,15 +25,22 @@ pub(super) fn carried(world: &World) -> EnvironmentStatus {
     };
     let pairs = world.publish.as_ref().map_or(0, |publish| publish.replicas);
     status.observed_generation = environment.metadata.generation.unwrap_or_default();
-    status.replicas = pairs;
     status.ready_replicas = i32::try_from((0..pairs).filter(|ordinal| ready(*ordinal)).count()).unwrap_or(pairs);
     status.selector = Some(format!("{}={name},{}={}", labels::ENVIRONMENT, labels::TIER, Tier::Publish.as_str()));
-    let url = |service: ServiceName| format!("http://{}.{namespace}.svc", service.of(name, ""));
-    status.urls = world
-        .publish
-        .as_ref()
-        .map(|_| Urls { author: url(ServiceName::Author), dispatcher: url(ServiceName::Dispatcher) });
+    (status.replicas, status.urls) = (0, None);
+    if world.publish.is_some() {
+        paired(world, &mut status, pairs);
+    }
     status
+}
+
+/// The number of pairs that exist, and so the addresses where they are reached.
+pub(super) fn paired(world: &World, status: &mut EnvironmentStatus, pairs: i32) {
+    let meta = &world.environment.metadata;
+    let (name, namespace) = (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default());
+    let url = |service: ServiceName| format!("http://{}.{namespace}.svc", service.of(name, ""));
+    status.replicas = pairs;
+    status.urls = Some(Urls { author: url(ServiceName::Author), dispatcher: url(ServiceName::Dispatcher) });
 }
 
 /// Sets `Ready` and the two conditions that kstatus reads.

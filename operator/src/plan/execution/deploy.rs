@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment,
     conditions::{self, reasons, types},
+    digest::ImageRef,
     environment::{EnvironmentStatus, EnvironmentType, RolloutState, Target},
     execution::{PipelineExecutionStatus, Trigger, WaitingFor},
     names::requests,
@@ -111,7 +112,7 @@ fn deploy(
             since: Time(world.now),
         };
         return Verdict::acting(
-            format!("rolls out {}", release.digest()),
+            rolls_out(release),
             vec![Action::SetTarget { environment: name_of(environment).into(), target: Box::new(target) }],
         );
     }
@@ -121,9 +122,14 @@ fn deploy(
             format!("{} stopped at {}: {}", name_of(environment), rollout.phase, rollout.message),
         ),
         // How far it is stands in the Environment: it is not written down twice.
-        Some(_) => Verdict::running(format!("rolls out {}", release.digest())),
-        None => not_begun(world, environment, &known),
+        Some(_) => Verdict::running(rolls_out(release)),
+        None => not_begun(world, environment, &known, release),
     }
+}
+
+/// In the same words from the first moment on: they are written once.
+fn rolls_out(release: &ImageRef) -> String {
+    format!("rolls out {}", release.digest())
 }
 
 /// The Environment is held, or no deployment may begin at this time.
@@ -146,11 +152,11 @@ fn not_now(world: &World, environment: &Environment, step: StepName, closed: &Cl
 }
 
 /// A rollout that does not begin: the Environment cannot read what the images promise, and says why.
-fn not_begun(world: &World, environment: &Environment, known: &EnvironmentStatus) -> Verdict {
+fn not_begun(world: &World, environment: &Environment, known: &EnvironmentStatus, release: &ImageRef) -> Verdict {
     let doubt = conditions::get(&known.conditions, types::READY)
         .filter(|condition| condition.reason == reasons::REGISTRY_UNREACHABLE)
         .map(|condition| condition.message.clone());
-    let Some(why) = doubt else { return Verdict::running("begins") };
+    let Some(why) = doubt else { return Verdict::running(rolls_out(release)) };
     let since = known.target.as_ref().map_or(world.now, |target| target.since.0);
     let until = since.saturating_add(environment.spec.rollout.ready_timeout.signed()).unwrap_or(since);
     if world.now < until {

@@ -45,7 +45,7 @@ fn remember(world: &World, status: PipelineExecutionStatus, mut actions: Vec<Act
     if let Some(entry) = missing_entry(world, &status) {
         actions.push(entry);
     }
-    Plan { actions, status, again: true, wake: None }
+    Plan { actions, status, again: true, wake: None, look: None }
 }
 
 fn missing_entry(world: &World, status: &PipelineExecutionStatus) -> Option<Action> {
@@ -75,5 +75,5 @@ pub(super) fn after(world: &World, status: PipelineExecutionStatus) -> Plan {
             .map(|environment| Action::Unlock { environment: name_of(environment).into() })
     };
     let actions = [held(&world.production), held(&world.stage)].into_iter().flatten().collect();
-    Plan { actions, status, again: false, wake: None }
+    Plan { actions, status, again: false, wake: None, look: None }
 }

@@ -189,18 +189,14 @@ pub(super) fn image_test(world: &World, status: &mut PipelineExecutionStatus, st
     };
     let (Some((url, author)), Some(release)) = (urls(world), status.release.clone()) else { return no_address() };
     let work = Work::ImageTest { test, url, author, release, registries: reports(world) };
-    match job(world, step, work, "runs the test image") {
+    match measured(world, status, step, work, "runs the test image") {
         // An audit rates and never blocks (`cloud-manager.md` §5.4): not even when it breaks.
-        Ok(JobEnd::Failed { message, .. } | JobEnd::Error { message, .. }) if step == StepName::ContentAudit => {
+        Verdict::Ended { state: StepState::Failed | StepState::Error, message, .. }
+            if step == StepName::ContentAudit =>
+        {
             Verdict::Passed { state: StepState::Incomplete, reason: reasons::TEST_FAILED, message, persist: false }
         }
-        Ok(JobEnd::Measured { metrics, message, report }) => {
-            keep(status, step, metrics.clone());
-            keep_report(world, status, step, report);
-            gate::judge(world, status, step, &metrics, &message)
-        }
-        Ok(end) => verdict_of(world, status, step, end),
-        Err(verdict) => verdict,
+        verdict => verdict,
     }
 }
 
@@ -288,7 +284,8 @@ fn job(world: &World, step: StepName, work: Work, doing: &str) -> Result<JobEnd,
     locked(world)?;
     let (execution, _, _) = identity(world);
     let child = |name: &String, uid: &String| Some(Child { kind: "Job".into(), name: name.clone(), uid: uid.clone() });
-    match &world.job {
+    let Some(facts) = world.jobs.get(&step) else { return Err(Verdict::Unseen) };
+    match facts {
         JobFacts::Absent => {
             let name = child_name(execution, step.dashed());
             Err(Verdict::acting(format!("creates Job {name}"), vec![Action::CreateJob { step, work: Box::new(work) }]))

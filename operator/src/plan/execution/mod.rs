@@ -51,6 +51,9 @@ pub struct Plan {
     pub again: bool,
     /// When to look again even if nothing happens.
     pub wake: Option<Timestamp>,
+    /// A step whose Job has to be looked at before anything can be decided: add it to [`World::jobs`] and plan again.
+    /// Nothing else of such a plan counts.
+    pub look: Option<StepName>,
 }
 
 /// What a step has come to.
@@ -70,6 +73,8 @@ enum Verdict {
     Passed { state: StepState, reason: &'static str, message: String, persist: bool },
     /// The execution ends here.
     Ended { state: StepState, reason: String, message: String, actions: Vec<Action> },
+    /// Nothing can be said before its Job was looked at.
+    Unseen,
 }
 
 impl Verdict {
@@ -141,15 +146,12 @@ pub fn next(world: &World) -> Plan {
         return finish::after(world, old);
     }
     let mut status = status::begun(world, old);
-    let entered = current(Some(&status));
     loop {
         let Some(index) = status.steps.iter().position(|step| !step.state.is_terminal()) else {
             return finish::succeeded(world, status);
         };
         let name = status.steps[index].name;
-        // Facts about Jobs are those of the step that the round began with.
-        let fresh = entered == Some(name) || !uses_job(name);
-        let verdict = match cancelled(world, name, fresh) {
+        let verdict = match cancelled(world, &status, name) {
             Some(verdict) => verdict,
             None if left_out(world, name) => Verdict::Passed {
                 state: StepState::Incomplete,
@@ -157,10 +159,10 @@ pub fn next(world: &World) -> Plan {
                 message: "left out in an emergency".into(),
                 persist: false,
             },
-            None if fresh => decide(world, &mut status, name),
-            None => return status::settle(world, status, Some(name), vec![], None, true),
+            None => decide(world, &mut status, name),
         };
         match verdict {
+            Verdict::Unseen => return unseen(world, name),
             Verdict::Running { message, child, deadline, wake, actions } => {
                 let step = &mut status.steps[index];
                 status::run(step, world.now, &message, child, deadline);
@@ -184,6 +186,12 @@ pub fn next(world: &World) -> Plan {
             }
         }
     }
+}
+
+/// The plan that asks for a look at the Job of a step.
+fn unseen(world: &World, step: StepName) -> Plan {
+    let status = world.execution.status.clone().unwrap_or_default();
+    Plan { actions: vec![], status, again: false, wake: None, look: Some(step) }
 }
 
 /// Whether a step is done by a Job.
@@ -240,7 +248,7 @@ fn decide(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -
 
 /// A cancellation ends whatever can be ended without harm. A deployment that began is not cut: the
 /// environment would be left between two releases; it is stopped before the next step instead.
-fn cancelled(world: &World, step: StepName, fresh: bool) -> Option<Verdict> {
+fn cancelled(world: &World, status: &PipelineExecutionStatus, step: StepName) -> Option<Verdict> {
     let deploying = match step {
         StepName::Deploy | StepName::DeployStage => deploy::began(world, world.stage.as_ref()),
         StepName::DeployProduction => deploy::began(world, world.production.as_ref()),
@@ -260,8 +268,10 @@ fn cancelled(world: &World, step: StepName, fresh: bool) -> Option<Verdict> {
         ),
         _ => return None,
     };
-    let actions = match &world.job {
-        JobFacts::Active { name, uid, .. } if fresh && uses_job(step) => {
+    let actions = match world.jobs.get(&step) {
+        // It may have been made just before the operator died.
+        None if uses_job(step) && !has_measured(Some(status), step) => return Some(Verdict::Unseen),
+        Some(JobFacts::Active { name, uid, .. }) => {
             vec![Action::DeleteJob { name: name.clone(), uid: uid.clone() }]
         }
         _ => vec![],

@@ -143,7 +143,7 @@ pub(super) fn settle(
         stalled.as_deref().unwrap_or(reason),
         &message,
     );
-    Plan { actions, status, again, wake }
+    Plan { actions, status, again, wake, look: None }
 }
 
 /// Says of an execution that it skips tests; one that does not has no such condition.

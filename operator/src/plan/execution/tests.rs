@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use launchway_crds::{
@@ -107,7 +109,7 @@ impl Play {
                     reason: None,
                 }],
             })),
-            job: JobFacts::Absent,
+            jobs: BTreeMap::new(),
             release: None,
             refused: vec![],
             guard: in_force(),
@@ -125,12 +127,15 @@ impl Play {
         for _ in 0..60 {
             // The observer reads only what is asked for.
             let mut seen = self.world.clone();
+            let jobs = std::mem::take(&mut seen.jobs);
             let needed = needs(&seen);
-            if needed.job.is_none() {
-                seen.job = JobFacts::Absent;
-            }
             if needed.guard.is_none() {
                 seen.guard = Guard::NotLookedAt;
+            }
+            let mut look = needed.job.or_else(|| next(&seen).look);
+            while let Some(step) = look {
+                seen.jobs.insert(step, jobs.get(&step).cloned().unwrap_or_default());
+                look = next(&seen).look;
             }
             let Plan { actions, status, again, .. } = next(&seen);
             if !actions.is_empty() {
@@ -144,10 +149,6 @@ impl Play {
             self.world.execution.status = Some(status);
             if !(again && changed) {
                 return self;
-            }
-            // The Job of a step that is over is not the next step's.
-            if needs(&self.world).job != needed.job {
-                self.world.job = JobFacts::Absent;
             }
         }
         panic!("no rest after 60 rounds: {:?}", self.done);
@@ -169,20 +170,17 @@ impl Play {
             }
             // The packages of the play are in order.
             Action::CreateJob { step: StepName::CodeQuality, .. } => {
-                self.world.job = JobFacts::Ended {
-                    name: "wknd-1-code-quality".into(),
-                    uid: "code-quality".into(),
-                    end: JobEnd::Measured { metrics: self.quality.clone(), message: "checked".into(), report: None },
-                };
+                let end = JobEnd::Measured { metrics: self.quality.clone(), message: "checked".into(), report: None };
+                let (name, uid) = ("wknd-1-code-quality".into(), "code-quality".into());
+                self.world.jobs.insert(StepName::CodeQuality, JobFacts::Ended { name, uid, end });
             }
             Action::CreateJob { step, .. } => {
-                self.world.job = JobFacts::Active {
-                    name: format!("wknd-1-{}", step.dashed()),
-                    uid: step.dashed().into(),
-                    problem: None,
-                };
+                let (name, uid) = (format!("wknd-1-{}", step.dashed()), step.dashed().into());
+                self.world.jobs.insert(step, JobFacts::Active { name, uid, problem: None });
             }
-            Action::DeleteJob { .. } => self.world.job = JobFacts::Absent,
+            Action::DeleteJob { uid, .. } => {
+                self.world.jobs.retain(|_, job| !matches!(job, JobFacts::Active { uid: active, .. } if *active == uid));
+            }
             Action::Remember { entry, tests, .. } => {
                 let status = self.world.pipeline.as_mut().unwrap().status.get_or_insert_default();
                 assert!(remember(status, &entry, &tests), "an execution is remembered once");
@@ -196,8 +194,12 @@ impl Play {
     }
 
     fn job_ends(&mut self, end: JobEnd) -> &mut Self {
-        let JobFacts::Active { name, uid, .. } = self.world.job.clone() else { panic!("no job: {:?}", self.world.job) };
-        self.world.job = JobFacts::Ended { name, uid, end };
+        let active = self.world.jobs.values_mut().find_map(|job| match job {
+            JobFacts::Active { name, uid, .. } => Some((name.clone(), uid.clone(), job)),
+            _ => None,
+        });
+        let (name, uid, job) = active.expect("no job works");
+        *job = JobFacts::Ended { name, uid, end };
         self
     }
 
@@ -446,7 +448,7 @@ fn a_record_without_approval_never_deploys_to_production() {
 fn a_foreign_job_is_not_believed() {
     let mut play = Play::new();
     play.run();
-    play.world.job = JobFacts::Foreign { name: "wknd-1-build-image".into() };
+    play.world.jobs.insert(StepName::BuildImage, JobFacts::Foreign { name: "wknd-1-build-image".into() });
     assert_eq!(play.run().result(), reasons::ERROR);
     assert_eq!(play.step(StepName::BuildImage).1, reasons::CHILD_CONFLICT);
 }
@@ -456,7 +458,7 @@ fn a_build_gets_its_bases_from_stage() {
     let mut play = Play::new();
     play.run();
     let mut absent = play.world.clone();
-    absent.job = JobFacts::Absent;
+    absent.jobs.insert(StepName::BuildImage, JobFacts::Absent);
     let plan = next(&absent);
     let [Action::CreateJob { step: StepName::BuildImage, work }] = plan.actions.as_slice() else {
         panic!("{:?}", plan.actions)

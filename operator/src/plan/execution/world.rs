@@ -1,5 +1,7 @@
 //! What the planner of an execution knows: facts that [`crate::observe`] read, or a test made up.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
@@ -30,8 +32,9 @@ pub struct World {
     pub siblings: Siblings,
     /// The artifact in the registry; none when the current step has no use for it.
     pub artifact: Option<Result<FoundArtifact, Fault>>,
-    /// The Job of the current step.
-    pub job: JobFacts,
+    /// Jobs of steps, as far as they were looked at: that of the current step, and of those that [`super::Plan::look`]
+    /// asked about.
+    pub jobs: BTreeMap<StepName, JobFacts>,
     /// What the registry has of the release that the build named.
     pub release: Option<Result<FoundRelease, Fault>>,
     /// What a build that failed found each file of the artifact to be.

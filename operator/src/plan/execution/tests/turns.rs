@@ -78,12 +78,7 @@ fn an_execution_that_is_created_again_after_its_end_replaces_nothing() {
 fn the_ledger_follows_what_became_of_an_execution() {
     let mut play = Play::new();
     play.run().built().deployed("stage");
-    let JobFacts::Active { name, uid, .. } = play.world.job.clone() else { panic!("no job") };
-    play.world.job = JobFacts::Ended {
-        name,
-        uid,
-        end: JobEnd::Failed { reason: reasons::TEST_FAILED.into(), message: "404".into(), report: None },
-    };
+    play.job_ends(JobEnd::Failed { reason: reasons::TEST_FAILED.into(), message: "404".into(), report: None });
     let plan = next(&play.world);
     assert_eq!(plan.status.state, reasons::FAILED);
     plan.actions.into_iter().for_each(|action| play.perform(action));
