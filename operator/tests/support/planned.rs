@@ -11,7 +11,7 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 use launchway_operator::plan::execution::{
-    next,
+    next, uses_job,
     world::{Guard, JobEnd, JobFacts, Siblings, World},
 };
 use serde_json::{Value, json};
@@ -93,7 +93,8 @@ pub fn fresh(pipeline: &Value, asked: &Value) -> World {
         ahead: None,
         siblings: Siblings::default(),
         artifact: None,
-        job: JobFacts::Absent,
+        // Every Job was looked for, and there is none.
+        jobs: StepName::ALL.into_iter().filter(|step| uses_job(*step)).map(|step| (step, JobFacts::Absent)).collect(),
         release: None,
         refused: vec![],
         guard: Guard::InForce { since: "2026-11-01T00:00:00Z".parse().unwrap() },
@@ -176,7 +177,8 @@ pub fn cancel(world: &mut World) {
 
 /// The Job of the step is over.
 pub fn job_ended(world: &mut World, end: JobEnd) {
-    world.job = JobFacts::Ended { name: "wknd-1-job".into(), uid: "job-1".into(), end };
+    let step = world.execution.status.as_ref().and_then(|status| status.step).unwrap();
+    world.jobs.insert(step, JobFacts::Ended { name: "wknd-1-job".into(), uid: "job-1".into(), end });
 }
 
 /// State and reason of a step.

@@ -74,7 +74,7 @@ async fn a_service_is_deleted_and_may_be_gone() {
 
 #[tokio::test]
 async fn a_transition_is_one_event_and_its_loss_stops_nothing() {
-    let execution: PipelineExecution = serde_json::from_value(json!({
+    let mut execution: PipelineExecution = serde_json::from_value(json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
         "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "uid-1" },
         "spec": { "pipelineRef": { "name": "wknd" } },
@@ -82,13 +82,14 @@ async fn a_transition_is_one_event_and_its_loss_stops_nothing() {
     .unwrap();
     let old = PipelineExecutionStatus { steps: vec![Step::new(StepName::Validate, None)], ..Default::default() };
     let mut new = old.clone();
-    new.steps[0].state = StepState::Running;
+    new.steps[0].state = StepState::Finished;
+    execution.status = Some(new);
     let (context, script) = apiserver(vec![refusal(500, "InternalError")]);
-    events::tell(&context, &execution, &old, &new).await;
+    events::tell(&context, &execution, &old).await;
     let asked = script.asked();
     assert_eq!(lines(&asked), ["POST /apis/events.k8s.io/v1/namespaces/wknd/events"]);
     assert_eq!(
         (&asked[0].body["reason"], &asked[0].body["regarding"]["uid"]),
-        (&json!("StepRunning"), &json!("uid-1"))
+        (&json!("StepFinished"), &json!("uid-1"))
     );
 }

@@ -1,10 +1,12 @@
 //! Actions of an execution.
 
+use std::collections::BTreeMap;
+
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
     common::Span,
     digest::ImageRef,
-    environment::{ReleaseImages, Target},
+    environment::{ReleaseImages, Runtime, Target},
     pipeline::LedgerEntry,
     step::StepName,
 };
@@ -17,6 +19,7 @@ use crate::{
     plan::execution::{
         action::{Action, Registries, Work},
         ledger::TestedSteps,
+        world::{Guard, Siblings, World},
     },
 };
 
@@ -130,8 +133,33 @@ fn every_action_has_a_test() {
 }
 
 async fn done(action: Action, answers: Vec<Answer>) -> (Result<(), Error>, Vec<Asked>) {
+    done_knowing(None, action, answers).await
+}
+
+/// An effect of a round that has read this Environment already.
+async fn done_knowing(
+    production: Option<Environment>,
+    action: Action,
+    answers: Vec<Answer>,
+) -> (Result<(), Error>, Vec<Asked>) {
     let (context, script) = apiserver(answers);
-    let result = perform(&context, &execution(), &action).await;
+    let world = World {
+        now: "2026-11-21T10:00:00Z".parse().unwrap(),
+        execution: execution(),
+        pipeline: None,
+        stage: None,
+        production,
+        source_pipeline: None,
+        ahead: None,
+        siblings: Siblings::default(),
+        artifact: None,
+        jobs: BTreeMap::new(),
+        release: None,
+        refused: vec![],
+        guard: Guard::NotLookedAt,
+        default_runtime: Runtime::default(),
+    };
+    let result = perform(&context, &world, &action).await;
     (result, script.asked())
 }
 
@@ -155,6 +183,19 @@ async fn a_lock_is_taken_by_compare_and_set() {
         (&json!("wknd-1"), &json!("uid-1"))
     );
     assert_eq!(written["status"]["observedGeneration"], 4, "what others wrote stays");
+}
+
+#[tokio::test]
+async fn what_the_round_has_read_is_not_read_again_but_after_a_conflict() {
+    let known = |version| serde_json::from_value(environment(version, None).1).ok();
+    let (result, asked) = done_knowing(known("7"), lock(), vec![environment("8", Some("uid-1"))]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [write()]);
+    assert_eq!(asked[0].body["metadata"]["resourceVersion"], "7");
+    // Another execution was quicker: it keeps the lock.
+    let (result, asked) = done_knowing(known("7"), lock(), vec![conflict(), environment("8", Some("uid-9"))]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [write(), read()]);
 }
 
 #[tokio::test]
@@ -271,8 +312,10 @@ async fn an_end_is_remembered_once() {
         result.unwrap();
         assert_eq!(lines(&asked), [format!("GET {PIPELINE}")]);
     }
-    let (result, _) = done(remember(), vec![pipeline(&[]), conflict()]).await;
-    assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
+    // Somebody wrote meanwhile: what is there by now is asked again.
+    let (result, asked) = done(remember(), vec![pipeline(&[]), conflict(), pipeline(&[&entry()])]).await;
+    result.unwrap();
+    assert_eq!(asked.len(), 3);
 }
 
 #[tokio::test]
