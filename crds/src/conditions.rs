@@ -16,6 +16,8 @@ pub mod types {
     pub const WAITING: &str = "Waiting";
     /// An execution skips tests.
     pub const EMERGENCY: &str = "Emergency";
+    /// Changes of a pipeline's source are noticed, and start executions.
+    pub const SOURCE_WATCHED: &str = "SourceWatched";
 }
 
 /// Reasons of conditions and steps. One word each, stable: tools may depend on them.
@@ -136,6 +138,18 @@ pub mod reasons {
     pub const OLDER_RELEASE: &str = "OlderRelease";
     /// What an execution asks for does not belong to its pipeline.
     pub const NOT_POSSIBLE: &str = "NotPossible";
+    /// A stage-only pipeline that starts on changes of the same source does so instead of this one.
+    pub const STAGE_ONLY_WINS: &str = "StageOnlyWins";
+    /// The source is asked for changes.
+    pub const WATCHED: &str = "Watched";
+    /// The pipeline is not ready, so that changes are not looked for.
+    pub const NOT_READY: &str = "NotReady";
+    /// The source cannot be watched: it is not there, or not what it should be.
+    pub const SOURCE_NOT_FOUND: &str = "SourceNotFound";
+    /// The source refuses the credentials.
+    pub const SOURCE_UNAUTHORIZED: &str = "SourceUnauthorized";
+    /// The source does not answer.
+    pub const SOURCE_UNREACHABLE: &str = "SourceUnreachable";
     /// Metrics miss their thresholds, and nobody may or did accept that.
     pub const GATE_FAILED: &str = "GateFailed";
     /// Important metrics miss their thresholds: somebody has to decide.

@@ -39,6 +39,7 @@ use crate::{
     validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name may have at most 63 characters: its Jobs carry it as a label"),
     validation = Rule::new("self.spec.mode != 'Emergency' || self.spec.?reason.orValue('') != ''").message("spec.mode Emergency needs spec.reason: say why the tests are skipped"),
     validation = Rule::new("[has(self.spec.artifact), has(self.spec.commit), has(self.spec.sourceExecution), has(self.spec.reExecute), has(self.spec.rollBackTo)].filter(given, given).size() <= 1").message("name one thing to deploy: spec.artifact, commit, sourceExecution, reExecute or rollBackTo"),
+    validation = Rule::new("!has(self.spec.change) || !(has(self.spec.sourceExecution) || has(self.spec.reExecute) || has(self.spec.rollBackTo))").message("spec.change starts an execution of new packages: it does not go with sourceExecution, reExecute or rollBackTo"),
     validation = Rule::new("self.spec == oldSelf.spec").message("the spec of a PipelineExecution cannot be changed: create another one"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -80,6 +81,11 @@ pub struct PipelineExecutionSpec {
     /// Deploy the release of `sourceExecution` even if it was made before what production runs.
     #[serde(default)]
     pub allow_older: bool,
+    /// The revision of the source whose appearance started this execution. Only the operator names one: it takes the verb
+    /// `trigger` on the Pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub change: Option<String>,
     /// Who asked for it: stamped by the apiserver where the cluster can, checked to be the caller everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
@@ -102,6 +108,8 @@ pub enum Trigger {
     /// A person or a tool created it.
     #[default]
     Manual,
+    /// A change of the source of a pipeline with `trigger: OnChange`.
+    OnChange,
     /// A person chose a stage-only execution for production.
     Promote,
     /// A person had a deployment to production done again.

@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod names;
 pub mod pipeline;
 pub mod step;
+pub mod trigger;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -13,6 +13,7 @@ use crate::{
     common::{LocalName, Span, none_seen},
     digest::ImageRef,
     git::GitSource,
+    trigger::{OnChange, PipelineTrigger, SourceSeen},
 };
 
 /// The way of a project's packages to production.
@@ -35,6 +36,8 @@ use crate::{
     printcolumn(name = "Result", type_ = "string", json_path = ".status.ledger[0].result"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Trigger", type_ = "string", json_path = ".spec.trigger", priority = 1),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.source.revision", priority = 1),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
     validation = Rule::new("!has(self.spec.stage) || !has(self.spec.production) || self.spec.stage.environment != self.spec.production.environment").message("spec.stage.environment and spec.production.environment must be two Environments"),
     validation = Rule::new("has(self.spec.stage) == (self.spec.type in ['FullStack', 'StageOnly'])").message("spec.stage belongs to pipelines of type FullStack and StageOnly: they need it, the others cannot have it"),
@@ -43,6 +46,8 @@ use crate::{
     validation = Rule::new("has(self.spec.images) == (self.spec.type in ['FullStack', 'StageOnly', 'Deployment'])").message("spec.images belongs to pipelines that build images (FullStack, StageOnly, Deployment): they need it, the others cannot have it"),
     validation = Rule::new("has(self.spec.source.pipeline) == (self.spec.type == 'ProductionOnly')").message("a pipeline of type ProductionOnly takes its release from spec.source.pipeline; the others take packages from spec.source.artifact or build them from spec.source.git"),
     validation = Rule::new("!has(self.spec.source.git) || has(self.spec.images) || has(self.spec.source.git.artifacts)").message("spec.source.git.artifacts says where the packages go: a pipeline without spec.images needs it"),
+    validation = Rule::new("self.spec.trigger != 'OnChange' || self.spec.type != 'ProductionOnly'").message("spec.trigger: a pipeline of type ProductionOnly never starts by itself; let its stage-only pipeline start on changes"),
+    validation = Rule::new("!has(self.spec.onChange) || self.spec.trigger == 'OnChange'").message("spec.onChange says how changes are noticed: it needs spec.trigger OnChange"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineSpec {
@@ -70,7 +75,13 @@ pub struct PipelineSpec {
     /// What a new execution does while another one of this pipeline runs.
     #[serde(default)]
     pub concurrency: Concurrency,
-    /// Holds executions before they begin; those that run go on.
+    /// What starts executions. `Manual`: people and tools alone. `OnChange`: a change of the source, too.
+    #[serde(default)]
+    pub trigger: PipelineTrigger,
+    /// How changes of the source are noticed, with `trigger: OnChange`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_change: Option<OnChange>,
+    /// Holds executions before they begin, and changes of the source until it ends; executions that run go on.
     #[serde(default)]
     pub suspend: bool,
     /// How long the Build Images Job may take.
@@ -421,7 +432,7 @@ pub struct PipelineStatus {
     /// The `metadata.generation` that this status describes.
     #[serde(default = "none_seen")]
     pub observed_generation: i64,
-    /// `Ready`, `Reconciling`, `Stalled`.
+    /// `Ready`, `Reconciling`, `Stalled`; `SourceWatched` with `trigger: OnChange`.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]), length(max = 16))]
     pub conditions: Vec<Condition>,
@@ -433,6 +444,9 @@ pub struct PipelineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["step"]), length(max = 24))]
     pub debt: Vec<Debt>,
+    /// What is known of the source of a pipeline that starts on changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceSeen>,
 }
 
 fn latest() -> String {

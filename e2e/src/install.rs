@@ -39,6 +39,7 @@ pub async fn install(cluster: &Cluster, images: &Images) -> Outcome {
         "image": {"repository": repository, "digest": digest},
         "runtime": {"aem": images.sling, "dispatcher": images.httpd},
         "plainHTTP": [cluster.registry],
+        "webhook": {"enabled": true},
         "networkPolicy": {"registries": {"ports": [port(&cluster.registry)]}},
     });
     let file = tempfile::Builder::new().suffix(".json").tempfile().map_err(|error| error.to_string())?;

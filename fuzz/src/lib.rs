@@ -9,6 +9,7 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use launchway_operator::image::archive::{Archive, EntryKind};
 use launchway_operator::image::blob::{Hasher, Spool};
 use launchway_operator::image::classify::{Flavour, Kind, classify};
@@ -25,19 +26,22 @@ use launchway_operator::registry::{
     Credentials, Repository,
     auth::{Challenge, challenge, is_internal, same_host},
 };
+use launchway_operator::webhook::verify::{Meaning, Verifier};
+use ring::hmac;
 use url::Url;
 
 /// A target: its name, which is also its folder below `fuzz/corpus`, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("zip", zip),
     ("package", package),
     ("filter", filter),
     ("properties", properties),
     ("dispatcher", dispatcher),
     ("registry", registry),
+    ("webhook", webhook),
 ];
 
 /// Small enough that a fuzzer finds what lies behind them, and that no input needs much memory.
@@ -263,5 +267,47 @@ pub fn registry(data: &[u8]) {
     }
     if let (Ok(credentials), Ok(repository)) = (Credentials::from_docker_config(body), Repository::parse(header)) {
         let _ = credentials.get(&repository);
+    }
+}
+
+/// The secret of the webhook under test, and the time at which it is.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const NOW: i64 = 1_700_000_000;
+
+/// What somebody sends to the webhook receiver: header fields, one a line as `name: value`, an empty line, a payload.
+/// `@HEX@`, `@BASE64@` and `@SECRET@` in a value become what only a sender who knows the secret can write. Promises: a
+/// request in which none of them stands is never believed, and how the payload is cut into pieces does not matter.
+pub fn webhook(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (head, payload) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let lines: Vec<(String, &str)> = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim()))
+        .collect();
+    let stated = |wanted: &str| lines.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let stamp = format!("{}.{}.", stated("webhook-id"), stated("webhook-timestamp"));
+    let hex: String = hmac::sign(&key, payload.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let base64 = STANDARD.encode(hmac::sign(&key, format!("{stamp}{payload}").as_bytes()).as_ref());
+    let knows = ["@HEX@", "@BASE64@", "@SECRET@"].iter().any(|mark| head.contains(mark)) || head.contains(SECRET);
+    let fields: Vec<(String, String)> = lines
+        .iter()
+        .map(|(name, value)| {
+            let value = value.replace("@HEX@", &hex).replace("@BASE64@", &base64).replace("@SECRET@", SECRET);
+            (name.clone(), value)
+        })
+        .collect();
+    let fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let judged = |pieces: usize| {
+        let mut verifier = Verifier::new(&fields, SECRET.as_bytes(), NOW)?;
+        payload.as_bytes().chunks(pieces).for_each(|piece| verifier.update(piece));
+        verifier.finish()
+    };
+    let verdict = judged(usize::MAX);
+    assert_eq!(verdict, judged(7), "the pieces of a payload matter");
+    if let Ok(verified) = verdict {
+        assert!(knows, "believed {head:?}");
+        assert!(verified.meaning == Meaning::Changed || head.to_ascii_lowercase().contains("ping"));
     }
 }

@@ -51,6 +51,9 @@ pub struct OperatorArgs {
     /// Address of /healthz, /readyz and /metrics
     #[arg(long, env = "LAUNCHWAY_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Address of the webhook receiver; without it there is none
+    #[arg(long, env = "LAUNCHWAY_WEBHOOK_LISTEN", value_name = "ADDRESS")]
+    pub webhook_listen: Option<SocketAddr>,
     /// Form of the log
     #[arg(long, env = "LAUNCHWAY_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
@@ -94,6 +97,8 @@ pub struct OperatorConfig {
     pub plain_http: Vec<String>,
     /// Address of the web server.
     pub listen: SocketAddr,
+    /// Address of the webhook receiver.
+    pub webhook_listen: Option<SocketAddr>,
     /// Form of the log.
     pub log_format: LogFormat,
     /// What is logged.
@@ -172,6 +177,7 @@ impl TryFrom<OperatorArgs> for OperatorConfig {
             image: args.image,
             plain_http,
             listen: args.listen,
+            webhook_listen: args.webhook_listen,
             log_format: args.log_format,
             log: args.log,
             leader_elect: args.leader_elect,
@@ -248,6 +254,7 @@ pub(crate) mod tests {
         assert_eq!(config.lease_name, "launchway");
         assert_eq!(config.approval_policy, "launchway-requests");
         assert_eq!(config.job_memory, Quantity("256Mi".into()));
+        assert!(config.webhook_listen.is_none(), "strangers are only heard where that is asked for");
         assert!(config.leader_elect && config.runtime_aem.is_none() && config.plain_http.is_empty());
     }
 

@@ -11,9 +11,14 @@ use kube::{
     runtime::events::{Recorder, Reporter},
 };
 use launchway_crds::environment::Runtime;
+use tokio::sync::OnceCell;
 
 use crate::{
-    config::OperatorConfig, error::Error, metrics::Metrics, observe::registry::RegistryReader, operator_command::Parts,
+    config::OperatorConfig,
+    error::Error,
+    metrics::Metrics,
+    observe::{registry::RegistryReader, source::Sources},
+    operator_command::Parts,
     render::job::Installation,
 };
 
@@ -27,10 +32,14 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Reads artifacts and images.
     pub registry: RegistryReader,
+    /// Sources of pipelines that start on changes.
+    pub sources: Sources,
     /// Writes Events.
     pub recorder: Recorder,
     /// What Jobs need to know.
     pub installation: Installation,
+    /// The operator's own user name, once it asked for it.
+    pub identity: OnceCell<String>,
     attempts: Mutex<HashMap<String, u32>>,
 }
 
@@ -45,11 +54,13 @@ impl Context {
             config: parts.config.clone(),
             metrics: parts.metrics.clone(),
             registry: RegistryReader::new(parts.config.plain_http.clone()),
+            sources: Sources::default(),
             recorder: Recorder::new(parts.client.clone(), reporter),
             installation: Installation {
                 image: parts.config.image.clone(),
                 build_memory: parts.config.job_memory.0.clone(),
             },
+            identity: OnceCell::new(),
             attempts: Mutex::default(),
         }
     }
@@ -68,6 +79,8 @@ impl Context {
             ),
             installation: Installation { image: config.image.clone(), build_memory: config.job_memory.0.clone() },
             config: Arc::new(config),
+            sources: Sources::default(),
+            identity: OnceCell::new(),
             attempts: Mutex::default(),
         }
     }

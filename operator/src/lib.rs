@@ -10,6 +10,7 @@
 //! * [`controllers`] wire these into rounds; [`operator_command`] is the frame around them.
 //! * [`attest`] says, purely, where a release comes from and what is in it.
 //! * [`registry`], [`artifact`] and [`release`] speak to registries; [`build`] makes releases; [`worker`] is what Jobs run.
+//! * [`webhook`] hears from Git servers and registries that something has changed.
 //! * [`cli`] is what people type.
 
 #![cfg_attr(
@@ -46,6 +47,7 @@ pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 pub mod text;
+pub mod webhook;
 pub mod worker;
 
 /// What several tests need.

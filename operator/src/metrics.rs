@@ -57,6 +57,17 @@ struct StepLabels {
     step: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PollLabels {
+    source: &'static str,
+    result: &'static str,
+}
+
 /// Makes the histograms of a family.
 #[derive(Clone, Copy)]
 struct Buckets;
@@ -77,6 +88,8 @@ pub struct Metrics {
     executions: Family<StateLabels, Gauge>,
     states: Mutex<BTreeSet<String>>,
     waiting: Family<StepLabels, Gauge>,
+    polls: Family<PollLabels, Counter>,
+    webhooks: Family<ResultLabels, Counter>,
     leader: Gauge,
 }
 
@@ -113,6 +126,10 @@ impl Metrics {
             "PipelineExecutions that wait, by the step that waits",
             waiting.clone(),
         );
+        let polls = Family::default();
+        registry.register("polls", "Questions to sources of pipelines that start on changes, by result", polls.clone());
+        let webhooks = Family::default();
+        registry.register("webhooks", "Requests to the webhook receiver, by result", webhooks.clone());
         let leader = Gauge::default();
         registry.register("leader", "1 on the replica that holds the Lease", leader.clone());
         registry.register("build", "Version of the operator", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -125,6 +142,8 @@ impl Metrics {
             executions,
             states: Mutex::default(),
             waiting,
+            polls,
+            webhooks,
             leader,
         }
     }
@@ -169,6 +188,16 @@ impl Metrics {
         }
     }
 
+    /// The source of a pipeline was asked for its revision.
+    pub fn poll(&self, source: &'static str, result: &'static str) {
+        self.polls.get_or_create(&PollLabels { source, result }).inc();
+    }
+
+    /// The webhook receiver answered a request.
+    pub fn webhook(&self, result: &'static str) {
+        self.webhooks.get_or_create(&ResultLabels { result }).inc();
+    }
+
     /// Whether this replica holds the Lease.
     pub fn leader(&self, holds: bool) {
         self.leader.set(i64::from(holds));
@@ -201,6 +230,8 @@ mod tests {
         metrics.reconcile("execution", "error", 20.0);
         metrics.effect("createJob", "conflict", 0.2);
         metrics.leader(true);
+        metrics.poll("artifact", "unchanged");
+        metrics.webhook("forged");
         metrics.waiting([StepName::ApprovalProduction, StepName::ApprovalProduction]);
         has(&metrics, r#"launchway_reconciles_total{controller="execution",result="ok"} 1"#);
         has(&metrics, r#"launchway_reconcile_seconds_bucket{le="0.025",controller="execution"} 1"#);
@@ -208,6 +239,8 @@ mod tests {
         has(&metrics, r#"launchway_effects_total{action="createJob",result="conflict"} 1"#);
         has(&metrics, r#"launchway_waiting_executions{step="approvalProduction"} 2"#);
         has(&metrics, r#"launchway_waiting_executions{step="build"} 0"#);
+        has(&metrics, r#"launchway_webhooks_total{result="forged"} 1"#);
+        has(&metrics, r#"launchway_polls_total{source="artifact",result="unchanged"} 1"#);
         has(&metrics, "launchway_leader 1");
         has(&metrics, "# EOF");
     }

@@ -13,6 +13,7 @@ use crate::{
     server::{self, Readiness},
     shutdown::Shutdown,
     telemetry::{self, TelemetryError},
+    webhook::{self, Receiver},
 };
 
 /// What the controllers get.
@@ -28,6 +29,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Checks of `/readyz`; the controllers may add their own.
     pub readiness: Arc<Readiness>,
+    /// Hears from Git servers and registries; the controllers tell it what they watch.
+    pub receiver: Arc<Receiver>,
     /// Resolves when no new work may be begun.
     pub shutdown: Shutdown,
 }
@@ -48,7 +51,7 @@ pub enum OperatorError {
     #[error("signal handlers cannot be installed: {0}")]
     Signals(io::Error),
     /// The port is taken, or not allowed.
-    #[error("cannot listen on {0}: {1}; choose another address with --listen")]
+    #[error("cannot listen on {0}: {1}; choose another address with --listen or --webhook-listen")]
     Listen(SocketAddr, io::Error),
     /// No way to the apiserver is configured.
     #[error("no kubeconfig and no service account: {0}")]
@@ -117,6 +120,13 @@ where
     let (ended, end) = Shutdown::pair();
     let mut web = tokio::spawn(server::serve(listener, router, end.clone().wait()));
 
+    let receiver = Arc::new(Receiver::new(metrics.clone()));
+    if let Some(address) = config.webhook_listen {
+        let listener = TcpListener::bind(address).await.map_err(|error| OperatorError::Listen(address, error))?;
+        // On every replica: one that does not work says so.
+        tokio::spawn(webhook::serve::serve(listener, receiver.clone(), shutdown.clone()));
+    }
+
     let cluster = Config::infer().await.map_err(|error| OperatorError::NoCluster(Box::new(error)))?;
     let failed = |error| OperatorError::Client(Box::new(error));
     let parts = Parts {
@@ -125,6 +135,7 @@ where
         config: Arc::new(config),
         metrics,
         readiness,
+        receiver,
         shutdown,
     };
     tracing::info!(

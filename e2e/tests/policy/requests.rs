@@ -36,7 +36,14 @@ pub async fn people(program: &Program) -> Outcome {
     }
     program.allow("dave", vec![rule("pipelineexecutions", &["patch", "create"], &[])]).await?;
     program.allow("edda", vec![rule("pipelines", &["emergency"], &["other"])]).await?;
-    let others = ["run", "cancel", "override", "emergency"];
+    // As the operator, who says which change started an execution.
+    program
+        .allow(
+            "otto",
+            vec![rule("pipelineexecutions", &["create"], &[]), rule("pipelines", &["run", "trigger"], &["wknd"])],
+        )
+        .await?;
+    let others = ["run", "cancel", "override", "emergency", "trigger"];
     for (user, environment, verbs) in
         [("walt", "stage", &["approve", "manage", "schedule"][..]), ("wanda", "prod", &["approve"])]
     {

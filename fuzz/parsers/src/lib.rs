@@ -8,3 +8,4 @@ pub mod digest;
 #[path = "../../../operator/src/image/mod.rs"]
 pub mod image;
 pub mod registry;
+pub mod webhook;

@@ -26,6 +26,9 @@ pub fn heading(
         asked.push_str(&format!(", asked by {}", one_line(by)));
     }
     lines.extend(titled("pipeline", &asked, width));
+    if let Some(revision) = &execution.spec.change {
+        lines.extend(titled("change", &one_line(revision), width));
+    }
     if let Some((title, text)) = origin(execution, status) {
         lines.extend(titled(title, &text, width));
     }
@@ -76,7 +79,7 @@ fn origin(execution: &PipelineExecution, status: &PipelineExecutionStatus) -> Op
     let title = match (status.trigger, &spec.re_execute, &spec.roll_back_to) {
         (Trigger::ReExecute, ..) | (_, Some(_), _) => "again",
         (Trigger::RollBack, ..) | (_, _, Some(_)) => "back to",
-        (Trigger::Promote | Trigger::Manual, None, None) => "promotes",
+        (Trigger::Promote | Trigger::Manual | Trigger::OnChange, None, None) => "promotes",
     };
     match (&status.source, asked) {
         (Some(source), _) if source.pipeline == spec.pipeline_ref.name => Some((title, one_line(&source.execution))),

@@ -3,6 +3,7 @@
 pub mod approval;
 pub mod approve;
 pub mod cancel;
+pub mod changes;
 pub mod completion;
 pub mod follow;
 pub mod gate;

@@ -52,6 +52,34 @@ fn approved() -> Value {
            "startedAt": "2026-11-21T10:28:58Z", "finishedAt": "2026-11-21T10:30:00Z", "message": "approved by bob"})
 }
 
+/// A pipeline that starts on changes and saw a revision five minutes ago: what is due, and what its condition says.
+pub fn on_change(name: &str, due: Option<&str>, (status, reason, message): (&str, &str, &str)) -> Pipeline {
+    let condition = json!({
+        "type": "SourceWatched", "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": "2026-11-21T10:00:00Z",
+    });
+    object(json!({
+        "apiVersion": "launchway.dev/v1alpha1",
+        "kind": "Pipeline",
+        "metadata": {"name": name, "namespace": "wknd"},
+        "spec": {
+            "type": "CodeQuality",
+            "source": {"artifact": {"repository": "registry.example.com/wknd/artifacts", "tag": "main"}},
+            "trigger": "OnChange",
+        },
+        "status": {
+            "conditions": [condition],
+            "source": {
+                "of": "registry.example.com/wknd/artifacts:main",
+                "revision": format!("sha256:{}", "ab".repeat(32)),
+                "since": "2026-11-21T10:30:00Z",
+                "due": due,
+                "execution": "wknd-stage-cdcdcdcd",
+            },
+        },
+    }))
+}
+
 /// Stage is tested, an approval is awaited.
 pub fn waiting() -> PipelineExecution {
     let waiting = json!({

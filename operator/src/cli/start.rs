@@ -58,6 +58,7 @@ pub fn usual(pipeline: &str, me: String) -> PipelineExecutionSpec {
         re_execute: None,
         roll_back_to: None,
         allow_older: false,
+        change: None,
         requested_by: Some(me),
     }
 }

@@ -6,7 +6,7 @@ use kube::{ResourceExt, api::ListParams};
 use launchway_crds::{PipelineExecution, common::Span, execution::Mode};
 
 use super::{
-    CliError, End,
+    CliError, End, changes,
     follow::follow,
     heading::EMERGENCY,
     print_json, say,
@@ -77,7 +77,12 @@ pub async fn run(args: StatusArgs) -> Result<End, CliError> {
 }
 
 async fn list(session: &Session, limit: usize, form: Option<Form>) -> Result<End, CliError> {
-    let mut executions = within(CALL, session.executions().list(&ListParams::default())).await?.items;
+    let everything = ListParams::default();
+    let (executions, pipelines) = (session.executions(), session.pipelines());
+    // Pipelines that cannot be listed are missing below: executions are what was asked for.
+    let (executions, pipelines) =
+        tokio::join!(within(CALL, executions.list(&everything)), within(CALL, pipelines.list(&everything)));
+    let mut executions = executions?.items;
     executions.sort_by_key(|execution| {
         let created = execution.metadata.creation_timestamp.as_ref().map(|time| time.0);
         (std::cmp::Reverse(created), execution.name_any())
@@ -92,6 +97,11 @@ async fn list(session: &Session, limit: usize, form: Option<Form>) -> Result<End
         for line in table(&rows(&executions, Timestamp::now()), Size::now().columns) {
             say(line)?;
         }
+    }
+    let changes = changes::rows(&pipelines.map(|list| list.items).unwrap_or_default(), Timestamp::now());
+    if form.is_none() && !changes.is_empty() {
+        say("")?;
+        table(&changes, Size::now().columns).into_iter().try_for_each(say)?;
     }
     Ok(End::Done)
 }

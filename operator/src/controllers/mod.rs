@@ -26,8 +26,17 @@ use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
     names::{FIELD_MANAGER, labels},
 };
+use tokio::sync::mpsc;
 
-use crate::{context::Context, error::Error, operator_command::Parts};
+use crate::{
+    context::Context,
+    error::Error,
+    observe::{
+        source::{Key, watch},
+        webhook::Webhooks,
+    },
+    operator_command::Parts,
+};
 
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: u16 = 8;
@@ -40,7 +49,12 @@ const GAUGES: Duration = Duration::from_secs(15);
 /// None yet: what fails is tried again.
 pub async fn run(parts: Parts) -> Result<(), kube::Error> {
     let context = Arc::new(Context::new(&parts));
-    tokio::join!(executions(&parts, &context), environments(&parts, &context), pipelines(&parts, &context));
+    let (changed, changes) = mpsc::unbounded_channel();
+    // It never ends: it is dropped with the rest.
+    let watching = tokio::spawn(watch::run(context.clone(), changed));
+    tokio::join!(executions(&parts, &context), environments(&parts, &context), pipelines(&parts, &context, changes));
+    parts.receiver.serve_for(None);
+    watching.abort();
     Ok(())
 }
 
@@ -134,23 +148,33 @@ async fn environments(parts: &Parts, context: &Arc<Context>) {
         .await;
 }
 
-async fn pipelines(parts: &Parts, context: &Arc<Context>) {
+async fn pipelines(parts: &Parts, context: &Arc<Context>, changes: mpsc::UnboundedReceiver<Key>) {
     let all: Api<DeserializeGuard<Pipeline>> = Api::all(parts.watch_client.clone());
     let controller = Controller::new(all, watcher::Config::default());
-    let store = controller.store();
-    let same = store.clone();
+    parts.receiver.serve_for(Some(Arc::new(Webhooks::new(context.clone(), controller.store()))));
+    let (of_environment, of_pipeline, of_execution) = (controller.store(), controller.store(), controller.store());
+    let changes = futures::stream::unfold(changes, |mut changes| async move {
+        let key: Key = changes.recv().await?;
+        Some((ObjectRef::new(&key.name).within(&key.namespace), changes))
+    });
     controller
         .with_config(Config::default().concurrency(CONCURRENCY))
         .watches(
             Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
             watcher::Config::default(),
-            move |changed| pipeline::concerned(&store, &changed.namespace().unwrap_or_default(), &changed.name_any()),
+            move |changed| pipeline::of_environment(&of_environment, changed.namespace(), &changed.name_any()),
         )
         .watches(
             Api::<DeserializeGuard<Pipeline>>::all(parts.watch_client.clone()),
             watcher::Config::default(),
-            move |changed| pipeline::rivals(&same, &changed),
+            move |changed| pipeline::of_pipeline(&of_pipeline, &changed),
         )
+        .watches(
+            Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            move |changed| pipeline::of_execution(&of_execution, &changed),
+        )
+        .reconcile_on(changes)
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(|object, context| timed("pipeline", object, context, pipeline::reconcile), error_policy, context.clone())
         .for_each(|_| std::future::ready(()))

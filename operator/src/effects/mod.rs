@@ -7,6 +7,7 @@
 pub mod environment;
 pub mod events;
 pub mod execution;
+pub mod pipeline;
 pub mod status;
 #[cfg(test)]
 mod wire;

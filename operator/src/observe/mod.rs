@@ -7,11 +7,14 @@ pub mod environment;
 pub mod execution;
 mod guard;
 mod job;
+pub mod pipeline;
 mod pods;
 mod readiness;
 pub mod registry;
 pub mod scan_end;
+pub mod source;
 pub mod test_end;
+pub mod webhook;
 
 use jiff::{Timestamp, Unit};
 

@@ -5,8 +5,8 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::api::core::v1::Secret;
@@ -42,17 +42,23 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Contracts that are remembered: they follow from digests, so they never change.
 const REMEMBERED: usize = 256;
 
+/// Clients that are kept: each has its connections and tokens.
+const CLIENTS: usize = 64;
+/// How long one is kept: what the machine trusts may change.
+const CLIENT_AGE: Duration = Duration::from_secs(600);
+
 /// Reads from registries on behalf of pipelines and environments.
 pub struct RegistryReader {
     plain_http: Vec<String>,
     contracts: Mutex<HashMap<String, Contracts>>,
+    clients: Mutex<HashMap<String, (Instant, Arc<registry::Client>)>>,
 }
 
 impl RegistryReader {
     /// `plain_http` are registries of base images that are spoken to by plain HTTP.
     #[must_use]
     pub fn new(plain_http: Vec<String>) -> Self {
-        Self { plain_http, contracts: Mutex::default() }
+        Self { plain_http, contracts: Mutex::default(), clients: Mutex::default() }
     }
 
     /// The artifact that an execution names, or that its pipeline's tag names now.
@@ -163,42 +169,69 @@ impl RegistryReader {
         Ok(contracts)
     }
 
-    /// A client with the credentials of some Secrets, and the authorities (`ca.crt`) that they name.
-    async fn client(
+    /// A client with the credentials of some Secrets, and the authorities (`ca.crt`) that they name. It is kept while the
+    /// Secrets stay as they are: whoever asks a registry every minute need not log in every minute.
+    pub(super) async fn client(
         &self,
         client: &Client,
         namespace: &str,
         secrets: &[LocalName],
         plain: Option<&String>,
-    ) -> Result<registry::Client, Fault> {
+    ) -> Result<Arc<registry::Client>, Fault> {
         let mut plain_http: BTreeSet<String> = self.plain_http.iter().cloned().collect();
         plain_http.extend(plain.and_then(|repository| repository.split('/').next()).map(str::to_string));
-        let mut credentials = Credentials::none();
-        let mut authorities = Authorities::default();
+        let mut key = format!("{plain_http:?}");
+        let mut found = vec![];
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         for LocalName { name } in secrets {
             let secret = bounded("read a registry secret", api.get_opt(name))
                 .await
                 .map_err(|error| Fault::Unreachable(error.to_string()))?
                 .ok_or_else(|| Fault::Absent(format!("Secret {name} does not exist in namespace {namespace}: create it with type kubernetes.io/dockerconfigjson")))?;
-            let text = secret
-                .data
-                .as_ref()
-                .and_then(|data| data.get(".dockerconfigjson"))
-                .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
-                .ok_or_else(|| Fault::Refused(format!("Secret {name} has no key .dockerconfigjson: create it with kubectl create secret docker-registry")))?;
-            let parsed =
-                Credentials::from_docker_config(text).map_err(|why| Fault::Refused(format!("Secret {name}: {why}")))?;
-            credentials = credentials.and(parsed);
-            if let Some(bytes) = secret.data.as_ref().and_then(|data| data.get("ca.crt")) {
-                let parsed = Authorities::from_pem(&String::from_utf8_lossy(&bytes.0))
-                    .map_err(|why| Fault::Refused(format!("Secret {name}, key ca.crt: {why}")))?;
-                authorities = authorities.and(parsed);
-            }
+            let meta = &secret.metadata;
+            key.push_str(&format!(" {:?} {:?}", meta.uid, meta.resource_version));
+            found.push((name, secret));
+        }
+        let mut kept = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = kept.get(&key).filter(|(made, _)| made.elapsed() < CLIENT_AGE) {
+            return Ok(known.clone());
+        }
+        let mut credentials = Credentials::none();
+        let mut authorities = Authorities::default();
+        for (name, secret) in &found {
+            let (more, trusted) = login(name, secret)?;
+            credentials = credentials.and(more);
+            authorities = authorities.and(trusted);
         }
         let options = ClientOptions { plain_http, credentials, authorities, ..ClientOptions::default() };
-        registry::Client::new(options).map_err(fault)
+        let made = Arc::new(registry::Client::new(options).map_err(fault)?);
+        kept.retain(|_, (made, _)| made.elapsed() < CLIENT_AGE);
+        if kept.len() < CLIENTS {
+            kept.insert(key, (Instant::now(), made.clone()));
+        }
+        Ok(made)
     }
+}
+
+/// The credentials and authorities in a Secret.
+fn login(name: &str, secret: &Secret) -> Result<(Credentials, Authorities), Fault> {
+    let data = secret.data.as_ref();
+    let text = data
+        .and_then(|data| data.get(".dockerconfigjson"))
+        .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
+        .ok_or_else(|| {
+            Fault::Refused(format!(
+                "Secret {name} has no key .dockerconfigjson: create it with kubectl create secret docker-registry"
+            ))
+        })?;
+    let credentials =
+        Credentials::from_docker_config(text).map_err(|why| Fault::Refused(format!("Secret {name}: {why}")))?;
+    let authorities = match data.and_then(|data| data.get("ca.crt")) {
+        Some(bytes) => Authorities::from_pem(&String::from_utf8_lossy(&bytes.0))
+            .map_err(|why| Fault::Refused(format!("Secret {name}, key ca.crt: {why}")))?,
+        None => Authorities::default(),
+    };
+    Ok((credentials, authorities))
 }
 
 /// The report of a build, by the digest of its artifact.
@@ -260,14 +293,14 @@ fn image(repository: &str, digest: Sha256Digest) -> Result<ImageRef, Fault> {
     ImageRef::new(repository, digest).map_err(|error| Fault::Absent(error.to_string()))
 }
 
-async fn limited<T>(call: impl Future<Output = Result<T, RegistryError>>) -> Result<T, Fault> {
+pub(super) async fn limited<T>(call: impl Future<Output = Result<T, RegistryError>>) -> Result<T, Fault> {
     match tokio::time::timeout(LIMIT, call).await {
         Ok(result) => result.map_err(fault),
         Err(_) => Err(Fault::Unreachable(format!("the registry did not answer within {} s", LIMIT.as_secs()))),
     }
 }
 
-fn fault(error: RegistryError) -> Fault {
+pub(super) fn fault(error: RegistryError) -> Fault {
     match error.kind {
         ErrorKind::NotFound | ErrorKind::Invalid => Fault::Absent(error.message),
         ErrorKind::Refused => Fault::Refused(error.message),

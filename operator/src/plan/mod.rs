@@ -6,7 +6,7 @@
 //!
 //! * [`execution::next`] moves one `PipelineExecution` through its steps.
 //! * [`environment::next`] moves the workloads of one `Environment` to the release it should run.
-//! * [`pipeline::rival`] finds a `Pipeline` that another one repeats.
+//! * [`pipeline::next`] says whether a `Pipeline` can run, and which execution a change of its source starts.
 
 pub mod environment;
 pub mod execution;

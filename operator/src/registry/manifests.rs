@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use launchway_crds::digest::Sha256Digest;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
 use super::answer::{capped, error_detail};
@@ -40,6 +40,40 @@ impl Client {
             (_, Some(wanted)) => Ok(Some(wanted)),
             (Some(stated), None) => Ok(Some(stated)),
             (None, None) => Ok(self.get_manifest(repository, reference).await?.map(|manifest| manifest.digest)),
+        }
+    }
+
+    /// What a tag names now, asked for in one small request: a registry that knows conditional requests answers that
+    /// nothing has changed since `known`. `None` when there is no such tag.
+    ///
+    /// # Errors
+    /// When the registry refuses, is not reachable, or answers nonsense.
+    pub async fn follow_tag(
+        &self,
+        repository: &Repository,
+        tag: &str,
+        known: Option<&Sha256Digest>,
+    ) -> Result<Option<Sha256Digest>, RegistryError> {
+        let mut ask = self.ask(Method::HEAD, repository, &format!("manifests/{tag}"))?;
+        ask.headers.insert(ACCEPT, accept());
+        if let Some(value) = known.and_then(|known| format!("\"{known}\"").parse().ok()) {
+            ask.headers.insert(IF_NONE_MATCH, value);
+        }
+        let response = self.send(&ask).await?;
+        match (response.status(), known) {
+            (StatusCode::NOT_FOUND, _) => return Ok(None),
+            (StatusCode::NOT_MODIFIED, Some(known)) => return Ok(Some(*known)),
+            (StatusCode::OK, _) => {}
+            (other, _) => {
+                return Err(RegistryError::invalid(&repository.to_string(), format!("tag {tag} with status {other}")));
+            }
+        }
+        match response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()) {
+            Some(stated) => stated.parse().map(Some).map_err(|_| {
+                RegistryError::invalid(&repository.to_string(), format!("tag {tag} names no digest: `{stated}`"))
+            }),
+            // A registry that does not say it is asked for the content.
+            None => Ok(self.get_manifest(repository, tag).await?.map(|manifest| manifest.digest)),
         }
     }
 

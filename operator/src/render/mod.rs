@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads the cluster or decides when an object is applied; [`crate::plan`] does.
 
+pub mod execution;
 pub mod job;
 mod meta;
 mod pod;

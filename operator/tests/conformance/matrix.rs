@@ -96,7 +96,15 @@ pub const ROWS: &[Row] = &[
     row(
         "P11",
         "On Git changes: no user; a push while busy; two pipelines on one branch",
-        NotYet("triggers on change are being made"),
+        Same(
+            "`spec.trigger: OnChange`: requested by the operator, with the revision in `spec.change`; a push while busy runs once \
+             afterwards, for the newest change; stage-only wins",
+            &[
+                (CHANGES, "five_pushes_during_a_run_start_one_more_run_for_the_last"),
+                (CHANGES, "a_crash_at_any_write_starts_exactly_one_execution"),
+                (CHANGES, "of_two_pipelines_on_one_source_only_the_stage_only_one_starts"),
+            ],
+        ),
     ),
     row(
         "P12",

@@ -106,11 +106,12 @@ impl Stance {
 pub mod files {
     pub const HERE: &str = "operator/tests/conformance/planner.rs";
     pub const EXECUTION: &str = "operator/src/plan/execution/tests.rs";
+    pub const CHANGES: &str = "operator/src/plan/pipeline/tests.rs";
     pub const KINDS: &str = "operator/src/plan/execution/tests/kinds.rs";
     pub const TURNS: &str = "operator/src/plan/execution/tests/turns.rs";
     pub const APPROVALS: &str = "operator/src/plan/execution/tests/approvals.rs";
     pub const SCHEDULE: &str = "operator/src/plan/execution/schedule.rs";
-    pub const RIVALS: &str = "operator/src/plan/pipeline.rs";
+    pub const RIVALS: &str = "operator/src/plan/pipeline/rivals.rs";
     pub const ROLLOUT: &str = "operator/src/plan/environment/tests.rs";
     pub const HISTORIES: &str = "operator/tests/model/random.rs";
     pub const DECISION: &str = "operator/src/gate/decision.rs";

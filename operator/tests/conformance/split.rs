@@ -3,7 +3,7 @@
 use super::row::{
     Document::{Blog, Split},
     Row,
-    Stance::{NotYet, Otherwise, Out, Same},
+    Stance::{Otherwise, Out, Same},
     files::*,
 };
 
@@ -78,15 +78,23 @@ pub const ROWS: &[Row] = &[
         id: "S7",
         documents: &[Split],
         says: "If a stage-only and a full-stack pipeline start on changes of the same branch, only the stage-only one starts",
-        stance: NotYet("executions are started by people and tools so far; triggers on change are being made"),
+        stance: Same(
+            "a coupled pipeline yields to a stage-only one that starts on changes of the same source, and says so \
+             (StageOnlyWins)",
+            &[
+                (CHANGES, "of_two_pipelines_on_one_source_only_the_stage_only_one_starts"),
+                (CHANGES, "only_a_stage_only_pipeline_on_the_same_source_that_starts_by_itself_wins"),
+            ],
+        ),
     },
     Row {
         id: "S8",
         documents: &[Split],
         says: "Production-only pipelines never start on changes",
         stance: Same(
-            "they have no source that could change: `spec.source.artifact` does not belong to them, says the schema",
-            &[(CRDS, "rules_are_there_and_say_what_is_wrong")],
+            "they have no source that could change: `spec.trigger: OnChange` and `spec.source.artifact` do not belong to them, \
+             says the schema",
+            &[(CRDS, "rules_are_there_and_say_what_is_wrong"), (CHANGES, "production_only_never_starts_by_itself")],
         ),
     },
     Row {

@@ -6,4 +6,5 @@ mod answers;
 mod auth;
 mod double;
 mod referrers;
+mod tags;
 mod uploads;

@@ -156,6 +156,7 @@ pub fn creations() -> Vec<Creation> {
     let annotated = |key: &str, value: &str| json!({"metadata": {"annotations": {format!("launchway.dev/{key}"): value}}});
     let by = |name: &str| json!({"spec": {"requestedBy": name}});
     let emergency = json!({"spec": {"mode": "Emergency", "reason": "the site is down"}});
+    let change = json!({"spec": {"change": "sha256:abc"}});
     let create = |name: &str, who, change, expect| Creation { name: name.into(), who, change, expect };
     let created_already = "cannot be created approved";
     let mut cases = vec![
@@ -169,6 +170,9 @@ pub fn creations() -> Vec<Creation> {
         create("in an emergency", "emma", emergency.clone(), admitted(&[])),
         create("in an emergency, without the verb", "ann", emergency.clone(), Refused("needs the verb emergency on pipelines.launchway.dev, too")),
         create("in an emergency, with the verb on another pipeline", "edda", emergency, Refused("with spec.mode Emergency")),
+        create("for a change of the source, by who has the verb", "otto", change.clone(), admitted(&[])),
+        create("for a change of the source, by a person", "ann", change.clone(), Refused("leave out spec.change")),
+        create("for a change of the source, with the verb on another pipeline", "walt", change, Refused("may not run Pipeline 'wknd'")),
         create("in Mode Normal", "ann", json!({"spec": {"mode": "Normal"}}), admitted(&[])),
         create("with an annotation of somebody else", "ann", json!({"metadata": {"annotations": {"example.com/ticket": "4711"}}}), admitted(&[])),
         create("with a status of its own", "ann", json!({"status": {"waitingFor": {"step": "approvalProduction", "why": "x", "since": "2026-11-21T10:00:00Z"}}}), admitted(&[])),

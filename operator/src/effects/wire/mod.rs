@@ -3,6 +3,7 @@
 
 mod environments;
 mod executions;
+mod pipelines;
 
 use std::{
     collections::VecDeque,

@@ -17,6 +17,8 @@ pub(super) const fn trigger(asked: &PipelineExecutionSpec) -> Trigger {
         Trigger::RollBack
     } else if asked.source_execution.is_some() {
         Trigger::Promote
+    } else if asked.change.is_some() {
+        Trigger::OnChange
     } else {
         Trigger::Manual
     }
@@ -65,7 +67,7 @@ pub(super) fn steps(
 }
 
 const fn fresh(trigger: Trigger) -> bool {
-    matches!(trigger, Trigger::Manual | Trigger::Promote)
+    matches!(trigger, Trigger::Manual | Trigger::OnChange | Trigger::Promote)
 }
 
 /// The Environments that an execution locks.

@@ -27,7 +27,9 @@ pub(super) fn taken(world: &World) -> Option<Result<(String, LedgerEntry), Verdi
     Some(match trigger(asked) {
         Trigger::ReExecute => last(world, pipeline, asked.re_execute.as_deref().unwrap_or_default()),
         Trigger::RollBack => earlier(world, pipeline, asked.roll_back_to.as_deref().unwrap_or_default()),
-        Trigger::Manual | Trigger::Promote => tested(world, pipeline, asked.source_execution.as_deref()),
+        Trigger::Manual | Trigger::OnChange | Trigger::Promote => {
+            tested(world, pipeline, asked.source_execution.as_deref())
+        }
     })
 }
 
@@ -45,7 +47,9 @@ pub(super) fn recorded<'a>(world: &'a World, status: &PipelineExecutionStatus) -
     match trigger(&world.execution.spec) {
         Trigger::ReExecute => ledger(world, world.pipeline.as_ref()?).find(named),
         Trigger::RollBack => passed(world, world.pipeline.as_ref()?).find(named),
-        Trigger::Manual | Trigger::Promote => passed(world, world.source_pipeline.as_ref()?).find(named),
+        Trigger::Manual | Trigger::OnChange | Trigger::Promote => {
+            passed(world, world.source_pipeline.as_ref()?).find(named)
+        }
     }
 }
 

@@ -104,6 +104,8 @@ fn impossible(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
     let builds = type_ != PipelineType::ProductionOnly;
     let why = if asked.artifact.is_some() && !builds {
         "spec.artifact: a ProductionOnly pipeline builds nothing; name a tested execution in spec.sourceExecution"
+    } else if asked.change.is_some() && !builds {
+        "spec.change: a ProductionOnly pipeline has no source that changes"
     } else if asked.source_execution.is_some() && builds {
         "spec.sourceExecution: only a ProductionOnly pipeline takes the release of another execution"
     } else if (asked.re_execute.is_some() || asked.roll_back_to.is_some()) && pipeline.spec.production.is_none() {
