@@ -96,7 +96,7 @@ async fn once(program: &Program, audit: &Audit, status: &PipelineExecutionStatus
     for job in call(jobs.list(&ListParams::default())).await? {
         *by_step.entry(job.labels().get(labels::STEP).cloned().unwrap_or_default()).or_default() += 1;
     }
-    let steps = [StepName::BuildImage, StepName::SmokeTest, StepName::FunctionalTest];
+    let steps = [StepName::CodeQuality, StepName::BuildImage, StepName::SmokeTest, StepName::FunctionalTest];
     let wanted: BTreeMap<String, usize> = steps.iter().map(|step| (step.dashed().to_string(), 1)).collect();
     ensure(by_step == wanted, || format!("Jobs by step: {by_step:?}"))?;
 
