@@ -18,6 +18,8 @@ pub mod types {
     pub const EMERGENCY: &str = "Emergency";
     /// Changes of a pipeline's source are noticed, and start executions.
     pub const SOURCE_WATCHED: &str = "SourceWatched";
+    /// Something of an Environment is not what was deployed: somebody changed it by hand.
+    pub const DRIFTED: &str = "Drifted";
 }
 
 /// Reasons of conditions and steps. One word each, stable: tools may depend on them.
@@ -26,6 +28,16 @@ pub mod reasons {
     pub const READY: &str = "Ready";
     /// Nothing was ever deployed here.
     pub const NO_RELEASE: &str = "NoRelease";
+    /// Nothing was ever deployed here: the bare base images run.
+    pub const BARE: &str = "Bare";
+    /// What runs is what was deployed.
+    pub const AS_DEPLOYED: &str = "AsDeployed";
+    /// Somebody changed objects of the Environment by hand: they are put back.
+    pub const EDITED: &str = "Edited";
+    /// Objects that somebody had changed by hand were put back.
+    pub const PUT_BACK: &str = "PutBack";
+    /// Somebody changed what the operator cannot put back: a pod, or a field that it does not own.
+    pub const NOT_OURS: &str = "NotOurs";
     /// A rollout goes on.
     pub const ROLLING_OUT: &str = "RollingOut";
     /// A rollout stopped where it was.

@@ -16,13 +16,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     common::{LocalName, Span, none_seen},
     digest::ImageRef,
+    network::{Network, Route},
 };
 
 /// The tiers of one stage of a program: an author, pairs of publish and dispatcher, and the release
 /// that runs on them.
 ///
-/// An Environment runs nothing before the first execution deployed a release to it. What it runs
-/// afterwards is in `status.deployed`, and in the annotations of its StatefulSets.
+/// Until the first execution deploys a release to it, an Environment runs its bare base images. What it
+/// runs afterwards is in `status.deployed`, and in the annotations of its StatefulSets.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "launchway.dev",
@@ -89,6 +90,12 @@ pub struct EnvironmentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub variables: Vec<Variable>,
+    /// How visitors and editors come in from outside of the cluster. Without it nothing is made for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Route>,
+    /// Who may reach the pods.
+    #[serde(default)]
+    pub network: Network,
 }
 
 /// Which stage an Environment is.
@@ -180,6 +187,19 @@ pub struct Runtime {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub image_pull_secrets: Vec<LocalName>,
+    /// Whether the base images run as long as nothing was deployed.
+    #[serde(default)]
+    pub bare: Bare,
+}
+
+/// Whether base images run before a release does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Bare {
+    /// They do, so that the Environment exists and answers; the first release replaces them.
+    #[default]
+    Enabled,
+    /// They are not started: the first release brings the first pods.
+    Disabled,
 }
 
 /// CPU and memory of a tier's containers.
@@ -350,7 +370,7 @@ pub struct EnvironmentStatus {
     /// The `metadata.generation` that this status describes.
     #[serde(default = "none_seen")]
     pub observed_generation: i64,
-    /// `Ready`, `Reconciling`, `Stalled`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Drifted`.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]), length(max = 16))]
     pub conditions: Vec<Condition>,
@@ -375,7 +395,7 @@ pub struct EnvironmentStatus {
     /// Label selector of the publish pods, for a HorizontalPodAutoscaler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Addresses inside the cluster.
+    /// Addresses, inside of the cluster and by its route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urls: Option<Urls>,
 }
@@ -433,7 +453,7 @@ pub struct Target {
 pub struct RolloutStatus {
     /// Whether it goes on, is over, or stopped where it was.
     pub state: RolloutState,
-    /// What it does now: `Author`, `Surge`, `Pair 1`, `Settle`, `AllAtOnce`.
+    /// What it does now: `Start`, `Author`, `Surge`, `Grow`, `Pair 1`, `Settle`, `AllAtOnce`, `Complete`.
     #[schemars(length(max = 32))]
     pub phase: String,
     /// When that began: the ready time-out counts from here.
@@ -478,13 +498,21 @@ pub struct Lock {
     pub since: Time,
 }
 
-/// Addresses inside the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Urls {
     /// Where editors work.
     pub author: String,
     /// What visitors reach: the dispatchers' Service.
     pub dispatcher: String,
+    /// The first address of `spec.route` for visitors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    pub site: Option<String>,
+    /// The first address of `spec.route.author`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    pub editors: Option<String>,
 }
 
 const fn one() -> i32 {

@@ -16,6 +16,7 @@ pub mod gates;
 pub mod git;
 pub mod ledger;
 pub mod names;
+pub mod network;
 pub mod pipeline;
 pub mod step;
 pub mod trigger;

@@ -211,7 +211,11 @@ fn status_is_a_subresource_that_says_which_generation_it_is_about() {
         assert_eq!(observed["default"], -1, "{kind}");
     }
     let (_, environment) = crds().remove(0);
-    assert_eq!(environment["versions"][0]["subresources"]["scale"]["specReplicasPath"], ".spec.publish.replicas");
+    let scale = &environment["versions"][0]["subresources"]["scale"];
+    assert_eq!(scale["specReplicasPath"], ".spec.publish.replicas");
+    // Without these two no HorizontalPodAutoscaler finds the pods that it measures.
+    assert_eq!(scale["statusReplicasPath"], ".status.replicas");
+    assert_eq!(scale["labelSelectorPath"], ".status.selector");
 }
 
 /// The values of the text constants of a module.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::{Failure, Outcome, cluster::Cluster, install};
 
 /// Resources whose objects are what an Environment runs.
-const WORKLOADS: [&str; 4] = ["statefulsets", "services", "poddisruptionbudgets", "networkpolicies"];
+const WORKLOADS: [&str; 5] = ["statefulsets", "services", "poddisruptionbudgets", "networkpolicies", "ingresses"];
 
 /// The log, from a moment on.
 pub struct Audit {

@@ -152,10 +152,12 @@ impl Program {
     #[must_use]
     pub fn environment_object(&self, name: &str, type_: &str, pairs: i32, options: &Options) -> Value {
         // Sling is what the chart was installed with: an Environment has to name it no more than a user's.
-        let (memory, runtime) = match options.runtime {
+        let (memory, mut runtime) = match options.runtime {
             Runtime::Sling => ("384Mi", json!({})),
             Runtime::StandIn => ("32Mi", json!({"aem": self.images.standin, "dispatcher": self.images.httpd})),
         };
+        // Base images that start while packages are built would take the small machine from what is measured.
+        runtime["bare"] = json!("Disabled");
         let aem = json!({"requests": {"cpu": "50m", "memory": memory}, "limits": {"memory": "1Gi"}});
         let dispatcher = json!({"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}});
         json!({

@@ -104,10 +104,6 @@ impl OperatorConfig {
     /// The base images that the operator was installed with.
     #[must_use]
     pub fn default_runtime(&self) -> Runtime {
-        Runtime {
-            aem: self.runtime_aem.clone(),
-            dispatcher: self.runtime_dispatcher.clone(),
-            image_pull_secrets: vec![],
-        }
+        Runtime { aem: self.runtime_aem.clone(), dispatcher: self.runtime_dispatcher.clone(), ..Runtime::default() }
     }
 }

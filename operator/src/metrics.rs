@@ -68,6 +68,11 @@ struct PollLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DriftLabels {
+    reason: &'static str,
+}
+
 /// Makes the histograms of a family.
 #[derive(Clone, Copy)]
 struct Buckets;
@@ -90,6 +95,8 @@ pub struct Metrics {
     waiting: Family<StepLabels, Gauge>,
     polls: Family<PollLabels, Counter>,
     webhooks: Family<ResultLabels, Counter>,
+    drift: Family<DriftLabels, Counter>,
+    drifted: Gauge,
     leader: Gauge,
 }
 
@@ -130,6 +137,10 @@ impl Metrics {
         registry.register("polls", "Questions to sources of pipelines that start on changes, by result", polls.clone());
         let webhooks = Family::default();
         registry.register("webhooks", "Requests to the webhook receiver, by result", webhooks.clone());
+        let drift = Family::default();
+        registry.register("drift", "Times that an Environment was found changed by hand", drift.clone());
+        let drifted = Gauge::default();
+        registry.register("drifted_environments", "Environments that are changed by hand now", drifted.clone());
         let leader = Gauge::default();
         registry.register("leader", "1 on the replica that holds the Lease", leader.clone());
         registry.register("build", "Version of the operator", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -144,6 +155,8 @@ impl Metrics {
             waiting,
             polls,
             webhooks,
+            drift,
+            drifted,
             leader,
         }
     }
@@ -198,6 +211,16 @@ impl Metrics {
         self.webhooks.get_or_create(&ResultLabels { result }).inc();
     }
 
+    /// An Environment was found changed by hand, for this reason of its condition.
+    pub fn drift(&self, reason: &'static str) {
+        self.drift.get_or_create(&DriftLabels { reason }).inc();
+    }
+
+    /// How many Environments are changed by hand now.
+    pub fn drifted(&self, count: usize) {
+        self.drifted.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Whether this replica holds the Lease.
     pub fn leader(&self, holds: bool) {
         self.leader.set(i64::from(holds));
@@ -241,6 +264,10 @@ mod tests {
         has(&metrics, r#"launchway_waiting_executions{step="build"} 0"#);
         has(&metrics, r#"launchway_webhooks_total{result="forged"} 1"#);
         has(&metrics, r#"launchway_polls_total{source="artifact",result="unchanged"} 1"#);
+        metrics.drift("Edited");
+        metrics.drifted(3);
+        has(&metrics, r#"launchway_drift_total{reason="Edited"} 1"#);
+        has(&metrics, "launchway_drifted_environments 3");
         has(&metrics, "launchway_leader 1");
         has(&metrics, "# EOF");
     }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DeserializeGuard, runtime::reflector::ObjectRef};
-use launchway_crds::{Environment, PipelineExecution};
+use launchway_crds::{
+    Environment, PipelineExecution,
+    conditions::{self, types},
+};
 
 use crate::{
     context::Context,
-    effects::{environment::perform, status},
+    effects::{drift, environment::perform, status},
     error::Error,
     observe,
     plan::environment::{next, world::Desired},
@@ -30,7 +33,7 @@ pub(super) async fn reconcile(
     if let (Desired::Release(desired), Some(contracts)) = (&observed.world.desired, &observed.contracts) {
         let release = Release {
             environment,
-            reference: &desired.release,
+            content: &desired.content,
             images: &desired.images,
             contracts,
             execution: &observed.execution,
@@ -41,10 +44,19 @@ pub(super) async fn reconcile(
     }
     if environment.status.as_ref() != Some(&plan.status) {
         let mut object = environment.clone();
-        object.status = Some(plan.status);
+        object.status = Some(plan.status.clone());
         status::replace(&context, &object).await?;
+        drift::tell(&context, environment, &plan.status).await;
     }
     Ok(plan.wake)
+}
+
+/// Whether an Environment says that somebody changed it by hand.
+pub(super) fn has_drifted(environment: &Environment) -> bool {
+    let status = environment.status.as_ref();
+    status
+        .and_then(|status| conditions::get(&status.conditions, types::DRIFTED))
+        .is_some_and(|drifted| drifted.status == "True")
 }
 
 /// Environments of an execution. Whenever it changes: that it was deleted is told in the same way,

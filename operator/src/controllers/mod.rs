@@ -11,7 +11,13 @@ use std::{
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::StatefulSet, batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    batch::v1::Job,
+    core::v1::{Pod, Service},
+    networking::v1::{Ingress, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
+};
 use kube::{
     Api, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -129,9 +135,16 @@ async fn count(store: Store<DeserializeGuard<PipelineExecution>>, context: Arc<C
 
 async fn environments(parts: &Parts, context: &Arc<Context>) {
     let all: Api<DeserializeGuard<Environment>> = Api::all(parts.watch_client.clone());
-    Controller::new(all, watcher::Config::default())
+    let controller = Controller::new(all, watcher::Config::default());
+    let counted = count_drifted(controller.store(), context.clone());
+    let rounds = controller
         .with_config(Config::default().concurrency(CONCURRENCY))
         .owns(Api::<StatefulSet>::all(parts.watch_client.clone()), made_by_us())
+        // Whoever changes one of these by hand is told of it, and it is put back.
+        .owns(Api::<Service>::all(parts.watch_client.clone()), made_by_us())
+        .owns(Api::<PodDisruptionBudget>::all(parts.watch_client.clone()), made_by_us())
+        .owns(Api::<NetworkPolicy>::all(parts.watch_client.clone()), made_by_us())
+        .owns(Api::<Ingress>::all(parts.watch_client.clone()), made_by_us())
         .watches(Api::<Pod>::all(parts.watch_client.clone()), made_by_us(), |pod| labelled(&pod, labels::ENVIRONMENT))
         .watches(
             Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
@@ -144,8 +157,22 @@ async fn environments(parts: &Parts, context: &Arc<Context>) {
             error_policy,
             context.clone(),
         )
-        .for_each(|_| std::future::ready(()))
-        .await;
+        .for_each(|_| std::future::ready(()));
+    tokio::select! {
+        () = rounds => {}
+        () = counted => {}
+    }
+}
+
+/// Keeps the gauge of Environments that drifted current, from memory.
+async fn count_drifted(store: Store<DeserializeGuard<Environment>>, context: Arc<Context>) {
+    let mut tick = tokio::time::interval(GAUGES);
+    loop {
+        tick.tick().await;
+        let all = store.state();
+        let drifted = all.iter().filter(|object| object.0.as_ref().is_ok_and(environment::has_drifted)).count();
+        context.metrics.drifted(drifted);
+    }
 }
 
 async fn pipelines(parts: &Parts, context: &Arc<Context>, changes: mpsc::UnboundedReceiver<Key>) {

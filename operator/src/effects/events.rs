@@ -15,9 +15,13 @@ const NOTE_MAX: usize = 1000;
 /// Tells what changed of an execution since an older status. Best effort: an Event that is lost loses nothing else.
 pub async fn tell(context: &Context, execution: &PipelineExecution, old: &PipelineExecutionStatus) {
     let Some(new) = &execution.status else { return };
-    let reference: ObjectReference = execution.object_ref(&());
-    for event in transitions(old, new) {
-        let publish = context.recorder.publish(&event, &reference);
+    publish(context, &execution.object_ref(&()), transitions(old, new)).await;
+}
+
+/// Writes Events about an object.
+pub(super) async fn publish(context: &Context, reference: &ObjectReference, events: impl IntoIterator<Item = Event>) {
+    for event in events {
+        let publish = context.recorder.publish(&event, reference);
         match tokio::time::timeout(crate::error::CALL_LIMIT, publish).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, reason = event.reason, "Failed to write an Event"),
@@ -56,7 +60,7 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
     events
 }
 
-fn event(bad: bool, reason: String, note: &str, action: &str) -> Event {
+pub(super) fn event(bad: bool, reason: String, note: &str, action: &str) -> Event {
     Event {
         type_: if bad { EventType::Warning } else { EventType::Normal },
         reason,

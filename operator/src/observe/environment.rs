@@ -17,13 +17,18 @@ use crate::{
     context::Context,
     error::{Error, bounded},
     plan::{
-        environment::world::{Desired, DesiredRelease, Workload, World},
+        bases,
+        environment::{
+            ServiceName,
+            objects::Deviation,
+            world::{Content, Desired, DesiredRelease, Workload, World},
+        },
         execution::world::Fault,
     },
-    render::{Contracts, Release, workload},
+    render::{Contracts, Release, deviation, workload},
 };
 
-use super::{now, pods};
+use super::{further::Found, now, pods};
 
 /// Facts about an Environment, and what is needed to render its desired release.
 #[derive(Clone, Debug)]
@@ -32,7 +37,7 @@ pub struct Observed {
     pub world: World,
     /// For the builders: what the images of the desired release promise.
     pub contracts: Option<Contracts>,
-    /// For the builders: who deploys it.
+    /// For the builders: who deploys it; empty for base images.
     pub execution: String,
 }
 
@@ -42,6 +47,16 @@ struct Sets {
     author: Option<StatefulSet>,
     publish: Option<StatefulSet>,
     dispatcher: Option<StatefulSet>,
+}
+
+impl Sets {
+    /// The execution that brought a revision, where it is in a workload already. A later one of the same release takes
+    /// nothing's place: its name in a template would replace pods for nothing, at the next change of their number.
+    fn brought_by(&self, revision: &str) -> Option<String> {
+        let mut all = [&self.author, &self.publish, &self.dispatcher].into_iter().flatten();
+        let set = all.find(|set| facts(set).revision == revision)?;
+        set.spec.as_ref()?.template.metadata.as_ref()?.annotations.as_ref()?.get(annotations::EXECUTION).cloned()
+    }
 }
 
 /// Everything that decides what is done to an Environment; none when it is gone.
@@ -58,46 +73,37 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
         return Ok(None);
     }
     let workloads: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
-    let read = async |tier| bounded("read a workload", workloads.get_opt(&workload::name(name, tier))).await;
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
     let own = ListParams::default().labels(&format!("{}={name}", labels::ENVIRONMENT));
-    let (author, publish, dispatcher, pods, services, lock_holder_runs) = tokio::try_join!(
-        read(Tier::Author),
-        read(Tier::Publish),
-        read(Tier::Dispatcher),
+    let (workloads, pods, services, found, lock_holder_runs) = tokio::try_join!(
+        bounded("list workloads", workloads.list(&own)),
         pods::of_environment(client, namespace, name),
         bounded("list services", services.list(&own)),
+        Found::read(client, namespace, &environment),
         lock_holder_runs(context, namespace, &environment),
     )?;
-    let sets = Sets { author, publish, dispatcher };
-    let services: BTreeSet<String> = services.iter().map(ResourceExt::name_any).collect();
-
-    let wanted = wanted(&mut environment, &sets);
-    let (desired, contracts, execution) = match wanted {
-        Ok(None) => (Desired::Nothing, None, String::new()),
-        Err(why) => (Desired::Unknown(why), None, String::new()),
-        Ok(Some(deployed)) => {
-            let secrets = environment.spec.runtime.clone().unwrap_or_default().image_pull_secrets;
-            match context.registry.contracts(client, namespace, &deployed.images, &secrets).await {
-                Err(Fault::Absent(why) | Fault::Refused(why) | Fault::Unreachable(why)) => {
-                    (Desired::Unknown(why), None, String::new())
-                }
-                Ok(contracts) => {
-                    let execution = format!("{} {}", deployed.execution, deployed.uid);
-                    let release = Release {
-                        environment: &environment,
-                        reference: &deployed.release,
-                        images: &deployed.images,
-                        contracts: &contracts,
-                        execution: &execution,
-                    };
-                    let revision = release.revision();
-                    let desired =
-                        DesiredRelease { release: deployed.release.clone(), images: deployed.images.clone(), revision };
-                    (Desired::Release(Box::new(desired)), Some(contracts), execution)
-                }
-            }
+    let of = |tier| workloads.items.iter().find(|set| set.name_any() == workload::name(name, tier)).cloned();
+    let sets = Sets { author: of(Tier::Author), publish: of(Tier::Publish), dispatcher: of(Tier::Dispatcher) };
+    let runs = wanted(context, &mut environment, &sets);
+    let (desired, known) = match runs {
+        Ok(None) => (Desired::Nothing, None),
+        Err(why) => (Desired::Unknown(why), None),
+        Ok(Some(runs)) => contracts(context, namespace, &environment, &sets, runs).await,
+    };
+    let (contracts, execution) = known.unzip();
+    let execution = execution.unwrap_or_default();
+    let deviations = match (&desired, &contracts) {
+        (Desired::Release(desired), Some(contracts)) => {
+            let release = Release {
+                environment: &environment,
+                content: &desired.content,
+                images: &desired.images,
+                contracts,
+                execution: &execution,
+            };
+            deviations(&release, &sets, &services.items, &found)
         }
+        _ => vec![],
     };
     let world = World {
         now: now(),
@@ -106,11 +112,78 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
         author: sets.author.as_ref().map(facts),
         publish: sets.publish.as_ref().map(facts),
         dispatcher: sets.dispatcher.as_ref().map(facts),
-        services,
+        services: services.iter().map(ResourceExt::name_any).collect::<BTreeSet<String>>(),
         pods,
+        further: found.names(),
+        deviations,
         lock_holder_runs,
     };
     Ok(Some(Observed { world, contracts, execution }))
+}
+
+/// What should run, and who deploys it, before it is known what its images promise.
+struct Runs {
+    content: Content,
+    images: ReleaseImages,
+    execution: String,
+}
+
+impl From<Deployed> for Runs {
+    fn from(deployed: Deployed) -> Self {
+        Self {
+            content: Content::Release(deployed.release),
+            images: deployed.images,
+            execution: format!("{} {}", deployed.execution, deployed.uid),
+        }
+    }
+}
+
+/// Asks the registry what the images promise.
+async fn contracts(
+    context: &Context,
+    namespace: &str,
+    environment: &Environment,
+    sets: &Sets,
+    runs: Runs,
+) -> (Desired, Option<(Contracts, String)>) {
+    let secrets = environment.spec.runtime.clone().unwrap_or_default().image_pull_secrets;
+    let Runs { content, images, execution } = runs;
+    match context.registry.contracts(&context.client, namespace, &images, &secrets).await {
+        Err(Fault::Absent(why) | Fault::Refused(why) | Fault::Unreachable(why)) => (Desired::Unknown(why), None),
+        Ok(contracts) => {
+            let release = Release {
+                environment,
+                content: &content,
+                images: &images,
+                contracts: &contracts,
+                execution: &execution,
+            };
+            let revision = release.revision();
+            let execution = sets.brought_by(&revision).unwrap_or(execution);
+            let desired = DesiredRelease { content, images, revision };
+            (Desired::Release(Box::new(desired)), Some((contracts, execution)))
+        }
+    }
+}
+
+/// Objects that are there and are not what they should be.
+fn deviations(release: &Release<'_>, sets: &Sets, services: &[Service], found: &Found) -> Vec<Deviation> {
+    let environment = release.environment;
+    let (name, revision) = (environment.name_any(), release.revision());
+    let workloads =
+        [(Tier::Author, &sets.author), (Tier::Publish, &sets.publish), (Tier::Dispatcher, &sets.dispatcher)];
+    let mut all: Vec<Deviation> = workloads
+        .into_iter()
+        .filter_map(|(tier, set)| Some(deviation::of_workload(release, tier, set.as_ref()?)))
+        .flatten()
+        .collect();
+    let wanted = ServiceName::all(environment.spec.publish.replicas);
+    all.extend(wanted.filter_map(|wanted| {
+        let same = services.iter().find(|service| service.name_any() == wanted.of(&name, &revision))?;
+        deviation::of_service(environment, &wanted, &revision, same)
+    }));
+    all.extend(found.deviations(environment));
+    all
 }
 
 fn facts(set: &StatefulSet) -> Workload {
@@ -126,9 +199,17 @@ fn facts(set: &StatefulSet) -> Workload {
     }
 }
 
-/// The release that should run: what an execution asked for, else what was deployed; and where a
-/// restored backup lost both, what the workloads themselves say.
-fn wanted(environment: &mut Environment, sets: &Sets) -> Result<Option<Deployed>, String> {
+/// What should run: what an execution asked for, else what was deployed; where a restored backup lost both, what the
+/// workloads themselves say; and where nothing ever was deployed, the base images.
+fn wanted(context: &Context, environment: &mut Environment, sets: &Sets) -> Result<Option<Runs>, String> {
+    if let Some(deployed) = release(environment, sets)? {
+        return Ok(Some(deployed.into()));
+    }
+    let images = bases::images(&environment.spec, &context.config.default_runtime());
+    Ok(images.map(|images| Runs { content: Content::Bare, images, execution: String::new() }))
+}
+
+fn release(environment: &mut Environment, sets: &Sets) -> Result<Option<Deployed>, String> {
     let status = environment.status.get_or_insert_default();
     if let Some(target) = status.target.clone() {
         return Ok(Some(Deployed {
@@ -151,6 +232,9 @@ fn recovered(sets: &Sets) -> Result<Option<Deployed>, String> {
         return Ok(None);
     };
     let all = [author, publish, dispatcher];
+    if all.iter().all(|set| set.annotations().get(annotations::RELEASE).is_some_and(|mark| Content::is_bare(mark))) {
+        return Ok(None);
+    }
     let first = facts(publish).revision;
     if all.iter().any(|set| facts(set).partition != 0 || facts(set).revision != first) {
         return Err(

@@ -5,6 +5,7 @@
 
 pub mod environment;
 pub mod execution;
+mod further;
 mod guard;
 mod job;
 pub mod pipeline;

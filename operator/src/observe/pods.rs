@@ -7,7 +7,7 @@ use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
 use crate::{
     error::{Error, bounded},
     plan::environment::world,
-    render::workload::CONFIG_TEST,
+    render::workload::{CONFIG_TEST, CONTAINER},
 };
 
 use super::readiness;
@@ -36,6 +36,8 @@ pub(super) async fn of_environment(
             terminating: pod.metadata.deletion_timestamp.is_some(),
             problem,
             hopeless,
+            asks: asks(&pod),
+            runs: runs(&pod),
         });
     }
     Ok(facts)
@@ -46,6 +48,22 @@ fn place(pod: &Pod) -> Option<(Tier, i32)> {
     let tier = Tier::ALL.into_iter().find(|candidate| candidate.as_str() == tier)?;
     let (_, ordinal) = pod.metadata.name.as_deref()?.rsplit_once('-')?;
     Some((tier, ordinal.parse().ok()?))
+}
+
+/// The image that the main container is asked to run.
+fn asks(pod: &Pod) -> String {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.filter(|container| container.name == CONTAINER).find_map(|main| main.image.clone()).unwrap_or_default()
+}
+
+/// The image that the container runtime says the main container runs.
+fn runs(pod: &Pod) -> String {
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    containers
+        .filter(|container| container.name == CONTAINER)
+        .map(|main| main.image_id.clone())
+        .next()
+        .unwrap_or_default()
 }
 
 fn is_ready(pod: &Pod) -> bool {

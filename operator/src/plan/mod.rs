@@ -8,6 +8,7 @@
 //! * [`environment::next`] moves the workloads of one `Environment` to the release it should run.
 //! * [`pipeline::next`] says whether a `Pipeline` can run, and which execution a change of its source starts.
 
+pub mod bases;
 pub mod environment;
 pub mod execution;
 pub mod pipeline;

@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use crate::{
     image::contract::RuntimeContract,
     plan::{
-        environment::ServiceName,
+        environment::{ServiceName, world::Content},
         execution::action::{Registries, Work},
     },
 };
+
+mod further;
 
 use super::{Contracts, Release, job, service, workload};
 
@@ -60,7 +62,7 @@ fn rendered(tier: Tier) -> Value {
     let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
     let release = Release {
         environment: &environment,
-        reference: &image('e'),
+        content: &Content::Release(image('e')),
         images: &images,
         contracts: &contracts,
         execution: "wknd-1 uid-1",
@@ -145,7 +147,7 @@ fn a_revision_follows_what_reaches_a_pod_and_nothing_else() {
         edit(&mut environment);
         let release = Release {
             environment: &environment,
-            reference: &image('e'),
+            content: &Content::Release(image('e')),
             images: &images,
             contracts: &contracts,
             execution,

@@ -24,6 +24,7 @@ use crate::{
 use super::{
     Release, meta, pod,
     service::{HTTP_NAME, HTTP_PORT},
+    spread::spread,
 };
 
 /// Name of the container that serves.
@@ -47,10 +48,8 @@ pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition:
     let environment = owner.metadata.name.as_deref().unwrap_or_default();
     let revision = release.revision();
     let selector = meta::selector(environment, tier);
-    let marks = meta::map([
-        (annotations::RELEASE, &release.reference.to_string()),
-        (annotations::EXECUTION, release.execution),
-    ]);
+    let marks =
+        meta::map([(annotations::RELEASE, &release.content.mark()), (annotations::EXECUTION, release.execution)]);
     let mut metadata = meta::of_environment(
         owner,
         name(environment, tier),
@@ -61,7 +60,7 @@ pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition:
     pod_labels.extend(meta::map([
         (labels::MANAGED_BY, launchway_crds::names::FIELD_MANAGER),
         (labels::REVISION, &revision),
-        (labels::RELEASE, &release.reference.digest().short()),
+        (labels::RELEASE, &release.content.short()),
     ]));
     let storage = match tier {
         Tier::Author => owner.spec.author.storage.as_ref(),
@@ -171,6 +170,7 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, revision: &str
             ..base
         }],
         termination_grace_period_seconds: Some(grace),
+        topology_spread_constraints: spread(environment, tier),
         volumes: Some(volumes),
         ..PodSpec::default()
     }
@@ -240,7 +240,7 @@ fn variables(release: &Release<'_>, tier: Tier, environment: &str, revision: &st
         }),
     };
     let mut all = vec![
-        pod::env("LAUNCHWAY_RELEASE", release.reference.digest().to_string()),
+        pod::env("LAUNCHWAY_RELEASE", release.content.digest()),
         pod::env("LAUNCHWAY_TIER", tier.as_str()),
         field("POD_NAME", "metadata.name"),
     ];

@@ -13,7 +13,7 @@ use launchway_crds::{
 };
 use launchway_operator::plan::environment::{
     Change, next, pair_service,
-    world::{Desired, DesiredRelease, Pod, Workload, World},
+    world::{Content, Desired, DesiredRelease, Pod, Workload, World},
 };
 
 pub fn image(letter: char) -> ImageRef {
@@ -22,7 +22,7 @@ pub fn image(letter: char) -> ImageRef {
 
 pub fn release(letter: char) -> DesiredRelease {
     DesiredRelease {
-        release: image(letter),
+        content: Content::Release(image(letter)),
         images: ReleaseImages { aem: image('a'), dispatcher: image('d') },
         revision: format!("rev-{letter}"),
     }
@@ -63,6 +63,8 @@ impl Cluster {
             dispatcher: None,
             services: BTreeSet::new(),
             pods: vec![],
+            further: BTreeSet::new(),
+            deviations: vec![],
             lock_holder_runs: true,
         };
         Self { world, previous: Default::default(), broken: None, phases: vec![] }
@@ -75,7 +77,7 @@ impl Cluster {
         status.target = Some(Target {
             execution: format!("wknd-{letter}"),
             uid: format!("uid-{letter}"),
-            release: wanted.release.clone(),
+            release: image(letter),
             images: wanted.images.clone(),
             made_at: None,
             since: Time(self.world.now),
@@ -118,6 +120,12 @@ impl Cluster {
             Change::DeleteService(name) => {
                 self.world.services.remove(&name);
             }
+            Change::Further(object) => {
+                self.world.further.insert(object);
+            }
+            Change::DeleteFurther(object) => {
+                self.world.further.remove(&object);
+            }
             Change::Workload { tier, replicas, partition } => {
                 let revision = desired.revision.clone();
                 let old = self.slot(tier).replace(Workload { revision: revision.clone(), replicas, partition });
@@ -156,6 +164,8 @@ impl Cluster {
                         terminating: false,
                         problem: None,
                         hopeless: false,
+                        asks: String::new(),
+                        runs: String::new(),
                     });
                     return true;
                 }
@@ -222,7 +232,7 @@ impl Cluster {
         let wanted = release(letter);
         let pairs = self.world.environment.spec.publish.replicas;
         status.target.is_none()
-            && status.deployed.as_ref().is_some_and(|deployed| deployed.release == wanted.release)
+            && status.deployed.as_ref().is_some_and(|deployed| deployed.release == image(letter))
             && status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Complete)
             && self.world.is_ready(Tier::Author, 0, &wanted.revision)
             && (0..pairs).all(|ordinal| self.world.pair_is_ready(ordinal, &wanted.revision))

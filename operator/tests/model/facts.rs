@@ -43,7 +43,7 @@ static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| Templates {
     }))
     .unwrap(),
     annotator: annotator(),
-    runtime: Runtime { aem: Some(image('8')), dispatcher: Some(image('9')), image_pull_secrets: vec![] },
+    runtime: Runtime { aem: Some(image('8')), dispatcher: Some(image('9')), ..Default::default() },
     artifact: artifact(),
 });
 

@@ -210,8 +210,11 @@ const UIDS: [&str; 8] = ["uid-0", "uid-1", "uid-2", "uid-3", "uid-4", "uid-5", "
 impl Site {
     pub fn new(created: &[(&'static str, usize)]) -> Self {
         let idle = |name: &str| {
-            let urls =
-                Urls { author: format!("http://{name}-author"), dispatcher: format!("http://{name}-dispatcher") };
+            let urls = Urls {
+                author: format!("http://{name}-author"),
+                dispatcher: format!("http://{name}-dispatcher"),
+                ..Default::default()
+            };
             Frozen::new(EnvironmentStatus { urls: Some(urls), ..EnvironmentStatus::default() })
         };
         let mut site = Self {

@@ -29,7 +29,11 @@ pub fn environment(name: &str, type_: &str) -> Environment {
         "metadata": { "name": name, "namespace": "wknd" }, "spec": { "type": type_ },
     }))
     .unwrap();
-    let urls = Urls { author: format!("http://{name}-author"), dispatcher: format!("http://{name}-dispatcher") };
+    let urls = Urls {
+        author: format!("http://{name}-author"),
+        dispatcher: format!("http://{name}-dispatcher"),
+        ..Urls::default()
+    };
     environment.status.get_or_insert_default().urls = Some(urls);
     environment
 }
@@ -98,7 +102,7 @@ pub fn fresh(pipeline: &Value, asked: &Value) -> World {
         release: None,
         refused: vec![],
         guard: Guard::InForce { since: "2026-11-01T00:00:00Z".parse().unwrap() },
-        default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), image_pull_secrets: vec![] },
+        default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), ..Runtime::default() },
     }
 }
 

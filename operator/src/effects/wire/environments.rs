@@ -12,7 +12,11 @@ use super::{Answer, Asked, apiserver, gone, lines, refusal};
 use crate::{
     effects::{environment::perform, events},
     error::Error,
-    plan::environment::{Change, ServiceName},
+    plan::environment::{
+        Change, ServiceName,
+        objects::{Further, Side},
+        world::Content,
+    },
     render::{
         Contracts, Release,
         tests::{contract, environment, image},
@@ -24,7 +28,7 @@ async fn done(change: &Change, answers: Vec<Answer>) -> (Result<(), Error>, Vec<
     let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
     let release = Release {
         environment: &environment,
-        reference: &image('e'),
+        content: &Content::Release(image('e')),
         images: &images,
         contracts: &contracts,
         execution: "wknd-1 uid-1",
@@ -43,6 +47,16 @@ async fn objects_are_applied_whole_by_our_field_manager() {
             "StatefulSet",
         ),
         (Change::Service(ServiceName::Dispatcher), "/api/v1/namespaces/wknd/services/prod-dispatcher", "Service"),
+        (
+            Change::Further(Further::Budget),
+            "/apis/policy/v1/namespaces/wknd/poddisruptionbudgets/prod-pairs",
+            "PodDisruptionBudget",
+        ),
+        (
+            Change::Further(Further::Policy(Tier::Author)),
+            "/apis/networking.k8s.io/v1/namespaces/wknd/networkpolicies/prod-author",
+            "NetworkPolicy",
+        ),
     ] {
         let (result, asked) = done(&change, vec![(200, json!({ "metadata": {} }))]).await;
         result.unwrap();
@@ -54,6 +68,8 @@ async fn objects_are_applied_whole_by_our_field_manager() {
         assert_eq!(query, ["fieldManager=launchway", "force=true"]);
         assert_eq!(asked.content_type, "application/apply-patch+yaml");
         assert_eq!(asked.body["kind"], kind);
+        // The mark by which a change by hand is known.
+        assert!(asked.body["metadata"]["annotations"]["launchway.dev/rendered"].is_string());
         assert!(asked.body["metadata"].get("resourceVersion").is_none(), "what is applied names no version");
         let (result, _) = done(&change, vec![refusal(409, "Conflict")]).await;
         assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
@@ -70,6 +86,17 @@ async fn a_service_is_deleted_and_may_be_gone() {
     }
     let (result, _) = done(&change, vec![refusal(403, "Forbidden")]).await;
     assert!(matches!(result, Err(Error::Kube { .. })), "{result:?}");
+}
+
+#[tokio::test]
+async fn an_object_that_the_spec_does_not_ask_for_is_deleted_or_never_made() {
+    let route = Further::Route(Side::Visitors);
+    let (result, asked) = done(&Change::DeleteFurther(route), vec![gone()]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), ["DELETE /apis/networking.k8s.io/v1/namespaces/wknd/ingresses/prod-dispatcher"]);
+    let (result, asked) = done(&Change::Further(route), vec![]).await;
+    result.unwrap();
+    assert!(asked.is_empty(), "the spec has no route: {asked:?}");
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use launchway_crds::environment::Tier;
 
 use super::{
-    Change, Move, missing_services, steady,
+    Change, Move, START, bare, missing_services, steady,
     world::{DesiredRelease, World},
 };
 
-const PHASE: &str = "AllAtOnce";
+const ALL_AT_ONCE: &str = "AllAtOnce";
 
 /// The next move of an AllAtOnce rollout.
 ///
@@ -16,6 +16,7 @@ const PHASE: &str = "AllAtOnce";
 pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
     let pairs = world.environment.spec.publish.replicas;
     let mut changes = missing_services(world, desired, pairs);
+    let phase = if bare::serves_nothing(world) { START } else { ALL_AT_ONCE };
     let mut emptying = false;
     for (tier, wanted) in [(Tier::Author, 1), (Tier::Publish, pairs), (Tier::Dispatcher, pairs)] {
         let replicas = match world.workload(tier) {
@@ -35,10 +36,10 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
         changes.push(Change::Workload { tier, replicas, partition: 0 });
     }
     if !changes.is_empty() {
-        return Move::change(PHASE, changes);
+        return Move::change(phase, changes);
     }
     if emptying {
-        return Move::wait(PHASE, "pods of the previous release end".into());
+        return Move::wait(phase, "pods of the previous release end".into());
     }
-    Move { phase: PHASE.into(), ..steady(world, desired) }
+    Move { phase: phase.into(), ..steady(world, desired) }
 }

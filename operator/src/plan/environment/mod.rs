@@ -9,7 +9,10 @@
 //! of another release, whatever dies when.
 
 mod all_at_once;
+mod bare;
+pub mod objects;
 mod rolling;
+mod services;
 mod status;
 pub mod world;
 
@@ -22,7 +25,12 @@ use launchway_crds::{
     },
 };
 
-use self::world::{Desired, DesiredRelease, World};
+pub use self::services::{ServiceName, pair_service};
+use self::{
+    objects::Further,
+    services::{missing_services, unneeded_services},
+    world::{Content, Desired, DesiredRelease, World},
+};
 
 /// What to do about an Environment.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +59,10 @@ pub enum Change {
     },
     /// Delete a Service that no pod needs any more.
     DeleteService(String),
+    /// Make a further object what it should be.
+    Further(Further),
+    /// Delete a further object that the spec does not ask for any more.
+    DeleteFurther(Further),
 }
 
 impl Change {
@@ -61,47 +73,10 @@ impl Change {
             Self::Service(_) => "apply_service",
             Self::Workload { .. } => "apply_workload",
             Self::DeleteService(_) => "delete_service",
+            Self::Further(_) => "apply_object",
+            Self::DeleteFurther(_) => "delete_object",
         }
     }
-}
-
-/// A Service of an Environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServiceName {
-    /// The governing Service of a tier's StatefulSet: its pods' DNS names.
-    Pods(Tier),
-    /// Where editors reach the author.
-    Author,
-    /// Where visitors reach the dispatchers.
-    Dispatcher,
-    /// Where the dispatcher of a pair reaches its own publish, and no other release of it.
-    Pair {
-        /// Ordinal of the pair.
-        ordinal: i32,
-    },
-}
-
-impl ServiceName {
-    /// The Service's name in an Environment.
-    #[must_use]
-    pub fn of(&self, environment: &str, revision: &str) -> String {
-        match self {
-            Self::Pods(tier) => format!("{environment}-{}-pods", tier.as_str()),
-            Self::Author => format!("{environment}-author"),
-            Self::Dispatcher => format!("{environment}-dispatcher"),
-            Self::Pair { ordinal } => pair_service(environment, &ordinal.to_string(), revision),
-        }
-    }
-}
-
-/// Name of the Service of a pair. The ordinal is a text so that a pod's template can leave it to the kubelet.
-#[must_use]
-pub fn pair_service(environment: &str, ordinal: &str, revision: &str) -> String {
-    format!("{}{ordinal}-{revision}", pair_prefix(environment))
-}
-
-fn pair_prefix(environment: &str) -> String {
-    format!("{environment}-pair-")
 }
 
 /// How long a wait is told of in the same words.
@@ -149,9 +124,16 @@ pub fn strategy(spec: &EnvironmentSpec) -> Strategy {
     })
 }
 
-/// Decides what is done to the workloads of an Environment next.
+/// Decides what is done to an Environment next.
 #[must_use]
 pub fn next(world: &World) -> Plan {
+    let mut plan = workloads(world);
+    objects::keep(world, &mut plan);
+    plan
+}
+
+/// Decides what is done to its workloads and their Services.
+fn workloads(world: &World) -> Plan {
     let mut status = status::carried(world);
     let desired = match &world.desired {
         Desired::Nothing => {
@@ -160,7 +142,7 @@ pub fn next(world: &World) -> Plan {
                 &mut status,
                 false,
                 reasons::NO_RELEASE,
-                "nothing was deployed yet: run a pipeline that deploys here",
+                "nothing was deployed yet, and no base images run (none are known, or spec.runtime.bare is Disabled): run a pipeline that deploys here",
             );
             return Plan { changes: vec![], status, wake: None };
         }
@@ -171,6 +153,11 @@ pub fn next(world: &World) -> Plan {
         }
         Desired::Release(desired) => desired,
     };
+    if let Some(until) = bare::waits(world, desired) {
+        let why = format!("nothing was deployed yet: the base images start at {until}, unless a release comes first");
+        status::ready(world, &mut status, false, reasons::NO_RELEASE, &why);
+        return Plan { changes: vec![], status, wake: Some(until) };
+    }
     let stopped = status
         .rollout
         .as_ref()
@@ -182,6 +169,8 @@ pub fn next(world: &World) -> Plan {
     }
     let taken = match strategy(&world.environment.spec) {
         _ if status.target.is_none() && rolls_nothing(world, desired) => steady(world, desired),
+        // There is nothing to spare: the quickest way is the best.
+        Strategy::Rolling if bare::serves_nothing(world) => all_at_once::next(world, desired),
         Strategy::Rolling => rolling::next(world, desired),
         Strategy::AllAtOnce => all_at_once::next(world, desired),
     };
@@ -200,24 +189,6 @@ fn rolls_nothing(world: &World, desired: &DesiredRelease) -> bool {
     })
 }
 
-/// Services that must be there before pods look for them.
-fn missing_services(world: &World, desired: &DesiredRelease, pairs: i32) -> Vec<Change> {
-    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
-    let fixed = [
-        ServiceName::Pods(Tier::Author),
-        ServiceName::Pods(Tier::Publish),
-        ServiceName::Pods(Tier::Dispatcher),
-        ServiceName::Author,
-        ServiceName::Dispatcher,
-    ];
-    fixed
-        .into_iter()
-        .chain((0..pairs).map(|ordinal| ServiceName::Pair { ordinal }))
-        .filter(|name| !world.services.contains(&name.of(environment, &desired.revision)))
-        .map(Change::Service)
-        .collect()
-}
-
 /// Numbers only: pairs are added together, and taken away dispatcher first, once the others serve.
 fn steady(world: &World, desired: &DesiredRelease) -> Move {
     let pairs = world.environment.spec.publish.replicas;
@@ -230,9 +201,7 @@ fn steady(world: &World, desired: &DesiredRelease) -> Move {
     if !changes.is_empty() {
         return Move::change(SETTLE, changes);
     }
-    let status = world.environment.status.as_ref();
-    let first = status.is_some_and(|status| status.target.is_some() && status.deployed.is_none());
-    let quiet = if first { START } else { SETTLE };
+    let quiet = if starts(world, desired) { START } else { SETTLE };
     if !world.is_ready(Tier::Author, 0, &desired.revision) {
         return Move::wait(quiet, waits_for(world, desired, Tier::Author, 0..1));
     }
@@ -255,6 +224,14 @@ fn steady(world: &World, desired: &DesiredRelease) -> Move {
         return Move::wait(SETTLE, "pods that are not needed any more end".into());
     }
     Move::complete()
+}
+
+/// Whether what is desired is the first that ever runs here: a first release, or base images that have not been ready yet.
+fn starts(world: &World, desired: &DesiredRelease) -> bool {
+    let Some(status) = &world.environment.status else { return false };
+    let rollout = status.rollout.as_ref().filter(|rollout| rollout.revision == desired.revision);
+    let begun = rollout.is_some_and(|rollout| rollout.phase == START && rollout.state == RolloutState::Progressing);
+    status.deployed.is_none() && (status.target.is_some() || begun)
 }
 
 /// What the pods of some ordinals still lack. For publish this looks at the whole pair.
@@ -286,7 +263,7 @@ fn waits_for(world: &World, desired: &DesiredRelease, tier: Tier, ordinals: std:
 fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelease) -> Plan {
     let pairs = world.environment.spec.publish.replicas;
     let now = Time(world.now);
-    if let Some(target) = status.target.take_if(|target| target.release == desired.release) {
+    if let Some(target) = status.target.take_if(|target| desired.content.release() == Some(&target.release)) {
         status.deployed = Some(Deployed {
             execution: target.execution,
             uid: target.uid,
@@ -310,23 +287,12 @@ fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         message: String::new(),
         message_at: None,
     });
-    let told = format!("every pod runs {}", desired.release.digest());
-    status::ready(world, &mut status, true, reasons::READY, &told);
+    let (reason, told) = match &desired.content {
+        Content::Bare => (reasons::BARE, "every pod runs the bare base images: nothing was deployed yet".into()),
+        Content::Release(release) => (reasons::READY, format!("every pod runs {}", release.digest())),
+    };
+    status::ready(world, &mut status, true, reason, &told);
     Plan { changes: unneeded_services(world, desired), status, wake: None }
-}
-
-/// Services of pairs and revisions that no longer exist.
-fn unneeded_services(world: &World, desired: &DesiredRelease) -> Vec<Change> {
-    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
-    let wanted: Vec<String> = (0..world.environment.spec.publish.replicas)
-        .map(|ordinal| ServiceName::Pair { ordinal }.of(environment, &desired.revision))
-        .collect();
-    world
-        .services
-        .iter()
-        .filter(|name| name.starts_with(&pair_prefix(environment)) && !wanted.contains(name))
-        .map(|name| Change::DeleteService(name.clone()))
-        .collect()
 }
 
 fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelease, taken: Move) -> Plan {
@@ -342,7 +308,7 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     let half = since.0.saturating_add(spec.rollout.ready_timeout.signed() / 2).unwrap_or(since.0);
     let waiting = taken.changes.is_empty();
     // Nobody asked for a release: pods died and come back, or pairs are added. That may take as long as it takes.
-    let resting = status.target.is_none() && rolls_nothing(world, desired);
+    let resting = status.target.is_none() && rolls_nothing(world, desired) && taken.phase != START;
     let hopeless = world.pods.iter().find(|pod| pod.hopeless && pod.revision == desired.revision && !pod.terminating);
     let failure = match hopeless {
         _ if resting => None,

@@ -7,6 +7,9 @@ use super::{
     world::{DesiredRelease, World},
 };
 
+/// The phase in which pairs are added that were asked for in the middle of a rollout.
+const GROW: &str = "Grow";
+
 /// The next move of a Rolling rollout.
 ///
 /// Pairs are reached from the highest ordinal down, by lowering the `partition` of both StatefulSets:
@@ -52,6 +55,16 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
     }
     if !changes.is_empty() {
         return Move::change(phase(pairs, publish.partition), changes);
+    }
+
+    // Pairs that were asked for meanwhile are added at once: their ordinals are on the new revision already. Those that
+    // are not needed any more go in the end, for until then they may be what serves.
+    let short = |workload: &super::world::Workload| workload.replicas < pairs;
+    if short(publish) || short(dispatcher) {
+        let grown =
+            [(Tier::Publish, publish), (Tier::Dispatcher, dispatcher)].into_iter().filter(|(_, known)| short(known));
+        let grown = grown.map(|(tier, known)| Change::Workload { tier, replicas: pairs, partition: known.partition });
+        return Move::change(GROW, grown.collect());
     }
 
     let partition = publish.partition;

@@ -7,7 +7,11 @@ use launchway_crds::{
     names::labels,
 };
 
-use super::{ServiceName, world::World};
+use super::{
+    ServiceName,
+    objects::{Further, Side},
+    world::World,
+};
 
 /// The old status with everything that follows from facts brought up to date.
 pub(super) fn carried(world: &World) -> EnvironmentStatus {
@@ -40,7 +44,35 @@ pub(super) fn paired(world: &World, status: &mut EnvironmentStatus, pairs: i32) 
     let (name, namespace) = (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default());
     let url = |service: ServiceName| format!("http://{}.{namespace}.svc", service.of(name, ""));
     status.replicas = pairs;
-    status.urls = Some(Urls { author: url(ServiceName::Author), dispatcher: url(ServiceName::Dispatcher) });
+    status.urls = Some(Urls {
+        author: url(ServiceName::Author),
+        dispatcher: url(ServiceName::Dispatcher),
+        site: address(world, Side::Visitors),
+        editors: address(world, Side::Editors),
+    });
+}
+
+/// The first address of a route. One that was taken out of the spec is told until its Ingress is gone: it is looked for as
+/// long as status tells of it.
+fn address(world: &World, side: Side) -> Option<String> {
+    let route = world.environment.spec.route.as_ref();
+    let (hosts, tls) = match side {
+        Side::Visitors => route.map(|route| (&route.hosts, &route.tls_secret_name)),
+        Side::Editors => {
+            route.and_then(|route| route.author.as_ref()).map(|author| (&author.hosts, &author.tls_secret_name))
+        }
+    }
+    .unzip();
+    let scheme = if tls.is_some_and(Option::is_some) { "https" } else { "http" };
+    if let Some(host) = hosts.and_then(|hosts| hosts.first()) {
+        return Some(format!("{scheme}://{host}"));
+    }
+    let known = world.environment.status.as_ref().and_then(|status| status.urls.as_ref());
+    let known = known.filter(|_| world.further.contains(&Further::Route(side)));
+    match side {
+        Side::Visitors => known.and_then(|urls| urls.site.clone()),
+        Side::Editors => known.and_then(|urls| urls.editors.clone()),
+    }
 }
 
 /// Sets `Ready` and the two conditions that kstatus reads.

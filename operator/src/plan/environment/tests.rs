@@ -5,6 +5,10 @@
 #[path = "../../../tests/model/cluster.rs"]
 mod cluster;
 
+mod bare;
+mod objects;
+mod scale;
+
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{

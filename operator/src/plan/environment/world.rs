@@ -9,6 +9,8 @@ use launchway_crds::{
     environment::{ReleaseImages, Tier},
 };
 
+use super::objects::{Deviation, Further};
+
 /// Everything that decides what is done to the workloads of an Environment.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -28,6 +30,10 @@ pub struct World {
     pub services: BTreeSet<String>,
     /// Its pods.
     pub pods: Vec<Pod>,
+    /// Its further objects that are there.
+    pub further: BTreeSet<Further>,
+    /// Its objects that are there and are not what they should be.
+    pub deviations: Vec<Deviation>,
     /// Whether the execution that holds the lock is there and runs. True when there is no lock.
     pub lock_holder_runs: bool,
 }
@@ -35,22 +41,69 @@ pub struct World {
 /// What should run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Desired {
-    /// Nothing was ever deployed or asked for.
+    /// Nothing was ever deployed or asked for, and no base images are known or to run.
     Nothing,
-    /// A release whose images could not be read: the registry's answer says why.
+    /// Images that could not be read: the registry's answer says why.
     Unknown(String),
-    /// A release.
+    /// A release, or the bare base images as long as there was none.
     Release(Box<DesiredRelease>),
 }
 
-/// A release and the hash of everything in the pods' templates.
+/// What two images are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Base images without anything added: nothing was ever deployed.
+    Bare,
+    /// A release.
+    Release(ImageRef),
+}
+
+/// How the bare base images are called where a release has its reference.
+const BARE: &str = "bare";
+
+impl Content {
+    /// The release, if it is one.
+    #[must_use]
+    pub const fn release(&self) -> Option<&ImageRef> {
+        match self {
+            Self::Bare => None,
+            Self::Release(release) => Some(release),
+        }
+    }
+
+    /// The whole reference, for annotations.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        self.release().map_or_else(|| BARE.into(), ToString::to_string)
+    }
+
+    /// The digest, for containers.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.release().map_or_else(|| BARE.into(), |release| release.digest().to_string())
+    }
+
+    /// The short digest, for labels.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.release().map_or_else(|| BARE.into(), |release| release.digest().short())
+    }
+
+    /// Whether a mark says that the bare base images run.
+    #[must_use]
+    pub fn is_bare(mark: &str) -> bool {
+        mark == BARE
+    }
+}
+
+/// What should run, and the hash of everything in the pods' templates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesiredRelease {
-    /// The release.
-    pub release: ImageRef,
-    /// Its images.
+    /// What the images are.
+    pub content: Content,
+    /// The images.
     pub images: ReleaseImages,
-    /// Hash of release, contract and the parts of the spec that reach a pod.
+    /// Hash of content, contract and the parts of the spec that reach a pod.
     pub revision: String,
 }
 
@@ -82,6 +135,10 @@ pub struct Pod {
     pub problem: Option<String>,
     /// Whether the problem cannot go away by waiting: the runtime says that a package failed.
     pub hopeless: bool,
+    /// The image of its main container, as its spec asks for it. Anybody who may write pods may change that.
+    pub asks: String,
+    /// The image that the container runtime says it runs, with a digest; empty before it started.
+    pub runs: String,
 }
 
 impl World {

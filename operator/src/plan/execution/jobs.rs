@@ -11,13 +11,13 @@ use launchway_crds::{
     step::{METRICS_MAX, Metric, StepName, StepState},
 };
 
-use crate::gate::thresholds;
+use crate::{gate::thresholds, plan::bases};
 
 use super::{
     Verdict,
     action::{Action, Registries, Work},
     gate, identity,
-    prepare::{faulty, runtime_of},
+    prepare::faulty,
     step_of,
     validate::locked,
     world::{JobEnd, JobFacts, World},
@@ -74,7 +74,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
         return changed();
     };
     let Some(source) = &pipeline.spec.source.artifact else { return changed() };
-    let runtime = runtime_of(world, tested);
+    let runtime = bases::of(&tested.spec, &world.default_runtime);
     let (Some(aem), Some(dispatcher)) = (runtime.aem, runtime.dispatcher) else {
         return Verdict::failed(
             reasons::NO_RUNTIME,

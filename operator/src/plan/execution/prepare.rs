@@ -2,9 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use launchway_crds::{
-    Environment,
     conditions::reasons,
-    environment::Runtime,
     execution::{Artifact, FILES_MAX, PipelineExecutionStatus},
     step::StepName,
 };
@@ -67,14 +65,4 @@ pub(super) fn faulty(
 /// When a step began, or now.
 pub(super) fn began(world: &World, status: &PipelineExecutionStatus, step: StepName) -> Timestamp {
     step_of(status, step).and_then(|step| step.started_at.as_ref()).map_or(world.now, |at| at.0)
-}
-
-/// The base images of an Environment: its own, or those of the installation.
-pub(super) fn runtime_of(world: &World, environment: &Environment) -> Runtime {
-    let own = environment.spec.runtime.clone().unwrap_or_default();
-    Runtime {
-        aem: own.aem.or_else(|| world.default_runtime.aem.clone()),
-        dispatcher: own.dispatcher.or_else(|| world.default_runtime.dispatcher.clone()),
-        image_pull_secrets: own.image_pull_secrets,
-    }
 }

@@ -38,8 +38,11 @@ fn environment(name: &str, type_: &str) -> Environment {
         "metadata": { "name": name, "namespace": "wknd" }, "spec": { "type": type_ },
     }))
     .unwrap();
-    environment.status.get_or_insert_default().urls =
-        Some(Urls { author: format!("http://{name}-author"), dispatcher: format!("http://{name}-dispatcher") });
+    environment.status.get_or_insert_default().urls = Some(Urls {
+        author: format!("http://{name}-author"),
+        dispatcher: format!("http://{name}-dispatcher"),
+        ..Default::default()
+    });
     environment
 }
 
@@ -113,11 +116,7 @@ impl Play {
             release: None,
             refused: vec![],
             guard: in_force(),
-            default_runtime: Runtime {
-                aem: Some(image('1')),
-                dispatcher: Some(image('2')),
-                image_pull_secrets: vec![],
-            },
+            default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), ..Runtime::default() },
         };
         Self { world, quality: vec![], done: vec![], writes: 0 }
     }
@@ -423,7 +422,7 @@ fn environments_of_the_wrong_type_or_with_other_bases_are_refused() {
 
     let mut play = Play::new();
     play.world.production.as_mut().unwrap().spec.runtime =
-        Some(Runtime { aem: Some(image('7')), dispatcher: None, image_pull_secrets: vec![] });
+        Some(Runtime { aem: Some(image('7')), dispatcher: None, ..Runtime::default() });
     play.run();
     assert_eq!(play.step(StepName::Validate).1, reasons::RUNTIME_MISMATCH);
 

@@ -12,13 +12,15 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 
+use crate::plan::bases;
+
 use super::{
     Verdict,
     action::Action,
     holds, identity,
     ledger::spec_hash,
     name_of,
-    prepare::{began, runtime_of},
+    prepare::began,
     route::{self, only_production},
     source,
     world::World,
@@ -70,7 +72,7 @@ pub(super) fn validate(world: &World, status: &PipelineExecutionStatus) -> Verdi
         return verdict;
     }
     if !only_production(pipeline.spec.type_, status.trigger)
-        && let Err(verdict) = bases(world, &environments)
+        && let Err(verdict) = same_bases(world, &environments)
     {
         return *verdict;
     }
@@ -167,9 +169,9 @@ fn absent(world: &World, status: &PipelineExecutionStatus, kind: &str, name: &st
 }
 
 /// One release runs on every Environment of the way, so all must name the same bases.
-fn bases(world: &World, environments: &[&Environment]) -> Result<(), Box<Verdict>> {
+fn same_bases(world: &World, environments: &[&Environment]) -> Result<(), Box<Verdict>> {
     let (Some(first), Some(last)) = (environments.first(), environments.last()) else { return Ok(()) };
-    let (one, other) = (runtime_of(world, first), runtime_of(world, last));
+    let (one, other) = (bases::of(&first.spec, &world.default_runtime), bases::of(&last.spec, &world.default_runtime));
     for (field, one, other) in [("aem", &one.aem, &other.aem), ("dispatcher", &one.dispatcher, &other.dispatcher)] {
         if one.is_none() {
             return Err(Box::new(Verdict::failed(
