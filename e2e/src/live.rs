@@ -51,7 +51,7 @@ impl<'a> Live<'a> {
                 let there = until(&status);
                 match &mut screen {
                     Some(screen) => {
-                        let around = Around { environments: environments.clone(), debt: vec![] };
+                        let around = Around { environments: environments.clone(), ..Around::default() };
                         let drawing = tree::draw(execution, &around, now, Room::Screen(screen.size()));
                         let drawn = if there || over { screen.finish(&drawing) } else { screen.redraw(&drawing) };
                         drawn.map_err(|error| Failure::new(format!("the terminal is gone: {error}")))?;

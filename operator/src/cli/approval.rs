@@ -12,6 +12,7 @@ use launchway_crds::{
 use super::{
     gate,
     heading::{debt, scheduled},
+    parity,
     times::moment,
     tree::{self, Around},
 };
@@ -43,6 +44,10 @@ pub fn what(execution: &PipelineExecution, around: &Around, release: &ImageRef, 
     lines.extend(titled("said", said(&status, now)));
     lines.extend(titled("debt", debt(&around.debt, now)));
     lines.extend(titled("goes to", goes_to(&status, around, release)));
+    let parity = parity::at_the_gate(execution, around);
+    let mut differs = parity.map(|(stage, production)| parity::differences(stage, production)).unwrap_or_default();
+    differs.extend(parity.map(|_| parity::packages(execution, around.there.as_deref())).unwrap_or_default());
+    lines.extend(titled("differs", differs));
     if let Some(until) = status.waiting_for.as_ref().and_then(|waiting| waiting.until.as_ref()) {
         lines.push(format!("  until      {}", moment(until.0, now)));
     }
@@ -135,6 +140,16 @@ mod tests {
             "  said       coverage, skipped_tests of codeQuality accepted by dana\n",
             "  debt       securityTest since wknd-40 (3d0h ago)\n             loadTest since",
         ] {
+            assert!(text.contains(part), "{part}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_approver_sees_what_differs_between_stage_and_production() {
+        let text = shown(&samples::waiting(), &samples::with_environments());
+        for part in
+            ["  differs    runs now: stage abababababab of wknd-42, prod no release\n", "pairs: stage 1, prod 2"]
+        {
             assert!(text.contains(part), "{part}\nis not in\n{text}");
         }
     }

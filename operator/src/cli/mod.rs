@@ -12,6 +12,9 @@ pub mod image_build;
 pub mod inspect;
 pub mod logs;
 pub mod override_metrics;
+pub mod parity;
+pub mod plan;
+pub mod plan_diff;
 pub mod promote;
 pub mod push;
 pub mod re_execute;
@@ -54,7 +57,8 @@ Inside the cluster:
 
 Exit codes:
   0  done; with -w: the execution succeeded
-  1  the execution failed or was cancelled (with -w); packages are refused; a release differs from its provenance
+  1  the execution failed or was cancelled (with -w); packages are refused; a release differs from its provenance;
+     a plan would change something
   2  the command could not do what it was asked: usage, connection, refusal
   3  the time of --timeout is over";
 
@@ -93,6 +97,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Show the newest executions, or one with its steps and what it waits for
     Status(status::StatusArgs),
+    /// Show what a release would change on an Environment, or the objects that it would be
+    Plan(plan::PlanArgs),
     /// Take the latest release that a stage-only pipeline tested to production
     Promote(promote::PromoteArgs),
     /// Do the last deployment of a pipeline to production again
@@ -228,7 +234,7 @@ pub fn main() -> ExitCode {
 /// Does what was asked.
 async fn dispatch(cli: Cli) -> ExitCode {
     let only_reads = match &cli.command {
-        Command::Status(_) | Command::Logs(_) | Command::Report(_) | Command::Completion(_) => true,
+        Command::Status(_) | Command::Plan(_) | Command::Logs(_) | Command::Report(_) | Command::Completion(_) => true,
         Command::RollBack(args) => args.to.is_none(),
         _ => false,
     };
@@ -244,6 +250,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Verify(args) => verify::run(&args, &mut std::io::stdout()).await,
         Command::Run(args) => run::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Plan(args) => plan::run(args).await,
         Command::Promote(args) => promote::run(args).await,
         Command::ReExecute(args) => re_execute::run(args).await,
         Command::RollBack(args) => roll_back::run(args).await,
@@ -299,6 +306,10 @@ mod tests {
         assert!(matches!(parse("launchway worker smoke-test").unwrap(), Command::Worker(Worker::SmokeTest)));
         assert!(matches!(parse("launchway status"), Ok(Command::Status(_))));
         assert!(matches!(parse("launchway promote"), Ok(Command::Promote(_))));
+        let Command::Plan(args) = parse("launchway plan prod --execution wknd-1 -o yaml").unwrap() else {
+            panic!("another command")
+        };
+        assert_eq!((args.environment.as_str(), args.output), ("prod", plan::Form::Yaml));
         assert!(matches!(parse("launchway managed-go wknd-1"), Ok(Command::Approve(_))));
         let line = "launchway schedule wknd-1 2026-11-21T22:00 --time-zone Europe/Zurich";
         assert!(matches!(parse(line), Ok(Command::Schedule(_))));
@@ -316,6 +327,9 @@ mod tests {
             ("launchway schedule wknd-1", "<now|DATE>"),
             ("launchway schedule wknd-1 now --time-zone Mars", "Mars"),
             ("launchway reject wknd-1", "--reason"),
+            ("launchway plan", "<ENVIRONMENT>"),
+            ("launchway plan prod --release r/x:1 --execution wknd-1", "--execution"),
+            ("launchway plan prod -o table", "table"),
             ("launchway status -w", "<NAME>"),
             ("launchway status x -w -o json", "--output"),
             ("launchway status x --timeout 5m", "--watch"),

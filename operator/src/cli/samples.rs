@@ -148,7 +148,7 @@ pub fn production(uid: &str, state: &str) -> Around {
                         "updated": 1, "total": 3, "message": "prod-publish-1: 2 of 5 packages are installed"},
         },
     }));
-    Around { environments: [("prod".to_string(), environment)].into(), debt: vec![] }
+    Around { environments: [("prod".to_string(), environment)].into(), ..Around::default() }
 }
 
 fn object<T: serde::de::DeserializeOwned>(value: Value) -> T {
@@ -250,6 +250,24 @@ pub fn around() -> Around {
         {"step": "loadTest", "execution": "wknd-41", "since": "2026-11-21T09:35:12Z"},
     ]);
     Around { debt: object(debt), ..Around::default() }
+}
+
+/// The Environments of `waiting`, as they are while somebody is asked to approve.
+pub fn with_environments() -> Around {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let image = format!("registry.example.com/wknd/images@{digest}");
+    let stage = json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment", "metadata": {"name": "stage"},
+        "spec": {"type": "Stage"},
+        "status": {"deployed": {"execution": "wknd-42", "uid": "u-42", "release": image, "at": "2026-11-21T10:20:00Z",
+                                "images": {"aem": image, "dispatcher": image}}},
+    });
+    let production = json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment", "metadata": {"name": "prod"},
+        "spec": {"type": "Production", "publish": {"replicas": 2}},
+    });
+    let environments = [("stage", stage), ("prod", production)].map(|(name, value)| (name.to_string(), object(value)));
+    Around { environments: environments.into(), ..Around::default() }
 }
 
 /// A promoted release that was approved and has its time, before the go of support.

@@ -114,7 +114,12 @@ impl Session {
                 environments.insert(name.to_string(), environment);
             }
         }
-        Around { environments, debt: self.debt(execution).await }
+        let production = names.production.as_ref().and_then(|name| environments.get(name));
+        let there = match production.and_then(|environment| environment.status.as_ref()?.deployed.clone()) {
+            Some(deployed) => within(CALL, self.executions().get_opt(&deployed.execution)).await.ok().flatten(),
+            None => None,
+        };
+        Around { environments, debt: self.debt(execution).await, there: there.map(Box::new) }
     }
 
     /// Tests that the pipeline of an execution owes; none when it cannot be read.

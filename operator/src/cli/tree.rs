@@ -14,6 +14,7 @@ use launchway_crds::{
 use super::{
     gate,
     heading::{TITLE, heading, titled},
+    parity,
     request::ending,
     screen::{Size, height},
     times::{between, moment, span},
@@ -34,6 +35,8 @@ pub struct Around {
     pub environments: BTreeMap<String, Environment>,
     /// Tests that the pipeline owes.
     pub debt: Vec<Debt>,
+    /// The execution that brought what production runs now.
+    pub there: Option<Box<PipelineExecution>>,
 }
 
 /// The room for a drawing.
@@ -116,10 +119,22 @@ impl Drawing<'_> {
             (Some(waiting), None) => {
                 lines.push(String::new());
                 lines.extend(waits(waiting, now, width));
+                lines.extend(self.parity(width));
             }
             (None, None) => {}
         }
         lines
+    }
+
+    /// What differs between stage and production, while somebody is asked to let a release into production.
+    fn parity(&self, width: usize) -> Vec<String> {
+        // Who follows an execution looks at its steps: there is no room for more.
+        let Room::Whole(_) = self.room else { return vec![] };
+        let Some((stage, production)) = parity::at_the_gate(self.execution, self.around) else { return vec![] };
+        let mut all = parity::differences(stage, production);
+        all.extend(parity::packages(self.execution, self.around.there.as_deref()));
+        let title = |number: usize| if number == 0 { "differs" } else { "" };
+        all.iter().enumerate().flat_map(|(number, line)| titled(title(number), line, width)).collect()
     }
 
     fn columns(&self) -> Columns {
