@@ -110,6 +110,43 @@ httpd_flush() {
   expect "another site stays" '^HIT$' "$(cache_state "$SITE/content/other/page.html")"
 }
 
+# What a dispatcher does once before it is ready for the first time, seen by the state of its cache before and after.
+httpd_before_serving() {
+  local output log=$WORK/dispatcher-once.log
+  say "httpd: what is dropped and requested before a dispatcher serves (15 s)"
+  printf '<sly data-sly-use.x="no.such.Class"/>' >"$WORK/broken.html"
+  web -o /dev/null -u admin:admin -F "broken.html=@$WORK/broken.html;type=text/html" http://127.0.0.1:8080/apps/launchway/broken
+  web -o /dev/null -u admin:admin -F sling:resourceType=launchway/broken http://127.0.0.1:8080/content/wknd/us/broken
+  stop_container dispatcher WINCH
+  make_page /content/other/logo 'Logo'
+  start_httpd dispatcher-once --tree "$WORK/wknd:/etc/httpd" LAUNCHWAY_INVALIDATE=/content/wknd/us/en \
+    LAUNCHWAY_FLUSH=/content/other/page "LAUNCHWAY_WARM_UP=/us/de.html /us/none.html /us/broken.html" LAUNCHWAY_WARM_UP_SECONDS=6
+  within 20 run_in dispatcher-once /opt/launchway/bin/live >/dev/null || fail "httpd does not start"
+  fill /us/en.html /us/en/about.html /content/other/page.html /content/other/logo.html
+  expect "pages are cached before it is ready" '^HIT$' "$(cache_state "$SITE/us/en.html")"
+  for page in wknd/us/en wknd/us/en/about other/page other/logo; do make_page "/content/$page" 'Second edition'; done
+  output=$(run_in dispatcher-once /opt/launchway/bin/ready) && fail "ready, although warm-up pages do not answer well"
+  expect "an invalidated page is fetched anew" 'Second edition' "$(web "$SITE/us/en.html")"
+  expect "and what its stat files cover" 'Second edition' "$(web "$SITE/us/en/about.html")"
+  expect "a flushed page is fetched anew" 'Second edition' "$(web "$SITE/content/other/page.html")"
+  expect "and nothing beside it" 'Logo' "$(web "$SITE/content/other/logo.html")"
+  expect "a page that is not there is waited for" '^pending warm-up: waits for /us/none.html to answer .now 404' "$output"
+  expect "a page of the warm-up is in the cache" '^HIT$' "$(cache_state "$SITE/us/de.html")"
+  within 15 run_in dispatcher-once /opt/launchway/bin/ready >/dev/null || fail "the warm-up has no end"
+  expect "its end is told in the log" 'warm-up: /us/broken.html answers 500 after [0-9]+ s: this dispatcher serves without it' "$(cat "$log")"
+  make_page /content/wknd/us/en 'Third edition'
+  run_in dispatcher-once /opt/launchway/bin/ready >/dev/null || fail "no longer ready"
+  expect "paths are dropped once" 'Second edition' "$(web "$SITE/us/en.html")"
+  stop_container dispatcher-once WINCH
+  start_httpd dispatcher-refused --tree "$WORK/wknd:/etc/httpd" LAUNCHWAY_INVALIDATE=content/wknd
+  within 20 run_in dispatcher-refused /opt/launchway/bin/live >/dev/null || fail "httpd does not start"
+  output=$(run_in dispatcher-refused /opt/launchway/bin/ready) && fail "ready, although an invalidation is refused"
+  expect "an invalidation that is refused is named" '^pending invalidate: waits for content/wknd to be dropped .* .now 400' "$output"
+  stop_container dispatcher-refused WINCH
+  start_httpd dispatcher --tree "$WORK/wknd:/etc/httpd"
+  within 20 run_in dispatcher /opt/launchway/bin/ready >/dev/null || fail "dispatcher is not ready again"
+}
+
 httpd_reconnect() {
   local codes
   say "httpd: publish restarts behind it (20 s)"
@@ -172,6 +209,7 @@ test_httpd() {
   running publish || sling_publish
   httpd_serving
   httpd_flush
+  httpd_before_serving
   httpd_reconnect
   make_page /content/other/page 'Other'
   httpd_drain
