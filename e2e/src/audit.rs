@@ -15,6 +15,9 @@ use crate::{Failure, Outcome, cluster::Cluster, install};
 /// Resources whose objects are what an Environment runs.
 const WORKLOADS: [&str; 5] = ["statefulsets", "services", "poddisruptionbudgets", "networkpolicies", "ingresses"];
 
+/// Verbs that change nothing.
+const READS: [&str; 3] = ["get", "list", "watch"];
+
 /// The log, from a moment on.
 pub struct Audit {
     file: PathBuf,
@@ -106,25 +109,46 @@ impl Audit {
     /// # Errors
     /// When the log cannot be read.
     pub fn writes(&self, user: Option<&str>) -> Outcome<Vec<Write>> {
+        // Most lines are reads: looking for their verb is much cheaper than parsing them.
+        let is_read = |text: &str| READS.iter().any(|verb| text.contains(&format!("\"verb\":\"{verb}\"")));
+        let lines = self.lines(|text| !is_read(text) && user.is_none_or(|user| text.contains(user)))?;
+        let own = lines.into_iter().filter(|line| user.is_none_or(|user| line.who() == user));
+        let mut found: Vec<Write> = own.filter(|line| !line.uri.contains("dryRun=")).filter_map(write).collect();
+        found.sort_by_key(|write| write.at);
+        Ok(found)
+    }
+
+    /// Every request by a user since the log was opened, reads and the ends of watches too: `VERB RESOURCE`, with when
+    /// it was answered, oldest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn requests(&self, user: &str) -> Outcome<Vec<(Timestamp, String)>> {
+        let lines = self.lines(|text| text.contains(user))?.into_iter().filter(|line| line.who() == user);
+        let told = |line: Line| {
+            let object = line.object_ref.unwrap_or_default();
+            let resource = if object.resource.is_empty() { line.uri } else { object.resource };
+            (line.stage_timestamp, format!("{} {resource}", line.verb))
+        };
+        let mut found: Vec<(Timestamp, String)> = lines.map(told).collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// The lines whose text passes a first look.
+    fn lines(&self, look: impl Fn(&str) -> bool) -> Outcome<Vec<Line>> {
         let broken = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", self.file.display()));
         let mut file = File::open(&self.file).map_err(|error| broken(&error))?;
         file.seek(SeekFrom::Start(self.offset)).map_err(|error| broken(&error))?;
         let mut found = vec![];
         for line in BufReader::new(file).split(b'\n') {
             let line = line.map_err(|error| broken(&error))?;
-            // Most lines are reads: looking for their verb is much cheaper than parsing them.
             let text = String::from_utf8_lossy(&line);
-            if ["\"verb\":\"get\"", "\"verb\":\"list\"", "\"verb\":\"watch\""].iter().any(|read| text.contains(read))
-                || user.is_some_and(|user| !text.contains(user))
-            {
-                continue;
-            }
-            let Ok(line) = serde_json::from_str::<Line>(&text) else { continue };
-            if user.is_none_or(|user| line.who() == user) && !line.uri.contains("dryRun=") {
-                found.extend(write(line));
+            if look(&text) {
+                // The last line may be half written.
+                found.extend(serde_json::from_str::<Line>(&text));
             }
         }
-        found.sort_by_key(|write| write.at);
         Ok(found)
     }
 

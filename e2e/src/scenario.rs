@@ -77,7 +77,10 @@ where
 }
 
 /// Waits until no other scenario runs; the next one waits until the file that this returns is closed.
-fn turn(name: &str) -> Outcome<File> {
+///
+/// # Errors
+/// When the file cannot be written, or another scenario does not end.
+pub fn turn(name: &str) -> Outcome<File> {
     let path = paths::cache_folder("e2e")?.join("scenario.lock");
     let said = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", path.display()));
     let mut lock = File::options()

@@ -1,0 +1,182 @@
+//! One release, the work of the peers' figures: five Jobs, one after the other, and one wait for a person.
+//!
+//! Three of the five Jobs do their real work (package checks, an image build that finds nothing new, requests of a
+//! page) where the peers' ran `true`. Both Environments run the release already: no pod of theirs is in the figures.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::WatchEvent, api::WatchParams};
+use launchway_crds::names::labels;
+use launchway_e2e::{
+    Failure, Outcome, artifacts,
+    audit::{self, Audit, Write},
+    cluster::{Cluster, call},
+    images::Images,
+    program::{APPROVER, Options, PAGE, Program},
+    scenario::measured,
+};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+const LONG: Duration = Duration::from_secs(300);
+/// Events that follow the last transition are written by then.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Runs that count, after one that does not.
+const ROUNDS: usize = 5;
+
+/// Figures of one run.
+struct Round {
+    wall: Duration,
+    writes: usize,
+    events: usize,
+    next_pods: Vec<Duration>,
+    approval: Duration,
+}
+
+/// Runs the release several times, and prints medians.
+///
+/// # Errors
+/// When a run does not succeed.
+pub async fn measure(cluster: &Cluster, images: &Images, launchway: &Path) -> Outcome {
+    println!("\nrelease: five Jobs and one approval, {ROUNDS} runs (about 2 minutes)");
+    let program = Program::set_up(cluster, images, "e2e-bench-release", &Options::stand_in(1)).await?;
+    program.apply(&pipeline(&program)).await?;
+    let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
+    let mut rounds = vec![];
+    for number in 0..=ROUNDS {
+        let name = format!("run-{number}");
+        let audit = Audit::from_now_on(cluster)?;
+        let pods = Pods::watch(&program).await?;
+        program.run(&name, Some(artifact.digest())).await?;
+        program.awaits_approval(&name, LONG).await?;
+        let asked = Instant::now();
+        program.approve(&name, launchway).await?;
+        let waited = asked.elapsed();
+        let status = program.succeeded(&name, LONG).await?;
+        tokio::time::sleep(SETTLE).await;
+        let (began, ended) = (status.start_time, status.completion_time);
+        let wall = began.zip(ended).map(|(began, ended)| ended.0.duration_since(began.0));
+        let wall = wall.and_then(|wall| Duration::try_from(wall).ok()).unwrap_or_default();
+        let round = round(&program, &audit, wall.saturating_sub(waited), pods.gaps(&name)?)?;
+        // The first one deploys to Environments that run nothing yet.
+        if number > 0 {
+            rounds.push(round);
+        }
+    }
+    tell(&rounds);
+    program.remove().await
+}
+
+fn round(program: &Program, audit: &Audit, wall: Duration, next_pods: Vec<Duration>) -> Outcome<Round> {
+    let writes = audit.of_operator()?;
+    let own: Vec<&Write> = writes.iter().filter(|write| write.namespace == program.namespace).collect();
+    let events = own.iter().filter(|write| write.resource == "events").count();
+    let counts = audit::counted(own.iter().copied());
+    println!("    {counts:?}, {events} Events");
+    let stored = audit.writes(Some(APPROVER))?.into_iter().find(|write| write.resource == "pipelineexecutions");
+    let stored = stored.ok_or_else(|| Failure::new("the audit log has no approval"))?.done;
+    let next = own.iter().find(|write| write.at >= stored && !write.housekeeping()).map(|write| write.at);
+    let approval = next.map(|next| next.duration_since(stored)).and_then(|time| Duration::try_from(time).ok());
+    Ok(Round {
+        wall,
+        writes: counts.values().sum(),
+        events,
+        next_pods,
+        approval: approval.ok_or_else(|| Failure::new("nothing was written after the approval"))?,
+    })
+}
+
+fn tell(rounds: &[Round]) {
+    let of = |figure: fn(&Round) -> f64| spread(&rounds.iter().map(figure).collect::<Vec<_>>());
+    measured(
+        "from start to end, the person left out (s, by the status's whole seconds)",
+        of(|round| round.wall.as_secs_f64()),
+    );
+    measured("writes by the operator, Events and the Lease left out", of(|round| round.writes as f64));
+    measured("Events written", of(|round| round.events as f64));
+    measured("approval stored to the next write (ms)", of(|round| round.approval.as_secs_f64() * 1e3));
+    let gaps: Vec<f64> = rounds.iter().flat_map(|round| &round.next_pods).map(|gap| gap.as_secs_f64() * 1e3).collect();
+    measured("end of a step's container to the next pod (ms, as a watch sees both)", spread(&gaps));
+}
+
+/// Median and range.
+fn spread(values: &[f64]) -> String {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.first(), sorted.get(sorted.len() / 2), sorted.last()) {
+        (Some(least), Some(middle), Some(most)) => format!("{middle:.0} [{least:.0}..{most:.0}]"),
+        _ => "nothing was measured".into(),
+    }
+}
+
+/// When the pods of Jobs were made and when their containers ended, as a watch of our own saw it.
+struct Pods {
+    seen: Arc<Mutex<BTreeMap<String, Seen>>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    made: Timestamp,
+    ended: Option<Timestamp>,
+}
+
+impl Pods {
+    async fn watch(program: &Program) -> Outcome<Self> {
+        let api: Api<Pod> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
+        let params = WatchParams::default().labels(labels::STEP).timeout(290);
+        let from = call(api.list(&kube::api::ListParams::default().limit(1))).await?.metadata.resource_version;
+        let stream = call(api.watch(&params, from.as_deref().unwrap_or("0"))).await?;
+        let seen: Arc<Mutex<BTreeMap<String, Seen>>> = Arc::default();
+        let own = seen.clone();
+        let task = tokio::spawn(async move {
+            let mut stream = stream.boxed();
+            while let Ok(Some(event)) = stream.try_next().await {
+                if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = event {
+                    note(&mut own.lock().unwrap_or_else(PoisonError::into_inner), &pod);
+                }
+            }
+        });
+        Ok(Self { seen, task })
+    }
+
+    /// From the end of each step's container to the next pod of the execution.
+    fn gaps(self, execution: &str) -> Outcome<Vec<Duration>> {
+        self.task.abort();
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own: Vec<&Seen> =
+            seen.iter().filter(|(name, _)| name.starts_with(execution)).map(|(_, seen)| seen).collect();
+        own.sort_by_key(|seen| seen.made);
+        let gaps =
+            own.windows(2).filter_map(|pair| Duration::try_from(pair[1].made.duration_since(pair[0].ended?)).ok());
+        let gaps: Vec<Duration> = gaps.collect();
+        if own.len() < 5 { Err(Failure::new(format!("{} of 5 Jobs were seen", own.len()))) } else { Ok(gaps) }
+    }
+}
+
+fn note(seen: &mut BTreeMap<String, Seen>, pod: &Pod) {
+    let now = Timestamp::now();
+    let entry = seen.entry(pod.name_any()).or_insert(Seen { made: now, ended: None });
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let mut states = statuses.map(|container| container.state.as_ref().and_then(|state| state.terminated.as_ref()));
+    if entry.ended.is_none() && states.any(|ended| ended.is_some()) {
+        entry.ended = Some(now);
+    }
+}
+
+/// Five Jobs: package checks, image build, smoke test, product test, functional test; then the approval.
+fn pipeline(program: &Program) -> Value {
+    let mut pipeline = program.pipeline(&program.images.tester);
+    let quick = json!({"image": program.images.tester, "variables": {"LAUNCHWAY_TEST_PATH": PAGE}});
+    pipeline["spec"]["stage"]["tests"]["product"] = quick.clone();
+    pipeline["spec"]["stage"]["tests"]["functional"] = quick;
+    pipeline
+}
