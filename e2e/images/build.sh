@@ -5,14 +5,14 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-  die "usage: $0 [sling|standin|httpd|tester|operator --binary PATH]…"
+  die "usage: $0 [sling|standin|httpd|tester|builder|git|operator --binary PATH]…"
 }
 
 main() {
   local names=() binary='' name layout
   while [ $# -gt 0 ]; do
     case $1 in
-      sling | standin | httpd | tester | operator) names+=("$1") ;;
+      sling | standin | httpd | tester | builder | git | operator) names+=("$1") ;;
       --binary) binary=${2:?--binary needs a path}; shift ;;
       *) usage ;;
     esac

@@ -58,7 +58,11 @@ pub enum Runtime {
     StandIn,
 }
 
-async fn push(cluster: &Cluster, name: &str) -> Outcome<String> {
+/// Pushes the image that was built last under a name, and gives its pinned reference.
+///
+/// # Errors
+/// When the registry does not take it.
+pub async fn push(cluster: &Cluster, name: &str) -> Outcome<String> {
     let left = Program::script("e2e/images/push.sh")
         .args([name, &cluster.registry])
         .limit(PUSH)

@@ -18,8 +18,12 @@ use crate::image::failure::{Reason, Refusal};
 use crate::image::manifest::{self, ARTIFACTS, Descriptor, Document, EMPTY_JSON, TITLE};
 use crate::registry::{Client, Location, Progress, Pushed, RegistryError, Repository};
 
-/// Media type of the layers.
+/// Media type of packages.
 pub const ZIP: &str = "application/zip";
+/// Media type of a jar with functional tests, which a build of sources may add.
+const JAR: &str = "application/java-archive";
+/// Media type of an archive with UI tests.
+const TAR_GZ: &str = "application/gzip";
 /// Most files of one artifact.
 pub const MAX_FILES: usize = 200;
 /// Largest file of an artifact.
@@ -59,6 +63,8 @@ pub struct PushedArtifact {
     pub image: ImageRef,
     /// Its files.
     pub files: Vec<PushedFile>,
+    /// Size of its manifest in bytes.
+    pub manifest_size: u64,
 }
 
 /// Finds the zips below some paths. A file stands for itself; a Maven project (a folder with `pom.xml`) for every
@@ -156,8 +162,16 @@ pub struct LocalFile {
 /// # Errors
 /// As [`find_zips`]; when a file cannot be read, or two different files have one name.
 pub fn read_files(paths: &[PathBuf]) -> Result<Vec<LocalFile>, PushError> {
+    read_local_files(find_zips(paths)?)
+}
+
+/// Reads files, sorted by name. One file found twice counts once.
+///
+/// # Errors
+/// When a file cannot be read, there are too many, or two different files have one name.
+pub fn read_local_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Vec<LocalFile>, PushError> {
     let mut files: BTreeMap<String, LocalFile> = BTreeMap::new();
-    for path in find_zips(paths)? {
+    for path in paths {
         let local = read_local(&path)?;
         match files.get(&local.name) {
             Some(other) if other.digest != local.digest => {
@@ -168,12 +182,16 @@ pub fn read_files(paths: &[PathBuf]) -> Result<Vec<LocalFile>, PushError> {
             }
             _ => files.insert(local.name.clone(), local),
         };
+        if files.len() > MAX_FILES {
+            return Err(PushError::Input(format!("more than {MAX_FILES} files, which an artifact may have")));
+        }
     }
     Ok(files.into_values().collect())
 }
 
 fn read_local(path: &Path) -> Result<LocalFile, PushError> {
-    let shown = path.display();
+    // The name may hold anything that a file system takes.
+    let shown = path.to_string_lossy().escape_debug().to_string();
     let bad = |error: std::io::Error| PushError::Input(format!("{shown} cannot be read: {error}"));
     let name = path
         .file_name()
@@ -217,6 +235,20 @@ pub async fn push(
     let files = tokio::task::spawn_blocking(move || read_files(&paths))
         .await
         .map_err(|error| PushError::Input(format!("the files cannot be read: {error}")))??;
+    push_files(client, target, files, BTreeMap::new(), progress).await
+}
+
+/// Pushes files as one artifact with annotations. What the registry has already is not sent again.
+///
+/// # Errors
+/// When the registry fails.
+pub async fn push_files(
+    client: &Client,
+    target: &Location,
+    files: Vec<LocalFile>,
+    annotations: BTreeMap<String, String>,
+    progress: &dyn Progress,
+) -> Result<PushedArtifact, PushError> {
     let repository = &target.repository;
     let pushed: Vec<PushedFile> = stream::iter(files)
         .map(|local| async move {
@@ -232,30 +264,54 @@ pub async fn push(
         .try_collect()
         .await?;
     client.push_bytes(repository, &Hasher::of(EMPTY_JSON), EMPTY_JSON).await?;
-    let document = encode(&pushed.iter().map(|file| (file.name.clone(), file.digest, file.size)).collect::<Vec<_>>());
+    let named: Vec<_> = pushed.iter().map(|file| (file.name.clone(), file.digest, file.size)).collect();
+    let document = encode_with(&named, &annotations);
     client.put_manifest(repository, &document.digest.to_string(), document.media_type, &document.bytes).await?;
     if let Some(tag) = &target.tag {
         client.put_manifest(repository, tag, document.media_type, &document.bytes).await?;
     }
     let image =
         ImageRef::new(&repository.to_string(), document.digest).map_err(|error| PushError::Input(error.to_string()))?;
-    Ok(PushedArtifact { image, files: pushed })
+    Ok(PushedArtifact { image, files: pushed, manifest_size: document.bytes.len() as u64 })
+}
+
+/// The media type of a file, by its name.
+fn media_type(name: &str) -> &'static str {
+    let lower = name.to_ascii_lowercase();
+    if lower.ends_with(".jar") {
+        JAR
+    } else if lower.ends_with(".tar.gz") {
+        TAR_GZ
+    } else {
+        ZIP
+    }
+}
+
+/// Whether a file of an artifact is a package; tests are in it for whoever runs them, and images are made without them.
+#[must_use]
+pub fn is_package(name: &str) -> bool {
+    media_type(name) == ZIP
 }
 
 /// The manifest of an artifact with these files, which are sorted by name.
 #[must_use]
 pub fn encode(files: &[(String, Sha256Digest, u64)]) -> manifest::Encoded {
+    encode_with(files, &BTreeMap::new())
+}
+
+/// The same with annotations.
+fn encode_with(files: &[(String, Sha256Digest, u64)], annotations: &BTreeMap<String, String>) -> manifest::Encoded {
     let mut sorted = files.to_vec();
     sorted.sort();
     let layers: Vec<Descriptor> = sorted
         .into_iter()
         .map(|(name, digest, size)| {
-            let mut descriptor = Descriptor::new(ZIP, digest, size);
+            let mut descriptor = Descriptor::new(media_type(&name), digest, size);
             descriptor.annotations.insert(TITLE.to_owned(), name);
             descriptor
         })
         .collect();
-    manifest::artifact(ARTIFACTS, &layers, &BTreeMap::new())
+    manifest::artifact(ARTIFACTS, &layers, annotations)
 }
 
 /// One file of an artifact in a registry.
@@ -317,6 +373,9 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<ArtifactFile>, String> {
     }
     let mut out: BTreeMap<String, ArtifactFile> = BTreeMap::new();
     for layer in parsed.layers {
+        if [JAR, TAR_GZ].contains(&layer.media_type.as_str()) {
+            continue;
+        }
         let name = match layer.annotations.get(TITLE) {
             Some(title) => title.clone(),
             None => format!("{}.zip", layer.digest.short()),

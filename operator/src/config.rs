@@ -45,6 +45,9 @@ pub struct OperatorArgs {
         hide_default_value = true
     )]
     pub runtime_dispatcher: String,
+    /// Image that packages are built in where a pipeline names none, by digest; sources are fetched in it
+    #[arg(long, env = "LAUNCHWAY_BUILDER", value_name = "REF@DIGEST", default_value = "", hide_default_value = true)]
+    pub builder: String,
     /// Registries that base images are read from by plain HTTP; repeat it, or separate with commas
     #[arg(long, env = "LAUNCHWAY_PLAIN_HTTP", value_name = "HOST[:PORT]", value_delimiter = ',')]
     pub plain_http: Vec<String>,
@@ -93,6 +96,8 @@ pub struct OperatorConfig {
     pub runtime_aem: Option<ImageRef>,
     /// Default base image of the dispatcher.
     pub runtime_dispatcher: Option<ImageRef>,
+    /// Default image that packages are built in.
+    pub builder: Option<ImageRef>,
     /// Registries (`host` or `host:port`) whose base images are read by plain HTTP.
     pub plain_http: Vec<String>,
     /// Address of the web server.
@@ -174,6 +179,7 @@ impl TryFrom<OperatorArgs> for OperatorConfig {
             approval_policy: object_name("approval-policy", args.approval_policy)?,
             runtime_aem: image("runtime-aem", &args.runtime_aem)?,
             runtime_dispatcher: image("runtime-dispatcher", &args.runtime_dispatcher)?,
+            builder: image("builder", &args.builder)?,
             image: args.image,
             plain_http,
             listen: args.listen,
@@ -208,7 +214,7 @@ fn object_name(argument: &'static str, value: String) -> Result<String, ConfigEr
 }
 
 /// Bytes of a whole quantity.
-fn memory(text: &str) -> Option<u64> {
+pub(crate) fn memory(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let factor: u64 = match unit {

@@ -56,10 +56,7 @@ impl Context {
             registry: RegistryReader::new(parts.config.plain_http.clone()),
             sources: Sources::default(),
             recorder: Recorder::new(parts.client.clone(), reporter),
-            installation: Installation {
-                image: parts.config.image.clone(),
-                build_memory: parts.config.job_memory.0.clone(),
-            },
+            installation: installation(&parts.config),
             identity: OnceCell::new(),
             attempts: Mutex::default(),
         }
@@ -77,7 +74,7 @@ impl Context {
                 client,
                 Reporter { controller: launchway_crds::names::GROUP.into(), instance: None },
             ),
-            installation: Installation { image: config.image.clone(), build_memory: config.job_memory.0.clone() },
+            installation: installation(&config),
             config: Arc::new(config),
             sources: Sources::default(),
             identity: OnceCell::new(),
@@ -97,6 +94,15 @@ impl Context {
     /// Forgets the errors of an object that was dealt with.
     pub fn succeeded(&self, object: &str) {
         self.attempts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(object);
+    }
+}
+
+/// What Jobs need to know of the configuration.
+fn installation(config: &OperatorConfig) -> Installation {
+    Installation {
+        image: config.image.clone(),
+        build_memory: config.job_memory.0.clone(),
+        builder: config.builder.clone(),
     }
 }
 

@@ -118,7 +118,7 @@ fn rendered(artifact: &ImageRef, registry: &Registry) -> Job {
         timeout: Span::from_secs(60),
         scanners: vec![scanner("pmd"), scanner("tests")],
     };
-    let installation = Installation { image: "launchway:1".into(), build_memory: "256Mi".into() };
+    let installation = Installation { image: "launchway:1".into(), build_memory: "256Mi".into(), builder: None };
     job(&execution, StepName::CodeQuality, &work, &installation)
 }
 

@@ -32,6 +32,9 @@ pub fn heading(
     if let Some((title, text)) = origin(execution, status) {
         lines.extend(titled(title, &text, width));
     }
+    if let Some(commit) = &status.commit {
+        lines.extend(titled("commit", &format!("{} of {}", one_line(&commit.id), one_line(&commit.reference)), width));
+    }
     if let Some(reason) = &execution.spec.reason {
         lines.extend(titled("because", &one_line(reason), width));
     }

@@ -4,7 +4,7 @@ use std::{io::Write, time::Duration};
 
 use clap::Args;
 use futures::AsyncReadExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{
     Api, ResourceExt,
     api::{ListParams, LogParams},
@@ -124,8 +124,39 @@ fn container(pod: &Pod, wanted: Option<&str>) -> Result<Option<String>, CliError
     match wanted {
         Some(wanted) if all.iter().any(|name| name == wanted) => Ok(Some(wanted.into())),
         Some(wanted) => Err(CliError::said(format!("this Job has no container {wanted}; it has {}", all.join(", ")))),
-        None => Ok(pod.annotations().get(DEFAULT_CONTAINER).cloned()),
+        None => Ok(speaker(pod)),
     }
+}
+
+/// The container that speaks for a pod: the one that it names, unless another one did not let that begin.
+fn speaker(pod: &Pod) -> Option<String> {
+    let named = pod.annotations().get(DEFAULT_CONTAINER)?;
+    Some(if begun(pod, named) { named.clone() } else { broken(pod).unwrap_or_else(|| named.clone()) })
+}
+
+fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|status| status.init_container_statuses.iter().chain(&status.container_statuses).flatten())
+}
+
+fn begun(pod: &Pod, name: &str) -> bool {
+    let state = statuses(pod).find(|one| one.name == name).and_then(|one| one.state.as_ref());
+    state.is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+}
+
+/// The container that ended badly.
+fn broken(pod: &Pod) -> Option<String> {
+    let ended = |one: &&ContainerStatus| {
+        let end = one.state.as_ref().and_then(|state| state.terminated.as_ref());
+        end.is_some_and(|end| end.exit_code != 0)
+    };
+    statuses(pod).find(ended).map(|one| one.name.clone())
+}
+
+/// Whether the container that people want to hear has begun, in a pod whose other containers come first or last.
+fn speaks(pod: &Pod) -> bool {
+    let named = pod.annotations().get(DEFAULT_CONTAINER);
+    named.is_some_and(|named| begun(pod, named) || broken(pod).is_some())
 }
 
 async fn newest(pods: &Api<Pod>, selector: &str) -> Result<Option<Pod>, CallError> {
@@ -138,7 +169,7 @@ async fn started(pods: &Api<Pod>, selector: &str) -> Result<Pod, CallError> {
     loop {
         if let Some(pod) = newest(pods, selector).await? {
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            if !matches!(phase, None | Some("Pending")) {
+            if !matches!(phase, None | Some("Pending")) || speaks(&pod) {
                 return Ok(pod);
             }
         }
@@ -217,6 +248,25 @@ mod tests {
         let error = container(&pod, Some("pmd")).unwrap_err().to_string();
         assert_eq!(error, "this Job has no container pmd; it has code-quality, scan-pmd");
         assert_eq!(container(&Pod::default(), None).unwrap(), None);
+    }
+
+    #[test]
+    fn what_did_not_let_a_build_begin_speaks_for_it() {
+        let pod = |init: serde_json::Value| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"annotations": {DEFAULT_CONTAINER: "build"}}, "status": {"initContainerStatuses": init},
+            }))
+            .unwrap()
+        };
+        let one = |name: &str, state: serde_json::Value| serde_json::json!({"name": name, "image": "i", "imageID": "i", "ready": false, "restartCount": 0, "state": state});
+        let (waiting, running) = (serde_json::json!({"waiting": {}}), serde_json::json!({"running": {}}));
+        let ended = |code: i32| serde_json::json!({"terminated": {"exitCode": code}});
+        let fetching = pod(serde_json::json!([one("fetch", running.clone()), one("build", waiting.clone())]));
+        assert_eq!((speaks(&fetching), speaker(&fetching).as_deref()), (false, Some("build")));
+        let building = pod(serde_json::json!([one("fetch", ended(0)), one("build", running)]));
+        assert_eq!((speaks(&building), speaker(&building).as_deref()), (true, Some("build")));
+        let refused = pod(serde_json::json!([one("fetch", ended(1)), one("build", waiting)]));
+        assert_eq!((speaks(&refused), speaker(&refused).as_deref()), (true, Some("fetch")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod approve;
+pub mod cache;
 pub mod cancel;
 pub mod changes;
 pub mod completion;
@@ -118,6 +119,8 @@ pub enum Command {
     Schedule(schedule::ScheduleArgs),
     /// Stop an execution
     Cancel(cancel::CancelArgs),
+    /// Look after the caches of builds
+    Cache(cache::CacheArgs),
     /// Show the log of a step's Job
     Logs(logs::LogsArgs),
     /// Show what a step measured and found
@@ -259,6 +262,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Override(args) => override_metrics::run(args).await,
         Command::Schedule(args) => schedule::run(args).await,
         Command::Cancel(args) => cancel::run(args).await,
+        Command::Cache(args) => cache::run(args).await,
         Command::Logs(args) => logs::run(args).await,
         Command::Report(args) => report::run(args).await,
         Command::Completion(args) => completion::run(&args),

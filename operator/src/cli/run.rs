@@ -22,6 +22,12 @@ pub struct RunArgs {
     /// Packages to run with: a digest, or a tag that is resolved once; default: the pipeline's tag
     #[arg(long, value_name = "sha256:…|TAG", value_parser = artifact, conflicts_with = "source")]
     pub artifact: Option<ArtifactChoice>,
+    /// Commit to build, in whole, on a pipeline with spec.source.git; default: what its branch or tag names
+    #[arg(long, value_name = "COMMIT", value_parser = commit, conflicts_with_all = ["source", "artifact"])]
+    pub commit: Option<String>,
+    /// Build even if the same build was done before
+    #[arg(long, conflicts_with_all = ["source", "artifact"])]
+    pub rebuild: bool,
     /// Stage-only execution whose release goes to production, on a pipeline of type ProductionOnly; default: the last
     /// one that succeeded
     #[arg(long, value_name = "EXECUTION")]
@@ -52,6 +58,8 @@ pub async fn run(args: RunArgs) -> Result<End, CliError> {
     }
     let spec = PipelineExecutionSpec {
         artifact: args.artifact,
+        commit: args.commit,
+        rebuild: args.rebuild,
         source_execution: args.source,
         allow_older: args.allow_older,
         mode: if args.emergency { Mode::Emergency } else { Mode::Normal },
@@ -64,6 +72,19 @@ pub async fn run(args: RunArgs) -> Result<End, CliError> {
 /// Refuses what the operator would refuse, before there is an execution that has failed.
 fn fits(pipeline: &Pipeline, args: &RunArgs) -> Result<(), CliError> {
     let takes_release = pipeline.spec.type_ == PipelineType::ProductionOnly;
+    let builds = pipeline.spec.source.git.is_some();
+    let wrong = match (builds, &args.artifact) {
+        (true, Some(_)) => {
+            Some("it builds its packages from Git, and --artifact names some: name a commit with --commit")
+        }
+        (false, _) if args.commit.is_some() || args.rebuild => {
+            Some("--commit and --rebuild belong to pipelines with spec.source.git")
+        }
+        _ => None,
+    };
+    if let Some(wrong) = wrong {
+        return Err(CliError::said(format!("Pipeline {}: {wrong}", args.pipeline)));
+    }
     let wrong = match (takes_release, &args.artifact) {
         (true, Some(_)) => "--artifact names packages, and it builds none: name a stage-only execution with --source",
         (false, _) if args.source.is_some() => "--source belongs to pipelines of type ProductionOnly",
@@ -71,6 +92,14 @@ fn fits(pipeline: &Pipeline, args: &RunArgs) -> Result<(), CliError> {
         _ => return Ok(()),
     };
     Err(CliError::said(format!("Pipeline {} is of type {}: {wrong}", args.pipeline, start::kind(pipeline.spec.type_))))
+}
+
+fn commit(text: &str) -> Result<String, String> {
+    let hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if hex && matches!(text.len(), 40 | 64) {
+        return Ok(text.into());
+    }
+    Err("no commit: write its whole hash, 40 hex digits (git rev-parse HEAD)".into())
 }
 
 fn artifact(text: &str) -> Result<ArtifactChoice, String> {

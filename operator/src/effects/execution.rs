@@ -16,11 +16,15 @@ use crate::{
     context::Context,
     error::{Error, bounded},
     observe::now,
-    plan::execution::{action::Action, ledger::remember, world::World},
+    plan::execution::{
+        action::{Action, Work},
+        ledger::remember,
+        world::World,
+    },
     render::job::job,
 };
 
-use super::{counted, status};
+use super::{build, counted, status};
 
 /// How often a compare-and-set is tried at once.
 const TRIES: usize = 5;
@@ -57,6 +61,9 @@ pub async fn perform(context: &Context, world: &World, action: &Action) -> Resul
                 .await
             }
             Action::CreateJob { step, work } => {
+                if let Work::Build { sources, .. } = work.as_ref() {
+                    build::prepare(context, execution, sources).await?;
+                }
                 let job = job(execution, *step, work, &context.installation);
                 let api: Api<Job> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
                 let made = async {

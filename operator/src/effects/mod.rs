@@ -4,6 +4,7 @@
 //! follows from what it is for, what it changes is compared with what is there, and what belongs to
 //! somebody else is left alone. No effect touches a pod: there is no code for it, and no right.
 
+mod build;
 pub mod drift;
 pub mod environment;
 pub mod events;

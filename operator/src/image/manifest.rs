@@ -173,7 +173,7 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    fn of(value: &Value, media_type: &'static str) -> Self {
+    pub(crate) fn of(value: &Value, media_type: &'static str) -> Self {
         let bytes = canonical(value);
         Self { digest: Hasher::of(&bytes), bytes, media_type }
     }

@@ -10,11 +10,11 @@ use crate::{
     error::{Error, bounded},
     plan::execution::{
         needs, next, queue, route,
-        world::{Guard, JobEnd, JobFacts, Siblings, World},
+        world::{GitFacts, Guard, JobEnd, JobFacts, Needs, Siblings, World},
     },
 };
 
-use super::{guard, job, now};
+use super::{git, guard, job, now};
 
 /// Everything that decides what an execution does next; none when it is gone.
 ///
@@ -61,6 +61,7 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
         ahead: None,
         siblings: Siblings::default(),
         artifact: None,
+        git: GitFacts { builder: context.config.builder.clone(), ..GitFacts::default() },
         jobs: BTreeMap::new(),
         release: None,
         refused: vec![],
@@ -83,6 +84,7 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
     if let Some(step) = needs.job {
         look(context, &mut world, step).await?;
     }
+    sources(context, namespace, &needs, &mut world).await;
     if let Some(request) = needs.guard {
         world.guard = guard::look(client, &context.config.approval_policy, request).await?;
     }
@@ -112,6 +114,27 @@ async fn look(context: &Context, world: &mut World, step: StepName) -> Result<()
     }
     world.jobs.insert(step, job);
     Ok(())
+}
+
+/// What only pipelines with `spec.source.git` need: the commit, and packages that were built, before or just now.
+async fn sources(context: &Context, namespace: &str, needs: &Needs, world: &mut World) {
+    let Some(spec) = world.pipeline.as_ref().map(|pipeline| pipeline.spec.clone()) else { return };
+    if needs.commit
+        && let Some(source) = &spec.source.git
+    {
+        world.git.commit = Some(git::commit(&context.client, namespace, source).await);
+    }
+    let Some(packages) = spec.packages().filter(|_| spec.source.git.is_some()) else { return };
+    match (world.jobs.get(&StepName::Build), &needs.earlier) {
+        (Some(JobFacts::Absent), Some(tag)) => {
+            world.git.earlier = Some(context.registry.earlier(&context.client, namespace, &packages, tag).await);
+        }
+        (Some(JobFacts::Ended { end: JobEnd::Packed { artifact, .. }, .. }), _) => {
+            let digest = artifact.to_string();
+            world.artifact = Some(context.registry.packages(&context.client, namespace, &packages, &digest).await);
+        }
+        _ => {}
+    }
 }
 
 /// The environments that the execution wrote down, or those that its pipeline names now.

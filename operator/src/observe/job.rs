@@ -27,6 +27,7 @@ use crate::{
 };
 
 use super::{
+    build_end::build_end,
     pods, scan_end,
     test_end::{TestEnd, test_end},
 };
@@ -91,6 +92,9 @@ fn outcome(repository: &str, step: StepName, pod: &Pod) -> Option<JobEnd> {
     }
     if step == StepName::CodeQuality && scan_end::has_scanners(pod) {
         return scan_end::scan_end(pod).map(end_of_test);
+    }
+    if let StepName::Validate | StepName::Build = step {
+        return build_end(step, pod);
     }
     let end = ended(pod.status.as_ref()?.container_statuses.as_deref()?)?;
     let text = end.message.as_deref().unwrap_or_default().trim();

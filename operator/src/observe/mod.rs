@@ -3,9 +3,11 @@
 //! Objects are read live, not from a cache: a decision to deploy must not rest on what was true a
 //! while ago. What wakes the operator is watched; what it decides on is read.
 
+mod build_end;
 pub mod environment;
 pub mod execution;
 mod further;
+pub mod git;
 mod guard;
 mod job;
 pub mod pipeline;

@@ -17,18 +17,19 @@ use launchway_crds::{
     digest::{ImageRef, Sha256Digest},
     environment::ReleaseImages,
     execution::{ArtifactChoice, ArtifactFile},
+    git::PackageRepository,
     pipeline::{ArtifactSource, Images},
 };
 use serde_json::Value;
 
 use crate::{
-    artifact,
+    artifact, build_record,
     error::bounded,
     image::{
         contract::{ImageTier, RuntimeContract},
         plan::FileReport,
     },
-    plan::execution::world::{Fault, FoundArtifact, FoundRelease, ReleaseDigests},
+    plan::execution::world::{Fault, FoundArtifact, FoundBuild, FoundRelease, ReleaseDigests},
     registry::{self, Authorities, ClientOptions, Credentials, ErrorKind, RegistryError, Repository},
     release,
     render::Contracts,
@@ -72,29 +73,63 @@ impl RegistryReader {
         source: &ArtifactSource,
         choice: Option<&ArtifactChoice>,
     ) -> Result<FoundArtifact, Fault> {
-        let registry = self
-            .client(client, namespace, source.secret_ref.as_slice(), source.plain_http.then_some(&source.repository))
-            .await?;
         let reference = match choice.map(|choice| (&choice.digest, &choice.tag)) {
             Some((Some(digest), _)) => digest.to_string(),
             Some((None, Some(tag))) => tag.clone(),
             _ => source.tag.clone(),
         };
-        let repository = Repository::parse(&source.repository).map_err(fault)?;
-        let found = limited(registry.need_manifest(&repository, &reference)).await.map_err(|fault| match fault {
+        let ArtifactSource { repository, secret_ref, plain_http, tag: _ } = source.clone();
+        let repository = PackageRepository { repository, secret_ref, plain_http };
+        self.packages(client, namespace, &repository, &reference).await.map_err(|fault| match fault {
             Fault::Absent(why) => Fault::Absent(format!(
                 "{why} Push the packages with kubectl launchway push, or correct spec.source.artifact of the pipeline."
             )),
             other => other,
-        })?;
-        let files = artifact::decode(&found.bytes).map_err(|rule| {
-            Fault::Absent(format!(
-                "{}:{reference}: {rule}: name an artifact that kubectl launchway push made",
-                source.repository
-            ))
-        })?;
+        })
+    }
+
+    /// The artifact that a digest or a tag names.
+    ///
+    /// # Errors
+    /// Why it could not be had.
+    pub async fn packages(
+        &self,
+        client: &Client,
+        namespace: &str,
+        source: &PackageRepository,
+        reference: &str,
+    ) -> Result<FoundArtifact, Fault> {
+        let registry = self
+            .client(client, namespace, source.secret_ref.as_slice(), source.plain_http.then_some(&source.repository))
+            .await?;
+        let repository = Repository::parse(&source.repository).map_err(fault)?;
+        let found = limited(registry.need_manifest(&repository, reference)).await?;
+        let files = artifact::decode(&found.bytes)
+            .map_err(|rule| Fault::Absent(format!("{}:{reference}: {rule}.", source.repository)))?;
         let files = files.iter().map(listed).collect();
         Ok(FoundArtifact { reference: image(&source.repository, found.digest)?, files })
+    }
+
+    /// The packages of an earlier build, and who built them.
+    ///
+    /// # Errors
+    /// Why they could not be had.
+    pub async fn earlier(
+        &self,
+        client: &Client,
+        namespace: &str,
+        source: &PackageRepository,
+        tag: &str,
+    ) -> Result<FoundBuild, Fault> {
+        let registry = self
+            .client(client, namespace, source.secret_ref.as_slice(), source.plain_http.then_some(&source.repository))
+            .await?;
+        let repository = Repository::parse(&source.repository).map_err(fault)?;
+        let found = limited(registry.need_manifest(&repository, tag)).await?;
+        let record = build_record::decode(&found.bytes)
+            .map_err(|rule| Fault::Absent(format!("{}:{tag}: {rule}.", source.repository)))?;
+        let artifact = self.packages(client, namespace, source, &record.artifact.to_string()).await?;
+        Ok(FoundBuild { artifact, by: record.by })
     }
 
     /// Whether a release that a build reports is in the registry as it says, and what the build found.

@@ -3,13 +3,14 @@
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
-        core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements},
+        core::v1::{Container, EnvVar, LocalObjectReference, PodSpec, PodTemplateSpec, ResourceRequirements},
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use launchway_crds::{
     PipelineExecution,
     common::{LocalName, Span},
+    digest::ImageRef,
     names::child_name,
     step::StepName,
 };
@@ -21,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    meta, pod, scan_job,
+    build_job, meta, pod, scan_job,
     test_job::{self, ImageTest, Keep, Parts, destination, own_test},
 };
 
@@ -32,6 +33,8 @@ pub struct Installation {
     pub image: String,
     /// Memory limit of a build, as a quantity.
     pub build_memory: String,
+    /// The image that sources are fetched in, and built in where a pipeline names none.
+    pub builder: Option<ImageRef>,
 }
 
 /// User of the operator's image.
@@ -40,6 +43,8 @@ const USER: i64 = 65532;
 const SMOKE_SECONDS: u64 = 300;
 /// What a load test may take besides the time in which it loads.
 const LOAD_MARGIN_SECONDS: u64 = 300;
+/// How long it may take to ask a Git server for a ref, and to pull the image that asks.
+const RESOLVE_SECONDS: u64 = 300;
 const SPOOL: &str = "/spool";
 /// The annotation by which kubectl knows whose log is meant.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -50,6 +55,8 @@ struct Shape {
     timeout: Span,
     /// Whether the work is done by an image that the project chose.
     foreign: bool,
+    /// Secrets that images are pulled with.
+    pull: Vec<LocalName>,
 }
 
 impl Shape {
@@ -68,7 +75,7 @@ impl Shape {
     }
 
     const fn test(parts: Parts, timeout: Span, foreign: bool) -> Self {
-        Self { parts, timeout, foreign }
+        Self { parts, timeout, foreign, pull: vec![] }
     }
 
     /// With a spool folder and the credentials of registries.
@@ -126,6 +133,10 @@ pub fn job(execution: &PipelineExecution, step: StepName, work: &Work, installat
                     termination_grace_period_seconds: shape.parts.grace_seconds,
                     init_containers: Some(shape.parts.init_containers).filter(|all| !all.is_empty()),
                     containers: shape.parts.containers,
+                    image_pull_secrets: Some(
+                        shape.pull.into_iter().map(|LocalName { name }| LocalObjectReference { name }).collect(),
+                    )
+                    .filter(|all: &Vec<_>| !all.is_empty()),
                     volumes: Some(shape.parts.volumes),
                     ..PodSpec::default()
                 }),
@@ -140,6 +151,17 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
     let meta = &execution.metadata;
     let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
     match work {
+        Work::Resolve(sources) => Shape {
+            pull: sources.git.builder.image_pull_secrets.clone(),
+            ..Shape::test(build_job::resolve(sources, installation), Span::from_secs(RESOLVE_SECONDS), false)
+        },
+        Work::Build { sources, commit, key, packages, timeout } => {
+            let build = build_job::Build { sources, commit, key: *key, packages };
+            Shape {
+                pull: sources.git.builder.image_pull_secrets.clone(),
+                ..Shape::test(build_job::build(execution, &build, installation), *timeout, false)
+            }
+        }
         Work::CodeQuality { artifact, provided, refuse, registries, timeout, scanners } => {
             // A pipeline that builds no images has no place for reports.
             let keep = registries.target.is_some().then(|| keep(registries));

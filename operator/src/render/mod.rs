@@ -3,6 +3,8 @@
 //! Nothing here reads the cluster or decides when an object is applied; [`crate::plan`] does.
 
 pub mod budget;
+pub mod build_around;
+pub mod build_job;
 pub mod compare;
 pub mod deviation;
 pub mod execution;

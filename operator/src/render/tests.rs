@@ -169,8 +169,11 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         "spec": { "pipelineRef": { "name": "wknd" } },
     }))
     .unwrap();
-    let installation =
-        job::Installation { image: "registry.example.com/launchway@sha256:1".into(), build_memory: "256Mi".into() };
+    let installation = job::Installation {
+        image: "registry.example.com/launchway@sha256:1".into(),
+        build_memory: "256Mi".into(),
+        builder: None,
+    };
     let registries = Registries {
         target: Some("registry.example.com/wknd/images".into()),
         plain_http: vec![],

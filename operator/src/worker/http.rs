@@ -34,7 +34,7 @@ pub(super) fn address(base: &str, path: &str) -> Result<Url, String> {
 ///
 /// # Errors
 /// When the answer breaks off before.
-pub(super) async fn body(answer: &mut Response, max: usize) -> Result<Vec<u8>, reqwest::Error> {
+pub(crate) async fn body(answer: &mut Response, max: usize) -> Result<Vec<u8>, reqwest::Error> {
     let mut body: Vec<u8> = vec![];
     while body.len() < max {
         match answer.chunk().await? {
@@ -46,7 +46,7 @@ pub(super) async fn body(answer: &mut Response, max: usize) -> Result<Vec<u8>, r
 }
 
 /// The innermost cause: reqwest's own text only repeats the URL.
-pub(super) fn cause(error: &reqwest::Error) -> String {
+pub(crate) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "time-out".into();
     }

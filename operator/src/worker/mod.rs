@@ -1,13 +1,17 @@
 //! What Jobs do: one task, no access to the apiserver, and one small outcome in the termination log.
 
 pub mod build;
+pub mod checkout;
 pub mod code_quality;
 pub mod collect;
 mod frame;
-mod http;
+pub(crate) mod http;
+pub mod install;
 pub mod measured;
+pub mod pack;
 pub mod performance;
 pub mod publish;
+pub mod resolve;
 pub mod security;
 pub mod smoke;
 #[cfg(test)]
@@ -43,6 +47,22 @@ pub enum Worker {
     ///
     /// Reads the request from LAUNCHWAY_SECURITY; see docs/tests.md.
     SecurityTest,
+    /// Copy this program to where containers of other images find it
+    ///
+    /// Reads the folder from LAUNCHWAY_INSTALL.
+    Install,
+    /// Ask a Git server which commit a ref is
+    ///
+    /// Reads the request from LAUNCHWAY_RESOLVE; see docs/builds.md.
+    Resolve,
+    /// Check one commit of a repository out
+    ///
+    /// Reads the request from LAUNCHWAY_FETCH; see docs/builds.md.
+    Fetch,
+    /// Count what tests a build ran, and push its packages
+    ///
+    /// Reads the request from LAUNCHWAY_PACK; see docs/builds.md.
+    Pack,
     /// Wait for the end of a test's container, then read and keep the reports that it left
     ///
     /// Reads the request from LAUNCHWAY_COLLECT; see docs/tests.md.
@@ -58,6 +78,10 @@ impl Worker {
             Self::SmokeTest => smoke::run().await,
             Self::PerformanceTest => performance::run().await,
             Self::SecurityTest => security::run().await,
+            Self::Install => install::run().await,
+            Self::Resolve => resolve::run().await,
+            Self::Fetch => checkout::run().await,
+            Self::Pack => pack::run().await,
             Self::Collect => collect::run().await,
         }
     }

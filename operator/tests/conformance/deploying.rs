@@ -61,13 +61,29 @@ pub const ROWS: &[Row] = &[
         id: "D5",
         documents: &[Earlier, Managed, Cloud],
         says: "Validation: the configured branch exists",
-        stance: NotYet("packages come as an OCI artifact, whose tag has to exist; Git sources are being made"),
+        stance: Same(
+            "`validate` asks the Git server for the branch or tag of `spec.source.git`, once, and writes the commit down; \
+             packages that come as an OCI artifact have a tag that has to exist",
+            &[
+                (SOURCES, "a_commit_is_resolved_once_and_built"),
+                (SOURCES, "each_fault_of_a_git_server_has_its_own_end"),
+                (GIT, "the_operator_asks_what_a_ref_is"),
+            ],
+        ),
     },
     Row {
         id: "D6",
         documents: &[Earlier, Managed, Cloud],
         says: "Build and unit testing: a containerised build of the source",
-        stance: NotYet("`kubectl launchway push` sends what any build made; the build Job is being made"),
+        stance: Same(
+            "a Job of `spec.source.git.builder` checks the commit out, runs the commands, counts unit tests and coverage, and \
+             pushes the packages; `kubectl launchway push` sends what any other build made",
+            &[
+                (GIT, "a_build_becomes_an_artifact_with_a_record"),
+                (SOURCES, "failing_unit_tests_are_counted"),
+                (SOURCES, "the_same_build_is_not_done_twice_unless_asked_for"),
+            ],
+        ),
     },
     Row {
         id: "D7",

@@ -179,7 +179,15 @@ pub const ROWS: &[Row] = &[
     row(
         "E3",
         "Build: three Maven commands; no pom.xml; no zip produced",
-        NotYet("an artifact without a zip is refused today (NoArtifacts); the build Job is being made"),
+        Otherwise(
+            "the commands are the pipeline's, `mvn --batch-mode clean package` unless it says otherwise; a missing pom.xml is \
+             NoPom, no zip NoArtifacts, failing unit tests UnitTestsFailed",
+            &[
+                (PACK, "each_bad_end_has_its_own_reason"),
+                (PACK, "every_zip_of_every_target_is_a_package"),
+                (PACK, "failing_tests_fail_a_build_that_ignores_them"),
+            ],
+        ),
     ),
     row(
         "E6",

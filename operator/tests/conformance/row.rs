@@ -108,6 +108,9 @@ pub mod files {
     pub const EXECUTION: &str = "operator/src/plan/execution/tests.rs";
     pub const CHANGES: &str = "operator/src/plan/pipeline/tests.rs";
     pub const KINDS: &str = "operator/src/plan/execution/tests/kinds.rs";
+    pub const SOURCES: &str = "operator/src/plan/execution/tests/git.rs";
+    pub const PACK: &str = "operator/src/worker/pack/tests.rs";
+    pub const GIT: &str = "operator/tests/git/main.rs";
     pub const TURNS: &str = "operator/src/plan/execution/tests/turns.rs";
     pub const APPROVALS: &str = "operator/src/plan/execution/tests/approvals.rs";
     pub const SCHEDULE: &str = "operator/src/plan/execution/schedule.rs";

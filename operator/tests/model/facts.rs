@@ -14,7 +14,7 @@ use launchway_crds::{
 };
 use launchway_operator::plan::execution::{
     needs, next, queue, route,
-    world::{Fault, FoundArtifact, FoundRelease, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
+    world::{Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
 };
 
 use super::site::{Execution, Kind, PipelineShape, Site};
@@ -156,6 +156,7 @@ impl Site {
             ahead: None,
             siblings: Siblings::default(),
             artifact: None,
+            git: GitFacts::default(),
             jobs: BTreeMap::new(),
             release: None,
             refused: vec![],

@@ -12,7 +12,7 @@ use launchway_crds::{
 };
 use launchway_operator::plan::execution::{
     next, uses_job,
-    world::{Guard, JobEnd, JobFacts, Siblings, World},
+    world::{GitFacts, Guard, JobEnd, JobFacts, Siblings, World},
 };
 use serde_json::{Value, json};
 
@@ -97,6 +97,7 @@ pub fn fresh(pipeline: &Value, asked: &Value) -> World {
         ahead: None,
         siblings: Siblings::default(),
         artifact: None,
+        git: GitFacts::default(),
         // Every Job was looked for, and there is none.
         jobs: StepName::ALL.into_iter().filter(|step| uses_job(*step)).map(|step| (step, JobFacts::Absent)).collect(),
         release: None,

@@ -17,9 +17,9 @@ use crate::{
     effects::{execution::perform, status},
     error::Error,
     plan::execution::{
-        action::{Action, Registries, Work},
+        action::{Action, Registries, Sources, Work},
         ledger::TestedSteps,
-        world::{Guard, Siblings, World},
+        world::{GitFacts, Guard, Siblings, World},
     },
 };
 
@@ -153,6 +153,7 @@ async fn done_knowing(
         ahead: None,
         siblings: Siblings::default(),
         artifact: None,
+        git: GitFacts::default(),
         jobs: BTreeMap::new(),
         release: None,
         refused: vec![],
@@ -280,6 +281,49 @@ async fn a_job_is_created_by_name_and_one_that_is_there_is_no_error() {
     result.unwrap();
     let (result, _) = done(create_job(), vec![refusal(403, "Forbidden")]).await;
     assert!(matches!(result, Err(Error::Kube { .. })), "{result:?}");
+}
+
+/// The Job of a build, with a cache.
+fn create_build() -> Action {
+    let git = json!({
+        "url": "https://git.example.com/wknd.git", "branch": "main", "builder": { "cache": { "size": "1Gi" } },
+    });
+    let sources = Sources {
+        git: serde_json::from_value(git).unwrap(),
+        builder: image('b'),
+        pipeline: "wknd".into(),
+        pipeline_uid: "p-1".into(),
+        cache_epoch: String::new(),
+    };
+    let commit = json!({
+        "url": "https://git.example.com/wknd.git", "ref": "refs/heads/main", "id": "a".repeat(40),
+        "resolvedAt": "2026-11-21T10:00:00Z",
+    });
+    let packages = serde_json::from_value(json!({ "repository": "registry.example.com/wknd/artifacts" })).unwrap();
+    let work = Work::Build {
+        sources: Box::new(sources),
+        commit: serde_json::from_value(commit).unwrap(),
+        key: image('c').digest(),
+        packages,
+        timeout: Span::from_secs(60),
+    };
+    Action::CreateJob { step: StepName::Build, work: Box::new(work) }
+}
+
+#[tokio::test]
+async fn a_build_is_alone_and_has_the_cache_of_its_pipeline() {
+    let made = || (201, json!({ "metadata": {} }));
+    for claim in [made(), refusal(409, "AlreadyExists")] {
+        let (result, asked) = done(create_build(), vec![(200, json!({ "metadata": {} })), claim, made()]).await;
+        result.unwrap();
+        let policy = "/apis/networking.k8s.io/v1/namespaces/wknd/networkpolicies/launchway-builds";
+        let claims = "/api/v1/namespaces/wknd/persistentvolumeclaims";
+        let paths: Vec<&str> = asked.iter().filter_map(|asked| asked.line.split('?').next()).collect();
+        assert_eq!(paths, [format!("PATCH {policy}"), format!("POST {claims}"), format!("POST {JOBS}")]);
+        assert_eq!(asked[0].body["spec"]["policyTypes"], json!(["Ingress"]));
+        let owner = &asked[1].body["metadata"]["ownerReferences"][0];
+        assert_eq!((&owner["kind"], &owner["uid"]), (&json!("Pipeline"), &json!("p-1")));
+    }
 }
 
 #[tokio::test]

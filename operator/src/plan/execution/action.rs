@@ -2,8 +2,9 @@
 
 use launchway_crds::{
     common::{LocalName, Span},
-    digest::ImageRef,
+    digest::{ImageRef, Sha256Digest},
     environment::Target,
+    git::{Commit, GitSource, PackageRepository},
     pipeline::{LedgerEntry, PerformanceTest, Scanner, SecurityTest, SmokeCheck, TestImage},
     step::StepName,
 };
@@ -83,9 +84,39 @@ pub struct Registries {
     pub target_secret: Option<LocalName>,
 }
 
+/// The sources that a Job reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sources {
+    /// Where they are, and what is made of them.
+    pub git: GitSource,
+    /// The image to build in.
+    pub builder: ImageRef,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// UID of the pipeline.
+    pub pipeline_uid: String,
+    /// What was last asked of the cache: when it is something else than what the cache was made with, it is emptied.
+    pub cache_epoch: String,
+}
+
 /// What a Job does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
+    /// Ask a Git server which commit a ref is.
+    Resolve(Box<Sources>),
+    /// Make packages out of sources.
+    Build {
+        /// The sources.
+        sources: Box<Sources>,
+        /// The commit.
+        commit: Commit,
+        /// What decides what the build makes.
+        key: Sha256Digest,
+        /// Where the packages go.
+        packages: PackageRepository,
+        /// How long it may take.
+        timeout: Span,
+    },
     /// Check packages.
     CodeQuality {
         /// The artifact.

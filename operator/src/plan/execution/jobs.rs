@@ -6,8 +6,9 @@ use launchway_crds::{
     conditions::reasons,
     digest::{ImageRef, Sha256Digest},
     execution::{ArtifactFile, Child, FILES_MAX, PipelineExecutionStatus},
+    git::PackageRepository,
     names::child_name,
-    pipeline::{ArtifactSource, TestImage, Tests},
+    pipeline::{TestImage, Tests},
     step::{METRICS_MAX, Metric, StepName, StepState},
 };
 
@@ -16,26 +17,26 @@ use crate::{gate::thresholds, plan::bases};
 use super::{
     Verdict,
     action::{Action, Registries, Work},
-    gate, identity,
+    gate, git, identity,
     prepare::faulty,
     step_of,
     validate::locked,
     world::{JobEnd, JobFacts, World},
 };
 
-fn changed() -> Verdict {
+pub(super) fn changed() -> Verdict {
     Verdict::error(reasons::PIPELINE_CHANGED, "the pipeline was deleted or changed while the execution ran")
 }
 
 /// The packages keep the rules, and what was measured of them reaches its thresholds.
 pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let (Some(pipeline), Some(artifact)) = (&world.pipeline, &status.artifact) else { return changed() };
-    let Some(source) = &pipeline.spec.source.artifact else { return changed() };
+    let Some(source) = pipeline.spec.packages() else { return changed() };
     let work = Work::CodeQuality {
         artifact: artifact.reference.clone(),
         provided: pipeline.spec.images.as_ref().map(|images| images.provided_packages.clone()).unwrap_or_default(),
         refuse: pipeline.spec.images.is_none(),
-        registries: registries(pipeline, source),
+        registries: registries(pipeline, &source),
         timeout: pipeline.spec.build_timeout,
         scanners: pipeline.spec.gates.scanners.clone(),
     };
@@ -43,7 +44,7 @@ pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) 
 }
 
 /// Where the packages are read and images written.
-fn registries(pipeline: &Pipeline, source: &ArtifactSource) -> Registries {
+fn registries(pipeline: &Pipeline, source: &PackageRepository) -> Registries {
     let images = pipeline.spec.images.as_ref();
     let plain =
         [Some((&source.repository, source.plain_http)), images.map(|images| (&images.repository, images.plain_http))];
@@ -65,7 +66,12 @@ fn registries(pipeline: &Pipeline, source: &ArtifactSource) -> Registries {
 /// Where reports of tests go.
 fn reports(world: &World) -> Registries {
     let Some(pipeline) = &world.pipeline else { return Registries::default() };
-    pipeline.spec.source.artifact.as_ref().map(|source| registries(pipeline, source)).unwrap_or_default()
+    pipeline.spec.packages().map(|source| registries(pipeline, &source)).unwrap_or_default()
+}
+
+/// Where the packages that are built from sources go.
+pub(super) fn packages(world: &World) -> Option<PackageRepository> {
+    world.pipeline.as_ref()?.spec.packages()
 }
 
 /// Packages become images, and a release that names both.
@@ -73,7 +79,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
     let (Some(pipeline), Some(artifact), Some(tested)) = (&world.pipeline, &status.artifact, &world.stage) else {
         return changed();
     };
-    let Some(source) = &pipeline.spec.source.artifact else { return changed() };
+    let Some(source) = pipeline.spec.packages() else { return changed() };
     let runtime = bases::of(&tested.spec, &world.default_runtime);
     let (Some(aem), Some(dispatcher)) = (runtime.aem, runtime.dispatcher) else {
         return Verdict::failed(
@@ -86,7 +92,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
         aem,
         dispatcher,
         provided: pipeline.spec.images.as_ref().map(|images| images.provided_packages.clone()).unwrap_or_default(),
-        registries: registries(pipeline, source),
+        registries: registries(pipeline, &source),
         timeout: pipeline.spec.build_timeout,
     };
     let end = match job(world, StepName::BuildImage, work, "builds images") {
@@ -218,7 +224,7 @@ fn measured(world: &World, status: &mut PipelineExecutionStatus, step: StepName,
         None => match job(world, step, work, doing) {
             Ok(JobEnd::Measured { metrics, message, report }) => {
                 keep_report(world, status, step, report);
-                match judged(world, step, metrics) {
+                match judged(world, step, git::with_coverage(status, step, metrics)) {
                     Ok(metrics) => (metrics, message),
                     Err(verdict) => return verdict,
                 }
@@ -260,7 +266,7 @@ fn keep_report(world: &World, status: &mut PipelineExecutionStatus, step: StepNa
     }
 }
 
-fn keep(status: &mut PipelineExecutionStatus, step: StepName, metrics: Vec<Metric>) {
+pub(super) fn keep(status: &mut PipelineExecutionStatus, step: StepName, metrics: Vec<Metric>) {
     if let Some(found) = status.steps.iter_mut().find(|found| found.name == step) {
         found.metrics = metrics;
     }
@@ -280,7 +286,7 @@ fn no_address() -> Verdict {
 }
 
 /// The end of a step's Job, or what to do until it ends.
-fn job(world: &World, step: StepName, work: Work, doing: &str) -> Result<JobEnd, Verdict> {
+pub(super) fn job(world: &World, step: StepName, work: Work, doing: &str) -> Result<JobEnd, Verdict> {
     locked(world)?;
     let (execution, _, _) = identity(world);
     let child = |name: &String, uid: &String| Some(Child { kind: "Job".into(), name: name.clone(), uid: uid.clone() });
@@ -305,10 +311,13 @@ fn job(world: &World, step: StepName, work: Work, doing: &str) -> Result<JobEnd,
     }
 }
 
-fn verdict_of(world: &World, status: &mut PipelineExecutionStatus, step: StepName, end: JobEnd) -> Verdict {
+pub(super) fn verdict_of(world: &World, status: &mut PipelineExecutionStatus, step: StepName, end: JobEnd) -> Verdict {
     match end {
         JobEnd::Passed { message } | JobEnd::Measured { message, .. } => Verdict::finished(message),
         JobEnd::Built { release } => Verdict::finished(format!("made release {}", release.release.digest())),
+        JobEnd::Resolved { commit } => Verdict::finished(format!("takes {commit}")),
+        JobEnd::Packed { message, .. } => Verdict::finished(message),
+        JobEnd::Unfit { reason, message, .. } => Verdict::failed(reason, message),
         JobEnd::Failed { reason, message, report } => {
             keep_report(world, status, step, report);
             Verdict::failed(reason, message)

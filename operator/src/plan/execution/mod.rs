@@ -14,6 +14,7 @@ mod calendar;
 mod deploy;
 mod finish;
 mod gate;
+pub mod git;
 mod jobs;
 pub mod ledger;
 mod prepare;
@@ -116,7 +117,11 @@ pub fn needs(world: &World) -> Needs {
             needs.queue = !held;
             needs.siblings = true;
             needs.artifact = held && validate::takes_artifact(world);
+            if held {
+                git::needs_commit(world, &mut needs);
+            }
         }
+        StepName::Build if git::sources(world).is_some() => git::needs_build(world, &mut needs),
         StepName::Build => needs.artifact = validate::takes_artifact(world),
         _ if uses_job(step) && !has_measured(status, step) => needs.job = Some(step),
         _ => needs.guard = approval::asked(world, step),
@@ -194,10 +199,21 @@ fn unseen(world: &World, step: StepName) -> Plan {
     Plan { actions: vec![], status, again: false, wake: None, look: Some(step) }
 }
 
-/// Whether a step is done by a Job.
+/// Whether a step of this execution is done by a Job.
+fn by_job(world: &World, step: StepName) -> bool {
+    match step {
+        StepName::Validate => git::asks_by_job(world),
+        StepName::Build => git::sources(world).is_some(),
+        _ => uses_job(step),
+    }
+}
+
+/// Whether a step may be done by a Job.
 pub const fn uses_job(step: StepName) -> bool {
     match step {
-        StepName::CodeQuality
+        StepName::Validate
+        | StepName::Build
+        | StepName::CodeQuality
         | StepName::BuildImage
         | StepName::SmokeTest
         | StepName::SecurityTest
@@ -206,9 +222,7 @@ pub const fn uses_job(step: StepName) -> bool {
         | StepName::FunctionalTest
         | StepName::UiTest
         | StepName::ContentAudit => true,
-        StepName::Validate
-        | StepName::Build
-        | StepName::Deploy
+        StepName::Deploy
         | StepName::DeployStage
         | StepName::ApprovalStage
         | StepName::ReportPerformanceTest
@@ -227,6 +241,7 @@ fn left_out(world: &World, step: StepName) -> bool {
 fn decide(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -> Verdict {
     match step {
         StepName::Validate => validate::validate(world, status),
+        StepName::Build if git::sources(world).is_some() => git::build(world, status),
         StepName::Build => prepare::build(world, status),
         StepName::CodeQuality => jobs::code_quality(world, status),
         StepName::BuildImage => jobs::build_image(world, status),
@@ -270,7 +285,7 @@ fn cancelled(world: &World, status: &PipelineExecutionStatus, step: StepName) ->
     };
     let actions = match world.jobs.get(&step) {
         // It may have been made just before the operator died.
-        None if uses_job(step) && !has_measured(Some(status), step) => return Some(Verdict::Unseen),
+        None if by_job(world, step) && !has_measured(Some(status), step) => return Some(Verdict::Unseen),
         Some(JobFacts::Active { name, uid, .. }) => {
             vec![Action::DeleteJob { name: name.clone(), uid: uid.clone() }]
         }

@@ -21,7 +21,7 @@ use super::{
     action::{Action, Work},
     ledger::remember,
     needs, next,
-    world::{Fault, FoundArtifact, FoundRelease, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
+    world::{Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
 };
 
 fn image(letter: char) -> ImageRef {
@@ -112,6 +112,7 @@ impl Play {
                     reason: None,
                 }],
             })),
+            git: GitFacts::default(),
             jobs: BTreeMap::new(),
             release: None,
             refused: vec![],
@@ -467,5 +468,6 @@ fn a_build_gets_its_bases_from_stage() {
 }
 
 mod approvals;
+mod git;
 mod kinds;
 mod turns;

@@ -17,7 +17,7 @@ use crate::plan::bases;
 use super::{
     Verdict,
     action::Action,
-    holds, identity,
+    git, holds, identity,
     ledger::spec_hash,
     name_of,
     prepare::began,
@@ -45,7 +45,7 @@ struct Place<'a> {
 }
 
 /// Whether the execution can run, and its turn has come.
-pub(super) fn validate(world: &World, status: &PipelineExecutionStatus) -> Verdict {
+pub(super) fn validate(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let wanted = &world.execution.spec.pipeline_ref.name;
     let Some(pipeline) = &world.pipeline else {
         return absent(world, status, "Pipeline", wanted);
@@ -79,7 +79,9 @@ pub(super) fn validate(world: &World, status: &PipelineExecutionStatus) -> Verdi
     if let Some(Err(verdict)) = source::taken(world) {
         return verdict;
     }
-    turn(world, pipeline, &environments).unwrap_or_else(|| take(world, &environments))
+    turn(world, pipeline, &environments)
+        .or_else(|| take(world, &environments))
+        .unwrap_or_else(|| git::resolve(world, status))
 }
 
 fn places<'a>(world: &'a World, names: &'a Environments) -> Vec<Place<'a>> {
@@ -104,10 +106,15 @@ fn places<'a>(world: &'a World, names: &'a Environments) -> Vec<Place<'a>> {
 fn impossible(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
     let (asked, type_) = (&world.execution.spec, pipeline.spec.type_);
     let builds = type_ != PipelineType::ProductionOnly;
+    let sources = pipeline.spec.source.git.is_some();
     let why = if asked.artifact.is_some() && !builds {
         "spec.artifact: a ProductionOnly pipeline builds nothing; name a tested execution in spec.sourceExecution"
     } else if asked.change.is_some() && !builds {
         "spec.change: a ProductionOnly pipeline has no source that changes"
+    } else if asked.artifact.is_some() && sources {
+        "spec.artifact: this pipeline builds its packages from Git; name a commit in spec.commit"
+    } else if (asked.commit.is_some() || asked.rebuild) && !sources {
+        "spec.commit and spec.rebuild: only a pipeline with spec.source.git builds packages"
     } else if asked.source_execution.is_some() && builds {
         "spec.sourceExecution: only a ProductionOnly pipeline takes the release of another execution"
     } else if (asked.re_execute.is_some() || asked.roll_back_to.is_some()) && pipeline.spec.production.is_none() {
@@ -245,10 +252,10 @@ pub(super) fn may_be_replaced(world: &World, step: StepName) -> bool {
 
 /// Whether the execution finds its packages in a registry; else it takes a release that exists.
 pub(super) fn takes_artifact(world: &World) -> bool {
-    world
-        .pipeline
-        .as_ref()
-        .is_some_and(|pipeline| !only_production(pipeline.spec.type_, route::trigger(&world.execution.spec)))
+    world.pipeline.as_ref().is_some_and(|pipeline| {
+        pipeline.spec.source.git.is_none()
+            && !only_production(pipeline.spec.type_, route::trigger(&world.execution.spec))
+    })
 }
 
 /// Environments of this execution, in the order in which they are locked.
@@ -267,9 +274,9 @@ pub(super) fn holds_all(world: &World) -> bool {
     own(world).iter().all(|(_, found)| found.is_some_and(|environment| holds(world, environment)))
 }
 
-/// Takes the environments, always in the same order, so that two executions never wait for each other. For the same
+/// Takes the environments, until all of them are this execution's: always in the same order, so that two executions never wait for each other. For the same
 /// reason who has one of them goes on, whoever is older: the older one waits for just that Environment.
-fn take(world: &World, environments: &[&Environment]) -> Verdict {
+fn take(world: &World, environments: &[&Environment]) -> Option<Verdict> {
     let (_, namespace, uid) = identity(world);
     let begun = has_begun(world, environments);
     for environment in environments {
@@ -280,24 +287,24 @@ fn take(world: &World, environments: &[&Environment]) -> Verdict {
             Some(lock) => {
                 let holder = &lock.execution;
                 let why = format!("Environment {name} is taken by execution {holder}");
-                return queued(world, reasons::ENVIRONMENT_LOCKED, why, status(holder), None);
+                return Some(queued(world, reasons::ENVIRONMENT_LOCKED, why, status(holder), None));
             }
             None => match world.ahead.as_ref().filter(|_| !begun) {
                 Some(older) => {
                     let why = format!("execution {older} waits for Environment {name} longer");
                     // Its end changes no Environment if it never had one, so no event tells of it.
-                    return queued(world, reasons::ENVIRONMENT_LOCKED, why, status(older), Some(QUEUE_PAUSE));
+                    return Some(queued(world, reasons::ENVIRONMENT_LOCKED, why, status(older), Some(QUEUE_PAUSE)));
                 }
                 None => {
-                    return Verdict::acting(
+                    return Some(Verdict::acting(
                         format!("takes Environment {name}"),
                         vec![Action::Lock { environment: name.into() }],
-                    );
+                    ));
                 }
             },
         }
     }
-    Verdict::finished("the pipeline can run")
+    None
 }
 
 /// Whether the execution has an Environment already.

@@ -11,6 +11,8 @@ use launchway_crds::{
     step::{Metric, StepName},
 };
 
+use crate::git::GitFault;
+
 /// Everything that decides what an execution does next.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -32,6 +34,8 @@ pub struct World {
     pub siblings: Siblings,
     /// The artifact in the registry; none when the current step has no use for it.
     pub artifact: Option<Result<FoundArtifact, Fault>>,
+    /// What is known of sources.
+    pub git: GitFacts,
     /// Jobs of steps, as far as they were looked at: that of the current step, and of those that [`super::Plan::look`]
     /// asked about.
     pub jobs: BTreeMap<StepName, JobFacts>,
@@ -61,6 +65,26 @@ pub struct FoundArtifact {
     pub reference: ImageRef,
     /// Its files, in order.
     pub files: Vec<ArtifactFile>,
+}
+
+/// What is known of sources, for pipelines that build from Git.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GitFacts {
+    /// The image to build in that the operator was installed with.
+    pub builder: Option<ImageRef>,
+    /// The commit that the ref of the pipeline names now; none when not asked.
+    pub commit: Option<Result<String, GitFault>>,
+    /// What the registry has of the same build; none when not asked.
+    pub earlier: Option<Result<FoundBuild, Fault>>,
+}
+
+/// Packages of a build that was done before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundBuild {
+    /// The packages.
+    pub artifact: FoundArtifact,
+    /// The execution that built them, `NAMESPACE/NAME`, as it wrote down itself.
+    pub by: Option<String>,
 }
 
 /// A release as the registry has it.
@@ -123,6 +147,29 @@ pub enum JobEnd {
     Built {
         /// The release and its images, as the build says.
         release: ReleaseDigests,
+    },
+    /// The Git server was asked which commit a ref is.
+    Resolved {
+        /// The commit.
+        commit: String,
+    },
+    /// Sources became packages.
+    Packed {
+        /// The packages, by the digest of their artifact.
+        artifact: Sha256Digest,
+        /// What unit tests and coverage came to.
+        metrics: Vec<Metric>,
+        /// What happened.
+        message: String,
+    },
+    /// Sources did not become packages, and it is known what was measured until then.
+    Unfit {
+        /// What unit tests and coverage came to.
+        metrics: Vec<Metric>,
+        /// One word.
+        reason: String,
+        /// What happened and what to do.
+        message: String,
     },
     /// It measured something: a gate decides what that means.
     Measured {
@@ -191,6 +238,10 @@ pub struct Needs {
     pub siblings: bool,
     /// Resolve the artifact in the registry.
     pub artifact: bool,
+    /// Ask the Git server which commit the ref of the pipeline is.
+    pub commit: bool,
+    /// Look in the registry for an earlier build with this tag, unless the step has a Job.
+    pub earlier: Option<String>,
     /// Look for the Job of this step, and at what it left.
     pub job: Option<StepName>,
     /// Look whether the admission policy that guards this annotation is in force.

@@ -1,0 +1,260 @@
+//! Packages from sources: which commit an execution is about, whether it was built before, and what its build came to.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use launchway_crds::{
+    conditions::reasons,
+    digest::{ImageRef, Sha256Digest},
+    execution::{Artifact, FILES_MAX, PipelineExecutionStatus},
+    git::{BuildRecord, Commit, GitSource},
+    names::requests,
+    step::{METRICS_MAX, Metric, StepName, StepState},
+};
+use serde_json::json;
+
+use crate::{
+    git::{GitFault, Transport},
+    image::Hasher,
+};
+
+use super::{
+    Verdict,
+    action::{Sources, Work},
+    identity,
+    jobs::{self, changed, job, keep},
+    prepare::{began, faulty},
+    source, step_of,
+    world::{Fault, FoundArtifact, JobEnd, JobFacts, Needs, World},
+};
+
+/// Bumped when the same commands on the same commit make something else than before.
+const BUILD_FORMAT: u32 = 1;
+/// How long a Git server may be away before an execution gives up.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+/// Pause between two tries.
+const PAUSE: SignedDuration = SignedDuration::from_secs(10);
+
+/// The repository that this execution builds from; none when it is given packages, or takes a release over.
+pub(super) fn sources(world: &World) -> Option<&GitSource> {
+    world.pipeline.as_ref().filter(|_| !source::takes(world))?.spec.source.git.as_ref()
+}
+
+/// Whether a Job finds out which commit a ref names: by SSH the operator itself asks nobody.
+pub(super) fn asks_by_job(world: &World) -> bool {
+    sources(world).is_some_and(|git| asked(world, git) && Transport::of(&git.url) == Transport::Ssh)
+}
+
+/// Whether the server has to be asked what the ref names. A tag is asked for in any case: it must not have moved.
+fn asked(world: &World, git: &GitSource) -> bool {
+    world.execution.spec.commit.is_none() || git.tag.is_some()
+}
+
+/// Facts that are worth reading when every Environment is this execution's.
+pub(super) fn needs_commit(world: &World, needs: &mut Needs) {
+    let unknown = world.execution.status.as_ref().is_none_or(|status| status.commit.is_none());
+    let Some(git) = sources(world).filter(|git| unknown && asked(world, git)) else { return };
+    match Transport::of(&git.url) {
+        Transport::Http => needs.commit = true,
+        Transport::Ssh => needs.job = Some(StepName::Validate),
+    }
+}
+
+/// Facts that are worth reading for the build.
+pub(super) fn needs_build(world: &World, needs: &mut Needs) {
+    needs.job = Some(StepName::Build);
+    needs.earlier = may_reuse(world).then(|| build_tag(world)).flatten();
+}
+
+fn may_reuse(world: &World) -> bool {
+    sources(world).is_some_and(|git| git.reuse) && !world.execution.spec.rebuild
+}
+
+fn build_tag(world: &World) -> Option<String> {
+    world.execution.status.as_ref()?.build.as_ref().map(|build| tag(build.key))
+}
+
+/// The tag under which the packages of a build are found again.
+#[must_use]
+pub fn tag(key: Sha256Digest) -> String {
+    format!("build-{}", key.hex())
+}
+
+/// Everything that decides what a build makes. Of secrets only where they are: their values are nobody's to compare.
+fn key(namespace: &str, git: &GitSource, builder: &ImageRef, commit: &str) -> Sha256Digest {
+    let named: Vec<_> = git.builder.variables.iter().map(|one| (&one.name, &one.value)).collect();
+    let secrets: Vec<_> =
+        git.builder.secrets.iter().map(|one| (&one.name, &one.secret_key_ref.name, &one.secret_key_ref.key)).collect();
+    let parts = json!([
+        BUILD_FORMAT,
+        namespace,
+        git.url,
+        commit,
+        git.branch_name(),
+        git.submodules,
+        builder,
+        git.builder.commands,
+        named,
+        secrets,
+    ]);
+    Hasher::of(parts.to_string().as_bytes())
+}
+
+fn builder_of(world: &World, git: &GitSource) -> Option<ImageRef> {
+    git.builder.image.clone().or_else(|| world.git.builder.clone())
+}
+
+/// Resolves the branch or the tag to a commit, once, and writes down what will be built of it before anything else
+/// happens.
+pub(super) fn resolve(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
+    let Some(git) = sources(world) else { return Verdict::finished("the pipeline can run") };
+    let Some(builder) = builder_of(world, git) else {
+        return Verdict::failed(
+            reasons::NO_BUILDER,
+            "no image to build in: set spec.source.git.builder.image of the pipeline, or the chart's value builder.image",
+        );
+    };
+    let reference = git.reference();
+    let found = match (&world.execution.spec.commit, asked(world, git)) {
+        (Some(wanted), false) => wanted.clone(),
+        (wanted, _) => match named(world, status, git) {
+            Ok(found) => {
+                if let Some(wanted) = wanted.as_ref().filter(|wanted| **wanted != found) {
+                    return Verdict::failed(
+                        reasons::TAG_MOVED,
+                        format!("{reference} of {} names {found}, and spec.commit of the execution {wanted}", git.url),
+                    );
+                }
+                found
+            }
+            Err(verdict) => return verdict,
+        },
+    };
+    let (_, namespace, _) = identity(world);
+    let message = format!("takes {} of {reference}", short(&found));
+    let key = key(namespace, git, &builder, &found);
+    status.build = Some(BuildRecord { builder, key, reused_from: None });
+    status.commit = Some(Commit { url: git.url.clone(), reference, id: found, resolved_at: Time(world.now) });
+    Verdict::Passed { state: StepState::Finished, reason: reasons::FINISHED, message, persist: true }
+}
+
+/// The commit that the ref names, as the server says: asked by the operator or by a Job.
+fn named(world: &World, status: &mut PipelineExecutionStatus, git: &GitSource) -> Result<String, Verdict> {
+    let asking = || format!("asks which commit {} of {} is", git.reference(), git.url);
+    if Transport::of(&git.url) == Transport::Ssh {
+        let work = Work::Resolve(Box::new(sources_of(world, git)?));
+        return match job(world, StepName::Validate, work, &asking())? {
+            JobEnd::Resolved { commit } => Ok(commit),
+            end => Err(jobs::verdict_of(world, status, StepName::Validate, end)),
+        };
+    }
+    match &world.git.commit {
+        None => Err(Verdict::running(asking())),
+        Some(Ok(commit)) => Ok(commit.clone()),
+        Some(Err(fault)) => Err(away(world, status, fault)),
+    }
+}
+
+/// What a fault of a Git server means.
+fn away(world: &World, status: &PipelineExecutionStatus, fault: &GitFault) -> Verdict {
+    if !fault.passes() {
+        return Verdict::failed(fault.reason(), fault.message.clone());
+    }
+    if world.now.duration_since(began(world, status, StepName::Validate)) < PATIENCE {
+        return Verdict::retrying(
+            format!("{}; tries again", fault.message),
+            world.now.saturating_add(PAUSE).unwrap_or(world.now),
+        );
+    }
+    Verdict::error(fault.reason(), fault.message.clone())
+}
+
+/// What Jobs need to know of the sources.
+fn sources_of(world: &World, git: &GitSource) -> Result<Sources, Verdict> {
+    let pipeline = world.pipeline.as_ref().ok_or_else(changed)?;
+    Ok(Sources {
+        git: git.clone(),
+        builder: builder_of(world, git).ok_or_else(changed)?,
+        pipeline: pipeline.metadata.name.clone().unwrap_or_default(),
+        pipeline_uid: pipeline.metadata.uid.clone().unwrap_or_default(),
+        cache_epoch: pipeline
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(requests::INVALIDATE_CACHE))
+            .cloned()
+            .unwrap_or_default(),
+    })
+}
+
+/// The packages are there: those of the same build of before, or those that a Job makes now.
+pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
+    if let Some(artifact) = &status.artifact {
+        return Verdict::finished(format!("uses {}", artifact.reference));
+    }
+    let (Some(git), Some(commit), Some(record)) = (sources(world), status.commit.clone(), status.build.clone()) else {
+        return changed();
+    };
+    let Some(facts) = world.jobs.get(&StepName::Build) else { return Verdict::Unseen };
+    if *facts == JobFacts::Absent && may_reuse(world) {
+        match &world.git.earlier {
+            None => return Verdict::running("looks for the same build of before"),
+            Some(Ok(earlier)) => {
+                let by = earlier.by.clone().unwrap_or_else(|| "an earlier execution".into());
+                let message = format!("built before by {by}: uses {}", earlier.artifact.reference);
+                status.build = Some(BuildRecord { reused_from: Some(by), ..record });
+                return taken(status, &earlier.artifact, message);
+            }
+            Some(Err(Fault::Absent(_))) => {}
+            Some(Err(fault)) => return faulty(world, status, StepName::Build, fault, reasons::ARTIFACT_NOT_FOUND),
+        }
+    }
+    let (_, namespace, _) = identity(world);
+    let sources = match sources_of(world, git) {
+        Ok(sources) => sources,
+        Err(verdict) => return verdict,
+    };
+    if *facts == JobFacts::Absent && key(namespace, git, &sources.builder, &commit.id) != record.key {
+        return changed();
+    }
+    let (Some(packages), timeout) = (jobs::packages(world), git.builder.timeout) else { return changed() };
+    let doing = format!("builds {}", short(&commit.id));
+    let work = Work::Build { sources: Box::new(sources), commit, key: record.key, packages, timeout };
+    match job(world, StepName::Build, work, &doing) {
+        Ok(JobEnd::Packed { artifact: _, metrics, message }) => match &world.artifact {
+            None => Verdict::running("verifies the packages in the registry"),
+            Some(Err(fault)) => faulty(world, status, StepName::Build, fault, reasons::ARTIFACT_NOT_FOUND),
+            Some(Ok(found)) => {
+                keep(status, StepName::Build, metrics);
+                taken(status, found, message)
+            }
+        },
+        Ok(JobEnd::Unfit { metrics, reason, message }) => {
+            keep(status, StepName::Build, metrics);
+            Verdict::failed(reason, message)
+        }
+        Ok(end) => jobs::verdict_of(world, status, StepName::Build, end),
+        Err(verdict) => verdict,
+    }
+}
+
+/// Writes the packages down before anything is made of them.
+fn taken(status: &mut PipelineExecutionStatus, found: &FoundArtifact, message: String) -> Verdict {
+    let files = found.files.iter().take(FILES_MAX).cloned().collect();
+    status.artifact = Some(Artifact { reference: found.reference.clone(), files });
+    Verdict::Passed { state: StepState::Finished, reason: reasons::FINISHED, message, persist: true }
+}
+
+/// Coverage is measured by the build and judged with the package checks, as Cloud Manager does (`cloud-manager.md §2.5`).
+pub(super) fn with_coverage(status: &PipelineExecutionStatus, step: StepName, mut metrics: Vec<Metric>) -> Vec<Metric> {
+    if step == StepName::CodeQuality {
+        let built = step_of(status, StepName::Build).map(|built| built.metrics.as_slice()).unwrap_or_default();
+        let coverage = built.iter().filter(|metric| metric.name.ends_with("coverage")).cloned();
+        metrics.extend(coverage.take(METRICS_MAX.saturating_sub(metrics.len())));
+    }
+    metrics
+}
+
+/// The first digits of a commit, for people.
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
