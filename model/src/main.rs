@@ -233,9 +233,15 @@ fn mutants() {
 }
 
 fn main() {
-    small();
-    mutants();
-    if std::env::args().nth(1).as_deref() != Some("small") {
-        large();
+    let parts: [(&str, fn()); 3] = [("small", small), ("mutants", mutants), ("large", large)];
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|wanted| parts.iter().all(|(name, _)| name != wanted)) {
+        eprintln!("{unknown} is no part: name some of {}, or none for all", parts.map(|(name, _)| name).join(", "));
+        std::process::exit(2);
+    }
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            part();
+        }
     }
 }

@@ -93,7 +93,7 @@ pub const ROWS: &[Row] = &[
             "`codeQuality`: our package checks and any scanner image, as metrics with thresholds",
             &[
                 (CHECK_METRICS, "severities_turn_into_gates_as_in_cloud_manager"),
-                (COLLECT, "scanners_report_in_any_of_the_formats"),
+                (SCANNERS, "checks_and_scanners_are_one_result_and_one_report"),
                 (KINDS, "an_important_failure_is_asked_about_and_overridden_by_name"),
             ],
         ),
@@ -354,7 +354,7 @@ pub const ROWS: &[Row] = &[
                 (ROLLOUT, "rolling_goes_author_surge_pair_by_pair_and_never_serves_with_fewer_pairs"),
                 (ROLLOUT, "a_dispatcher_leaves_before_its_publish_is_replaced"),
                 (ROLLOUT, "without_surge_one_pair_at_a_time_is_away"),
-                (ONE_PAIR, "one_pair_is_replaced_without_a_failed_request"),
+                (ROLLING, "pairs_are_replaced_without_a_failed_request"),
             ],
         ),
     },
@@ -367,6 +367,7 @@ pub const ROWS: &[Row] = &[
             &[
                 (HERE, "an_emergency_leaves_out_these_steps_and_no_others"),
                 (KINDS, "an_emergency_skips_tests_keeps_approvals_and_leaves_a_debt"),
+                (EMERGENCY, "an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt"),
             ],
         ),
     },
@@ -415,6 +416,7 @@ pub const ROWS: &[Row] = &[
             &[
                 (KINDS, "the_last_deployment_to_production_is_done_again_on_its_first_approval"),
                 (RELEASES, "the_last_deployment_can_be_done_again_even_after_it_failed"),
+                (RE_EXECUTE, "the_last_deployment_to_production_is_done_again_and_no_other"),
             ],
         ),
     },
@@ -479,6 +481,7 @@ pub const ROWS: &[Row] = &[
                 (MAIN_JOB, "two_releases_reach_production_as_they_were_tested"),
                 (ROLLOUT, "whatever_dies_when_the_rollout_ends_well_and_pairs_never_mix"),
                 (RIGHTS, "the_operator_writes_no_pod_and_nothing_that_people_wrote"),
+                (KILLS, "pods_that_die_in_any_phase_come_back_on_the_right_release"),
             ],
         ),
     },
@@ -516,7 +519,7 @@ pub const ROWS: &[Row] = &[
         says: "Tests of one's own can be triggered by events when stage is deployed",
         stance: Same(
             "each transition of a step is a Kubernetes Event; a test image needs no trigger at all",
-            &[(EVENTS, "only_transitions_are_told")],
+            &[(EVENTS, "only_transitions_that_matter_are_told")],
         ),
     },
     Row {

@@ -117,6 +117,7 @@ pub const ROWS: &[Row] = &[
                 (TURNS, "who_waits_for_an_older_one_looks_again"),
                 (EXECUTION, "missing_objects_are_waited_for_a_minute"),
                 (HISTORIES, "no_history_breaks_a_promise_and_every_history_can_end"),
+                (EXCLUSION, "executions_that_meet_never_share_an_environment"),
             ],
         ),
     ),
@@ -196,6 +197,7 @@ pub const ROWS: &[Row] = &[
             "metrics with three severities, letters by grade, thresholds by name",
             &[
                 (METRIC, "grades_compare_by_grade"),
+                (SCANS, "a_threshold_of_the_pipeline_takes_the_place_of_the_sources_own"),
                 (DECISION, "one_name_of_two_severities_fails_by_each"),
                 (DECISION, "tiers_decide_as_documented"),
                 (TREE, "a_gate_shows_its_metrics_and_marks_those_that_fail"),
@@ -312,6 +314,7 @@ pub const ROWS: &[Row] = &[
                 (SCHEDULE, "clocks_that_change_have_one_answer"),
                 (SCHEDULE, "what_is_no_moment_is_refused"),
                 (HERE, "a_cancellation_ends_every_step_but_a_deployment_that_began"),
+                (TIMES, "times_windows_and_a_no_end_waits_as_they_say"),
             ],
         ),
     ),
@@ -346,6 +349,7 @@ pub const ROWS: &[Row] = &[
             &[
                 (HERE, "a_cancellation_ends_every_step_but_a_deployment_that_began"),
                 (EXECUTION, "a_deployment_that_began_is_not_cut_by_a_cancellation"),
+                (CANCEL, "an_execution_can_be_cancelled_in_every_step"),
             ],
         ),
     ),
@@ -357,6 +361,7 @@ pub const ROWS: &[Row] = &[
             &[
                 (HERE, "each_refusal_of_a_re_execution_has_its_reason"),
                 (RELEASES, "each_reason_against_executing_again_is_told"),
+                (RE_EXECUTE, "the_last_deployment_to_production_is_done_again_and_no_other"),
             ],
         ),
     ),
@@ -368,6 +373,7 @@ pub const ROWS: &[Row] = &[
             &[
                 (KINDS, "an_emergency_skips_tests_keeps_approvals_and_leaves_a_debt"),
                 (HERE, "an_emergency_leaves_out_these_steps_and_no_others"),
+                (EMERGENCY, "an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt"),
             ],
         ),
     ),
@@ -392,6 +398,7 @@ pub const ROWS: &[Row] = &[
                 (HERE, "every_wait_ends_in_the_documents_time"),
                 (HISTORIES, "no_history_breaks_a_promise_and_every_history_can_end"),
                 (RESTARTS, "an_operator_killed_five_times_does_nothing_twice"),
+                (TIMES, "times_windows_and_a_no_end_waits_as_they_say"),
             ],
         ),
     ),

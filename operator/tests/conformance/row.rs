@@ -111,6 +111,8 @@ pub mod files {
     pub const SOURCES: &str = "operator/src/plan/execution/tests/git.rs";
     pub const PACK: &str = "operator/src/worker/pack/tests.rs";
     pub const GIT: &str = "operator/tests/git/main.rs";
+    pub const SCANS: &str = "operator/src/plan/execution/tests/scans.rs";
+    pub const SCANNERS: &str = "operator/tests/scanners.rs";
     pub const TURNS: &str = "operator/src/plan/execution/tests/turns.rs";
     pub const APPROVALS: &str = "operator/src/plan/execution/tests/approvals.rs";
     pub const SCHEDULE: &str = "operator/src/plan/execution/schedule.rs";
@@ -148,11 +150,17 @@ pub mod files {
     pub const ROLL_BACK: &str = "operator/src/cli/roll_back.rs";
     pub const EVENTS: &str = "operator/src/effects/events.rs";
     pub const MAIN_JOB: &str = "e2e/tests/main_job.rs";
+    pub const CANCEL: &str = "e2e/tests/cancel.rs";
+    pub const EMERGENCY: &str = "e2e/tests/emergency.rs";
+    pub const EXCLUSION: &str = "e2e/tests/exclusion.rs";
+    pub const RE_EXECUTE: &str = "e2e/tests/re_execute.rs";
+    pub const TIMES: &str = "e2e/tests/times.rs";
+    pub const KILLS: &str = "e2e/tests/kills.rs";
     pub const SPLIT: &str = "e2e/tests/split.rs";
     pub const RESTARTS: &str = "e2e/tests/restarts.rs";
     pub const WAITING: &str = "e2e/tests/waiting_costs_nothing.rs";
     pub const BAD_INPUT: &str = "e2e/tests/bad_input.rs";
-    pub const ONE_PAIR: &str = "e2e/tests/one_pair.rs";
+    pub const ROLLING: &str = "e2e/tests/rolling.rs";
     pub const POLICY: &str = "e2e/tests/policy/requests.rs";
     pub const CRDS: &str = "crds/tests/generated.rs";
     pub const SCHEMA: &str = "e2e/tests/policy/schema.rs";

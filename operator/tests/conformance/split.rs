@@ -71,6 +71,7 @@ pub const ROWS: &[Row] = &[
                 (HERE, "coupled_and_split_pipelines_exclude_each_other"),
                 (HISTORIES, "no_history_breaks_a_promise_and_every_history_can_end"),
                 (TURNS, "who_has_an_environment_does_not_wait_for_an_older_one_that_turns_up"),
+                (EXCLUSION, "executions_that_meet_never_share_an_environment"),
             ],
         ),
     },

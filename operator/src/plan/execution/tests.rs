@@ -470,4 +470,5 @@ fn a_build_gets_its_bases_from_stage() {
 mod approvals;
 mod git;
 mod kinds;
+mod scans;
 mod turns;
