@@ -175,6 +175,35 @@ fn no_role_writes_pods_or_the_status_that_approvals_rest_on() {
 }
 
 #[test]
+fn the_operator_keeps_what_an_environment_is_made_of_and_everybody_may_plan_it() {
+    let objects = rendered(&[]);
+    let may = |role: &str, group: &str, resource: &str, verb: &str| {
+        let rules =
+            objects[&format!("ClusterRole -/launchway-{role}")]["rules"].as_array().cloned().unwrap_or_default();
+        let has =
+            |rule: &Value, list: &str, text: &str| rule[list].as_array().is_some_and(|all| all.contains(&json!(text)));
+        rules
+            .iter()
+            .any(|rule| has(rule, "apiGroups", group) && has(rule, "resources", resource) && has(rule, "verbs", verb))
+    };
+    for (group, resource) in [
+        ("apps", "statefulsets"),
+        ("", "services"),
+        ("policy", "poddisruptionbudgets"),
+        ("networking.k8s.io", "networkpolicies"),
+        ("networking.k8s.io", "ingresses"),
+    ] {
+        for verb in ["get", "list", "watch", "create", "patch", "delete"] {
+            assert!(may("operator", group, resource, verb), "the operator has no {verb} on {resource}");
+        }
+        for role in ["viewer", "developer", "approver"] {
+            assert!(may(role, group, resource, "list"), "{role} cannot plan: no list on {resource}");
+            assert!(!may(role, group, resource, "patch"), "{role} patches {resource}");
+        }
+    }
+}
+
+#[test]
 fn no_built_in_role_approves_manages_declares_emergencies_or_writes_pipelines() {
     let deliberate = ["approve", "manage", "emergency"];
     let mut kept = Vec::new();
