@@ -19,10 +19,12 @@ use crate::{
 
 /// A word for the kind of a source, for metrics.
 pub(super) const fn kind(source: &Source) -> &'static str {
-    match (&source.artifact, &source.git) {
-        (Some(_), _) => "artifact",
-        (None, Some(_)) => "git",
-        (None, None) => "none",
+    if source.artifact.is_some() {
+        "artifact"
+    } else if source.git.is_some() {
+        "git"
+    } else {
+        "none"
     }
 }
 
@@ -37,25 +39,33 @@ pub(super) async fn ask(
 ) -> Result<Option<String>, Fault> {
     match (&source.artifact, &source.git) {
         (Some(artifact), _) => tag(client, registry, namespace, artifact, known).await,
-        (None, Some(git)) => commit(client, namespace, git).await.map(Some),
+        (None, Some(git)) => commit(client, namespace, git).await,
         (None, None) => Err(Fault::Absent("this source does not change by itself".into())),
     }
 }
 
-/// The commit that a branch or a tag names. A branch that is not there is told like a repository that is not there: the
-/// pipeline names it.
-async fn commit(client: &Client, namespace: &str, source: &GitSource) -> Result<String, Fault> {
-    if Transport::of(&source.url) == Transport::Ssh {
-        return Err(Fault::Absent(format!(
-            "{} is spoken to by SSH, which is not asked for changes: use its https address, or start executions yourself",
-            source.url
-        )));
+/// The commit that a branch or a tag names.
+async fn commit(client: &Client, namespace: &str, source: &GitSource) -> Result<Option<String>, Fault> {
+    match Transport::of(&source.url) {
+        Transport::Http => {}
+        // The operator speaks no SSH: executions of such a pipeline ask by a Job, and a Job every few minutes is no poll.
+        Transport::Ssh => {
+            return Err(Fault::Absent(
+                "spec.source.git.url: changes of a repository behind SSH cannot be noticed; name its https URL, or have each push create an execution"
+                    .into(),
+            ));
+        }
     }
-    git::commit(client, namespace, source).await.map_err(|fault| match fault.kind {
-        FaultKind::RepositoryNotFound | FaultKind::RefNotFound | FaultKind::Invalid => Fault::Absent(fault.message),
-        FaultKind::Refused => Fault::Refused(fault.message),
-        FaultKind::Unreachable => Fault::Unreachable(fault.message),
-    })
+    match git::commit(client, namespace, source).await {
+        Ok(commit) => Ok(Some(commit)),
+        Err(fault) => match fault.kind {
+            // The first push to a branch is a change.
+            FaultKind::RefNotFound => Ok(None),
+            FaultKind::RepositoryNotFound | FaultKind::Invalid => Err(Fault::Absent(fault.message)),
+            FaultKind::Refused => Err(Fault::Refused(fault.message)),
+            FaultKind::Unreachable => Err(Fault::Unreachable(fault.message)),
+        },
+    }
 }
 
 /// The digest that an artifact's tag names.
