@@ -96,8 +96,8 @@ bench-planner: ## How long one call of the planner takes on the largest world, p
 .PHONY: bench-operator
 bench-operator: ## What the operator costs on the cluster: a release, 1,000 and 10,000 executions (about 25 minutes; PARTS="release waiting finished many")
 	@hack/preflight.sh cluster
-	$(CARGO) build $(BUILD) --bins
-	$(CARGO) run $(BUILD) --bin bench_operator -- $(PARTS)
+	$(CARGO) build $(RELEASE) --bin launchway
+	LAUNCHWAY_BINARY="$${CARGO_TARGET_DIR:-$$PWD/target}/release/launchway" $(CARGO) run $(BUILD) --bin bench_operator -- $(PARTS)
 
 .PHONY: generate
 generate: ## Write what is derived: CRDs, the chart's copy of them, config/
