@@ -10,6 +10,7 @@ mod further;
 pub mod git;
 mod guard;
 mod job;
+mod log;
 pub mod pipeline;
 mod pods;
 mod readiness;

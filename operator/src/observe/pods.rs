@@ -10,10 +10,10 @@ use crate::{
     render::workload::{CONFIG_TEST, CONTAINER},
 };
 
-use super::readiness;
+use super::{log, readiness};
 
-/// Longest problem of one pod.
-pub(super) const PROBLEM_MAX: usize = 400;
+/// Longest problem of one pod, with the end of what its container left.
+pub(super) const PROBLEM_MAX: usize = 480;
 
 /// Facts about the pods of an Environment.
 pub(super) async fn of_environment(
@@ -27,7 +27,8 @@ pub(super) async fn of_environment(
     for pod in bounded("list pods", pods.list(&selector)).await?.items {
         let Some((tier, ordinal)) = place(&pod) else { continue };
         let ready = is_ready(&pod);
-        let (problem, hopeless) = if ready { (None, false) } else { why_not_ready(client, namespace, &pod).await? };
+        let Why { problem, hopeless, log } =
+            if ready { Why::default() } else { why_not_ready(client, namespace, &pod).await? };
         facts.push(world::Pod {
             tier,
             ordinal,
@@ -36,6 +37,7 @@ pub(super) async fn of_environment(
             terminating: pod.metadata.deletion_timestamp.is_some(),
             problem,
             hopeless,
+            log,
             asks: asks(&pod),
             runs: runs(&pod),
         });
@@ -95,11 +97,16 @@ fn trouble(status: &ContainerStatus) -> Option<String> {
             return None;
         }
         let said = last.and_then(|last| last.message.as_deref()).or(waiting.message.as_deref()).unwrap_or_default();
-        return Some(format!("{}: {reason}: {}", status.name, said.trim()));
+        return Some(format!("{}: {reason}: {}", status.name, end(said)));
     }
     let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
     let said = ended.message.as_deref().unwrap_or_default();
-    Some(format!("{} exited with {}: {}", status.name, ended.exit_code, said.trim()))
+    Some(format!("{} exited with {}: {}", status.name, ended.exit_code, end(said)))
+}
+
+/// The end of what a container left: the kubelet gives the end of its log, where the cause is.
+fn end(said: &str) -> String {
+    log::tail(said, log::TAIL_MAX).unwrap_or_default()
 }
 
 /// Whether the configuration test failed, and failed again: the same files in the same image give the
@@ -109,21 +116,45 @@ fn configuration_is_refused(pod: &Pod) -> bool {
     tests.filter(|test| test.name == CONFIG_TEST).any(|test| test.restart_count > 0 && !test.ready)
 }
 
-/// Why a pod is not ready, and whether waiting cannot help: its readiness command says that a
-/// package failed to install (base-image contract).
-async fn why_not_ready(client: &Client, namespace: &str, pod: &Pod) -> Result<(Option<String>, bool), Error> {
+/// Why a pod is not ready.
+#[derive(Clone, Debug, Default)]
+struct Why {
+    problem: Option<String>,
+    /// Waiting cannot help: its readiness command says that a package failed to install (base-image contract).
+    hopeless: bool,
+    /// The end of its log, when the problem does not have it.
+    log: Option<String>,
+}
+
+async fn why_not_ready(client: &Client, namespace: &str, pod: &Pod) -> Result<Why, Error> {
     if let Some(problem) = problem(pod) {
-        return Ok((Some(problem), configuration_is_refused(pod)));
+        // A container that ended well, or was killed, leaves no message: its log may say more.
+        let log = match silent(pod) {
+            Some(container) => log::last(client, namespace, pod, container, true).await,
+            None => None,
+        };
+        return Ok(Why { problem: Some(problem), hopeless: configuration_is_refused(pod), log });
     }
     let running = pod
         .status
         .iter()
         .flat_map(|status| status.container_statuses.iter().flatten())
-        .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
-    if !running {
-        return Ok((None, false));
-    }
-    Ok(readiness::said(client, namespace, pod).await?.map_or((None, false), readiness::Said::into_problem))
+        .find(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
+    let Some(container) = running else { return Ok(Why::default()) };
+    let heard = readiness::heard(client, namespace, pod, &container.name).await?;
+    let (problem, hopeless) = heard.said.map_or((None, false), readiness::Said::into_problem);
+    Ok(Why { problem, hopeless, log: heard.tail })
+}
+
+/// A container that was started again and left no message when it ended.
+fn silent(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let quiet = |container: &&ContainerStatus| {
+        let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+        last.is_some_and(|last| last.message.as_deref().unwrap_or_default().trim().is_empty())
+    };
+    containers.filter(quiet).map(|container| container.name.as_str()).next()
 }
 
 #[cfg(test)]
@@ -141,5 +172,23 @@ mod tests {
             .unwrap();
             assert_eq!(configuration_is_refused(&pod), hopeless, "{restarts} {ready}");
         }
+    }
+
+    #[test]
+    fn a_container_that_ended_is_told_by_the_end_of_its_log() {
+        let log =
+            format!("{}AH00526: Syntax error on line 3 of /etc/httpd/x.vhost: Invalid command", "noise ".repeat(300));
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "status": { "initContainerStatuses": [{
+                "name": "config-test", "image": "", "imageID": "", "ready": false, "restartCount": 1,
+                "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } },
+                "lastState": { "terminated": { "exitCode": 1, "message": log } },
+            }] },
+        }))
+        .unwrap();
+        let told = problem(&pod).unwrap();
+        assert!(told.starts_with("config-test: CrashLoopBackOff: …") && told.ends_with("Invalid command"), "{told}");
+        assert!(told.len() <= PROBLEM_MAX);
+        assert_eq!(silent(&pod), None);
     }
 }

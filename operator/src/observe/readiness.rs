@@ -3,25 +3,16 @@
 //! The container's log is asked first: the kubelet records what a probe says as Events, and its spam filter stops that
 //! after some 25 of one pod, which is before a large package has failed.
 
-use futures::{AsyncBufRead, AsyncReadExt};
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ListParams, LogParams},
-};
+use kube::{Api, Client, api::ListParams};
 use launchway_crds::conditions::truncate;
 
 use crate::error::{Error, bounded};
 
-use super::pods::PROBLEM_MAX;
+use super::{log, pods::PROBLEM_MAX};
 
 /// What begins a line of the log that says whether the pod is ready.
 const MARK: &str = "launchway-ready:";
-/// How far back the log is read: the command repeats itself every 30 s.
-const WINDOW_SECONDS: i64 = 90;
-/// How much of the log is read, in bytes and in lines.
-const LOG_MAX: u64 = 1 << 20;
-const LINES_MAX: i64 = 2000;
 
 /// The lines that a readiness command printed when it last failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,40 +33,37 @@ impl Said {
     }
 }
 
-/// What the readiness command of a running pod said last, if it said anything.
+/// What a running pod that is not ready says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// What its readiness command said last, if it said anything.
+    pub said: Option<Said>,
+    /// How its log ends, without the words of that command.
+    pub tail: Option<String>,
+}
+
+/// What a running pod that is not ready says of itself.
 ///
 /// # Errors
 /// When the apiserver does not answer. A log that cannot be read is as good as none.
-pub(super) async fn said(client: &Client, namespace: &str, pod: &Pod) -> Result<Option<Said>, Error> {
-    if let Some(said) = from_log(client, namespace, pod).await {
-        return Ok(Some(said));
-    }
-    from_events(client, namespace, pod).await
+pub(super) async fn heard(client: &Client, namespace: &str, pod: &Pod, container: &str) -> Result<Heard, Error> {
+    let recent = log::recent(client, namespace, pod).await;
+    let said = match recent.as_deref().and_then(in_log) {
+        Some(said) => Some(said),
+        None => from_events(client, namespace, pod).await?,
+    };
+    let tail = match recent.as_deref().and_then(without_words) {
+        Some(tail) => Some(tail),
+        // A runtime that hangs says nothing: what it said last may be why.
+        None => log::last(client, namespace, pod, container, false).await.as_deref().and_then(without_words),
+    };
+    Ok(Heard { said, tail })
 }
 
-async fn from_log(client: &Client, namespace: &str, pod: &Pod) -> Option<Said> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let params = LogParams {
-        container: pod.spec.as_ref()?.containers.first().map(|container| container.name.clone()),
-        since_seconds: Some(WINDOW_SECONDS),
-        tail_lines: Some(LINES_MAX),
-        ..LogParams::default()
-    };
-    let name = pod.name_any();
-    let read = async {
-        let log = pods.log_stream(&name, &params).await?;
-        Ok(collect(log).await)
-    };
-    let log = bounded("read the log of a pod", read).await.ok()?;
-    in_log(&String::from_utf8_lossy(&log))
-}
-
-/// At most [`LOG_MAX`] bytes; what came before an error is kept.
-async fn collect(log: impl AsyncBufRead) -> Vec<u8> {
-    let mut bytes = vec![];
-    let mut log = std::pin::pin!(log.take(LOG_MAX));
-    log.read_to_end(&mut bytes).await.ok();
-    bytes
+/// The end of a log without what the readiness command writes there.
+fn without_words(log: &str) -> Option<String> {
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim_start().starts_with(MARK)).collect();
+    log::tail(&lines.join("\n"), log::TAIL_MAX)
 }
 
 /// The last word of the readiness command in a log: none when it was "ready", or when there is none.
@@ -125,9 +113,11 @@ mod tests {
         assert_eq!(in_log("a log without the mark"), None);
     }
 
-    #[tokio::test]
-    async fn a_log_is_read_to_a_limit() {
-        let endless = futures::io::BufReader::new(futures::io::repeat(b'x'));
-        assert_eq!(collect(endless).await.len() as u64, LOG_MAX);
+    #[test]
+    fn the_end_of_a_log_is_the_runtimes_own() {
+        let log =
+            "starting\nlaunchway-ready:\tpending a:b:1: starts\nOutOfMemoryError\nlaunchway-ready:\tpending a:b:1: x\n";
+        assert_eq!(without_words(log).as_deref(), Some("starting | OutOfMemoryError"));
+        assert_eq!(without_words("launchway-ready:\tready\n"), None);
     }
 }

@@ -164,6 +164,7 @@ impl Cluster {
                         terminating: false,
                         problem: None,
                         hopeless: false,
+                        log: None,
                         asks: String::new(),
                         runs: String::new(),
                     });

@@ -80,7 +80,7 @@ impl Change {
 }
 
 /// How long a wait is told of in the same words.
-const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
 /// How often pods that a rollout waits for are asked what they lack.
 const LOOK: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
 /// The phase in which only numbers of pods change.
@@ -312,14 +312,14 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     let hopeless = world.pods.iter().find(|pod| pod.hopeless && pod.revision == desired.revision && !pod.terminating);
     let failure = match hopeless {
         _ if resting => None,
-        Some(pod) if waiting => Some(format!(
-            "{}-{}: {}",
-            pod.tier.as_str(),
-            pod.ordinal,
-            pod.problem.as_deref().unwrap_or("a package failed to install")
-        )),
+        Some(pod) if waiting => {
+            let problem = pod.problem.as_deref().unwrap_or("a package failed to install");
+            Some(with_log(&format!("{}: {problem}", named(world, pod)), world, Some(pod)))
+        }
         _ if waiting && world.now >= deadline => {
-            Some(format!("not ready within {}: {}", spec.rollout.ready_timeout, taken.message))
+            let told = format!("not ready within {}: {}", spec.rollout.ready_timeout, taken.message);
+            let speaks = |pod: &&world::Pod| pod.revision == desired.revision && !pod.ready && pod.log.is_some();
+            Some(with_log(&told, world, world.pods.iter().find(speaks)))
         }
         _ => None,
     };
@@ -338,6 +338,8 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         Some(failure) => (failure, Time(world.now)),
         None => steadied(world, old.as_ref(), &taken, updated),
     };
+    // Words that are held back are told when their time has come.
+    let held_back = (message != taken.message).then(|| at.0.saturating_add(PATIENCE).ok()).flatten();
     status.rollout = Some(RolloutStatus {
         state,
         phase: taken.phase.clone(),
@@ -357,8 +359,24 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     let wake = if world.now < half { half } else { deadline };
     // A package that failed changes nothing that is watched: pods that are waited for are asked.
     let look = world.now.saturating_add(LOOK).unwrap_or(wake);
-    let wake = (state == RolloutState::Progressing && !resting).then_some(wake.min(look));
+    let soonest = [wake, look].into_iter().chain(held_back).min();
+    let wake = (state == RolloutState::Progressing && !resting).then_some(soonest).flatten();
     Plan { changes: taken.changes, status, wake }
+}
+
+fn named(world: &World, pod: &world::Pod) -> String {
+    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
+    format!("{environment}-{}-{}", pod.tier.as_str(), pod.ordinal)
+}
+
+/// A cause, and the end of a pod's log behind it: the cause is what is cut when both are too long.
+fn with_log(cause: &str, world: &World, pod: Option<&world::Pod>) -> String {
+    let Some((pod, log)) = pod.and_then(|pod| Some((pod, pod.log.as_ref()?))) else {
+        return truncate(cause, 1024);
+    };
+    let tail = format!("; the log of {} ends: {log}", named(world, pod));
+    let room = 1024_usize.saturating_sub(tail.len()).max(256);
+    truncate(&format!("{}{tail}", truncate(cause, room)), 1024)
 }
 
 /// What a rollout waits for and since when that is told: what pods say changes every few seconds while they start, and

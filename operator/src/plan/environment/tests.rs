@@ -105,6 +105,23 @@ fn a_package_that_failed_ends_the_wait_at_once() {
 }
 
 #[test]
+fn a_failure_names_the_pod_and_the_end_of_its_log_within_bounds() {
+    let mut cluster = Cluster::rolled("Stage", 1, 1);
+    cluster.broken = Some("rev-2".into());
+    cluster.target('2').play(|_| ());
+    for pod in &mut cluster.world.pods {
+        pod.hopeless = pod.tier == Tier::Publish;
+        pod.problem = Some(format!("failed wknd:ui.apps:1: {}", "x".repeat(2000)));
+        pod.log = Some("OutOfMemoryError".into());
+    }
+    cluster.play(|_| ());
+    let rollout = cluster.world.environment.status.unwrap().rollout.unwrap();
+    let told = rollout.message;
+    assert!(told.starts_with("prod-publish-0: failed wknd:ui.apps:1: x"), "{told}");
+    assert!(told.ends_with("; the log of prod-publish-0 ends: OutOfMemoryError") && told.len() <= 1024, "{told}");
+}
+
+#[test]
 fn whatever_dies_when_the_rollout_ends_well_and_pairs_never_mix() {
     for moment in 0..60 {
         for victim in 0..7 {

@@ -135,6 +135,8 @@ pub struct Pod {
     pub problem: Option<String>,
     /// Whether the problem cannot go away by waiting: the runtime says that a package failed.
     pub hopeless: bool,
+    /// The end of its log, when that says more than the problem.
+    pub log: Option<String>,
     /// The image of its main container, as its spec asks for it. Anybody who may write pods may change that.
     pub asks: String,
     /// The image that the container runtime says it runs, with a digest; empty before it started.
