@@ -20,6 +20,8 @@ pub mod types {
     pub const SOURCE_WATCHED: &str = "SourceWatched";
     /// Something of an Environment is not what was deployed: somebody changed it by hand.
     pub const DRIFTED: &str = "Drifted";
+    /// The pipeline of an execution was edited after the execution began.
+    pub const PIPELINE_CHANGED: &str = "PipelineChanged";
 }
 
 /// Reasons of conditions and steps. One word each, stable: tools may depend on them.
@@ -74,8 +76,14 @@ pub mod reasons {
     pub const RUNTIME_MISMATCH: &str = "RuntimeMismatch";
     /// No base image is configured.
     pub const NO_RUNTIME: &str = "NoRuntime";
-    /// The pipeline was changed so that a running execution cannot go on.
-    pub const PIPELINE_CHANGED: &str = "PipelineChanged";
+    /// The pipeline of an execution, or what was kept of it, is gone.
+    pub const PIPELINE_DELETED: &str = "PipelineDeleted";
+    /// The pipeline was edited after the execution began: the next one runs what it says now.
+    pub const APPLIES_TO_NEXT: &str = "AppliesToNext";
+    /// The pipeline says what it said when the execution began.
+    pub const UNCHANGED: &str = "Unchanged";
+    /// The record of tests, of approvals, or of the release that was taken, is incomplete.
+    pub const PROOF_INCOMPLETE: &str = "ProofIncomplete";
     /// The artifact or its tag is not in the registry.
     pub const ARTIFACT_NOT_FOUND: &str = "ArtifactNotFound";
     /// The registry refuses the credentials.
@@ -100,7 +108,7 @@ pub mod reasons {
     pub const GIT_UNREACHABLE: &str = "GitUnreachable";
     /// The sources, or what the build writes, need more disk than the pipeline allows.
     pub const TOO_LARGE: &str = "TooLarge";
-    /// No image to build in is configured.
+    /// No image to build in is configured, or another one than when the execution began.
     pub const NO_BUILDER: &str = "NoBuilder";
     /// The repository has no `pom.xml` in its root.
     pub const NO_POM: &str = "NoPom";
@@ -140,6 +148,8 @@ pub mod reasons {
     pub const REPLACED: &str = "Replaced";
     /// The Environment does not allow emergencies.
     pub const EMERGENCY_NOT_ENABLED: &str = "EmergencyNotEnabled";
+    /// The policies that decide who may declare an emergency were not in force when the execution was created.
+    pub const EMERGENCY_UNGUARDED: &str = "EmergencyUnguarded";
     /// The step is left out in an emergency.
     pub const SKIPPED_IN_EMERGENCY: &str = "SkippedInEmergency";
     /// An execution skips tests.
@@ -176,6 +186,8 @@ pub mod reasons {
     pub const REQUEST_MALFORMED: &str = "RequestMalformed";
     /// The support organisation has to give its go.
     pub const AWAITING_GO: &str = "AwaitingGo";
+    /// A rollout waits for somebody before its next pair.
+    pub const PAUSED: &str = "Paused";
     /// The Environment is held.
     pub const HELD: &str = "Held";
     /// Deployments may not begin at this time.

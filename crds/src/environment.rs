@@ -445,6 +445,9 @@ pub struct Target {
     pub made_at: Option<Time>,
     /// When it was asked for.
     pub since: Time,
+    /// After how many pairs the rollout pauses, until somebody resumes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_after: Option<i32>,
 }
 
 /// How far a rollout is.
@@ -481,6 +484,8 @@ pub struct RolloutStatus {
 pub enum RolloutState {
     /// Pods are being replaced.
     Progressing,
+    /// It waits for somebody before the next pair.
+    Paused,
     /// Every pod runs the revision.
     Complete,
     /// It stopped where it was: pods that it had not reached go on with the previous release.

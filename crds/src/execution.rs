@@ -10,6 +10,8 @@ use crate::{
     digest::{ImageRef, Sha256Digest},
     environment::ReleaseImages,
     git::{BuildRecord, Commit},
+    notification::{UNTOLD_MAX, Untold},
+    revision::PipelineRevision,
     step::{Metric, StepName, StepState},
 };
 
@@ -142,7 +144,8 @@ pub struct PipelineExecutionStatus {
     /// The `metadata.generation` that this status describes.
     #[serde(default = "none_seen")]
     pub observed_generation: i64,
-    /// `Succeeded` (Unknown while it runs), `Waiting`, `Reconciling`, `Stalled`.
+    /// `Succeeded` (Unknown while it runs), `Waiting`, `Reconciling`, `Stalled`; `Emergency` and `PipelineChanged` where they
+    /// apply.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]), length(max = 16))]
     pub conditions: Vec<Condition>,
@@ -156,6 +159,9 @@ pub struct PipelineExecutionStatus {
     /// What started it.
     #[serde(default)]
     pub trigger: Trigger,
+    /// The version of the pipeline that it runs: a later change of the pipeline applies to the next execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline_revision: Option<PipelineRevision>,
     /// Environments that this execution locks and deploys to, as the pipeline named them when it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environments: Option<Environments>,
@@ -198,6 +204,10 @@ pub struct PipelineExecutionStatus {
     /// What the execution waits for, who can move it on, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
+    /// What happened and was not told yet to everybody whom `spec.notifications` of the pipeline names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = UNTOLD_MAX))]
+    pub untold: Vec<Untold>,
     /// When the execution began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
@@ -414,6 +424,9 @@ pub struct WaitingFor {
     /// Until when, if there is an end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
+    /// Since when the end is near: it is told once, a day before, of a short wait when a fifth of it is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiring_since: Option<Time>,
     /// Who can move it on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]

@@ -14,10 +14,14 @@ pub mod environment;
 pub mod execution;
 pub mod gates;
 pub mod git;
+pub mod history;
 pub mod ledger;
 pub mod names;
 pub mod network;
+pub mod notification;
+pub mod pause;
 pub mod pipeline;
+pub mod revision;
 pub mod step;
 pub mod trigger;
 

@@ -36,6 +36,10 @@ pub mod requests {
     pub const REJECT: &str = "launchway.dev/reject";
     /// Who rejected: stamped by the apiserver, or checked to be the caller.
     pub const REJECTED_BY: &str = "launchway.dev/rejected-by";
+    /// Lets a deployment that pauses go on (`true`), or stops it where it is (`false`).
+    pub const RESUME: &str = "launchway.dev/resume";
+    /// Who resumed or stopped it.
+    pub const RESUMED_BY: &str = "launchway.dev/resumed-by";
     /// Cancels the execution; the value is the reason.
     pub const CANCEL: &str = "launchway.dev/cancel";
     /// Who cancelled: stamped by the apiserver, or checked to be the caller.
@@ -57,6 +61,8 @@ pub mod labels {
     pub const REVISION: &str = "launchway.dev/revision";
     /// First 12 hex digits of the release digest, for people and metrics.
     pub const RELEASE: &str = "launchway.dev/release";
+    /// Name of the Pipeline that a kept version of it belongs to.
+    pub const PIPELINE: &str = "launchway.dev/pipeline";
     /// Name of the PipelineExecution that a Job belongs to.
     pub const EXECUTION: &str = "launchway.dev/execution";
     /// Name of the step that a Job does.
@@ -94,6 +100,13 @@ pub fn child_name(parent: &str, part: &str) -> String {
     let room = JOB_NAME_MAX.saturating_sub(part.len() + hash.len() + 2);
     let head: String = parent.chars().take(room).collect();
     format!("{}-{hash}-{part}", head.trim_end_matches(['-', '.']))
+}
+
+/// The value of a label that names an object: a label has at most 63 characters, a name may have more.
+#[must_use]
+pub fn label_value(name: &str) -> String {
+    let head: String = name.chars().take(63).collect();
+    head.trim_end_matches(['-', '.']).into()
 }
 
 /// Eight hex digits of a 64-bit FNV-1a hash: names apart, not secure.

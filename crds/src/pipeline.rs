@@ -8,11 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::gates::{Gates, ImportantFailures, MetricThreshold, Scanner};
+pub use crate::history::History;
 pub use crate::ledger::{Debt, LEDGER_MAX, LedgerEntry};
 use crate::{
     common::{LocalName, Span, none_seen},
     digest::ImageRef,
     git::GitSource,
+    notification::{SINKS_MAX, Sink},
+    pause::Pause,
     trigger::{OnChange, PipelineTrigger, SourceSeen},
 };
 
@@ -84,6 +87,16 @@ pub struct PipelineSpec {
     /// Holds executions before they begin, and changes of the source until it ends; executions that run go on.
     #[serde(default)]
     pub suspend: bool,
+    /// Who is told what becomes of executions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = SINKS_MAX), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["url"]))]
+    pub notifications: Vec<Sink>,
+    /// How many executions that ended are kept.
+    #[serde(default)]
+    pub history: History,
+    /// How long a deployment waits while its Environment is held or its windows are closed, before the execution is cancelled.
+    #[serde(default = "two_weeks")]
+    pub closed_timeout: Span,
     /// How long the Build Images Job may take.
     #[serde(default = "half_an_hour")]
     pub build_timeout: Span,
@@ -389,6 +402,9 @@ pub struct Production {
     /// The go of the support organisation, after the time has come.
     #[serde(default)]
     pub managed: Wait,
+    /// Pauses the deployment between two pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
 }
 
 /// A wait for somebody's word that a pipeline may ask for.

@@ -235,6 +235,7 @@ fn every_request_has_a_policy_that_denies_everywhere_and_the_operator_may_look_a
         (requests::SCHEDULE, requests::SCHEDULED_BY),
         (requests::OVERRIDE, requests::OVERRIDDEN_BY),
         (requests::REJECT, requests::REJECTED_BY),
+        (requests::RESUME, requests::RESUMED_BY),
         (requests::CANCEL, requests::CANCELLED_BY),
     ] {
         let name = format!("{base}-{}", request.trim_start_matches("launchway.dev/"));

@@ -17,6 +17,7 @@ use crate::{
     config::OperatorConfig,
     error::Error,
     metrics::Metrics,
+    notify::Notifier,
     observe::{registry::RegistryReader, source::Sources},
     operator_command::Parts,
     render::job::Installation,
@@ -40,6 +41,8 @@ pub struct Context {
     pub installation: Installation,
     /// The operator's own user name, once it asked for it.
     pub identity: OnceCell<String>,
+    /// Tells others what becomes of executions.
+    pub notifier: Notifier,
     attempts: Mutex<HashMap<String, u32>>,
 }
 
@@ -58,6 +61,7 @@ impl Context {
             recorder: Recorder::new(parts.client.clone(), reporter),
             installation: installation(&parts.config),
             identity: OnceCell::new(),
+            notifier: Notifier::default(),
             attempts: Mutex::default(),
         }
     }
@@ -78,6 +82,7 @@ impl Context {
             config: Arc::new(config),
             sources: Sources::default(),
             identity: OnceCell::new(),
+            notifier: Notifier::default(),
             attempts: Mutex::default(),
         }
     }

@@ -39,6 +39,7 @@ pub mod image;
 pub mod inputs;
 pub mod lease;
 pub mod metrics;
+pub mod notify;
 pub mod observe;
 pub mod operator_command;
 pub mod plan;

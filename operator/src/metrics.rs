@@ -97,6 +97,7 @@ pub struct Metrics {
     webhooks: Family<ResultLabels, Counter>,
     drift: Family<DriftLabels, Counter>,
     drifted: Gauge,
+    notifications: Family<ResultLabels, Counter>,
     leader: Gauge,
 }
 
@@ -141,6 +142,8 @@ impl Metrics {
         registry.register("drift", "Times that an Environment was found changed by hand", drift.clone());
         let drifted = Gauge::default();
         registry.register("drifted_environments", "Environments that are changed by hand now", drifted.clone());
+        let notifications = Family::default();
+        registry.register("notifications", "Tries to tell a sink of an execution, by result", notifications.clone());
         let leader = Gauge::default();
         registry.register("leader", "1 on the replica that holds the Lease", leader.clone());
         registry.register("build", "Version of the operator", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -157,6 +160,7 @@ impl Metrics {
             webhooks,
             drift,
             drifted,
+            notifications,
             leader,
         }
     }
@@ -221,6 +225,11 @@ impl Metrics {
         self.drifted.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// It was tried to tell a sink of something.
+    pub fn notification(&self, result: &'static str) {
+        self.notifications.get_or_create(&ResultLabels { result }).inc();
+    }
+
     /// Whether this replica holds the Lease.
     pub fn leader(&self, holds: bool) {
         self.leader.set(i64::from(holds));
@@ -255,6 +264,7 @@ mod tests {
         metrics.leader(true);
         metrics.poll("artifact", "unchanged");
         metrics.webhook("forged");
+        metrics.notification("delivered");
         metrics.waiting([StepName::ApprovalProduction, StepName::ApprovalProduction]);
         has(&metrics, r#"launchway_reconciles_total{controller="execution",result="ok"} 1"#);
         has(&metrics, r#"launchway_reconcile_seconds_bucket{le="0.025",controller="execution"} 1"#);
@@ -268,6 +278,7 @@ mod tests {
         metrics.drifted(3);
         has(&metrics, r#"launchway_drift_total{reason="Edited"} 1"#);
         has(&metrics, "launchway_drifted_environments 3");
+        has(&metrics, r#"launchway_notifications_total{result="delivered"} 1"#);
         has(&metrics, "launchway_leader 1");
         has(&metrics, "# EOF");
     }

@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn commands_options_and_values_are_completed() {
-        assert_eq!(words("re"), ["re-execute", "reject", "report", ":4"]);
+        assert_eq!(words("re"), ["re-execute", "reject", "resume", "report", ":4"]);
         assert_eq!(words("run wknd --em"), ["--emergency", ":4"]);
         assert_eq!(words("status -o "), ["json", ":4"]);
         assert_eq!(words("status --kubeconfig "), [":0"]);

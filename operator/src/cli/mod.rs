@@ -24,6 +24,7 @@ pub mod reject;
 pub mod releases;
 pub mod report;
 pub mod request;
+pub mod resume;
 pub mod roll_back;
 pub mod run;
 pub mod schedule;
@@ -117,6 +118,8 @@ pub enum Command {
     Override(override_metrics::OverrideArgs),
     /// Choose when production is deployed
     Schedule(schedule::ScheduleArgs),
+    /// Let a deployment that pauses go on, or stop it
+    Resume(resume::ResumeArgs),
     /// Stop an execution
     Cancel(cancel::CancelArgs),
     /// Look after the caches of builds
@@ -261,6 +264,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Reject(args) => reject::run(args).await,
         Command::Override(args) => override_metrics::run(args).await,
         Command::Schedule(args) => schedule::run(args).await,
+        Command::Resume(args) => resume::run(args).await,
         Command::Cancel(args) => cancel::run(args).await,
         Command::Cache(args) => cache::run(args).await,
         Command::Logs(args) => logs::run(args).await,

@@ -8,14 +8,14 @@ use kube::{
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
-use launchway_crds::{PipelineExecution, step::StepName};
+use launchway_crds::{Pipeline, PipelineExecution, step::StepName};
 
 use crate::{
     context::Context,
     effects::{events, execution::perform, status},
     error::Error,
     observe,
-    plan::execution::next,
+    plan::execution::{next, revision},
 };
 
 /// An execution goes through all of its steps in far fewer rounds: more mean that effects have none.
@@ -37,6 +37,7 @@ pub(super) async fn reconcile(
             continue;
         }
         let old = world.execution.status.clone().unwrap_or_default();
+        let news = !plan.status.untold.is_empty();
         let changed = plan.status != old;
         remembered = world.execution;
         if changed {
@@ -45,6 +46,10 @@ pub(super) async fn reconcile(
             // Nothing waits for an Event: the next step begins meanwhile.
             let context = context.clone();
             tokio::spawn(async move { events::tell(&context, &written, &old).await });
+        }
+        // After the record: what was not told before a restart is found here, too.
+        if news {
+            context.notifier.tell(&remembered.namespace().unwrap_or_default(), &remembered.name_any());
         }
         if !(changed && plan.again) {
             return Ok(plan.wake);
@@ -99,17 +104,19 @@ pub(super) fn siblings(
     })
 }
 
-/// Executions of a pipeline that changed: those that have not begun for good.
+/// Executions of a pipeline that changed: those that have not begun for good, and those that do not tell yet that they
+/// run another version of it.
 pub(super) fn of_pipeline(
     store: &Store<DeserializeGuard<PipelineExecution>>,
-    namespace: &str,
-    pipeline: &str,
+    changed: &DeserializeGuard<Pipeline>,
 ) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
-    chosen(store, namespace, |execution| {
-        execution.spec.pipeline_ref.name == pipeline
-            && execution
-                .status
-                .as_ref()
-                .is_none_or(|status| status.step == Some(StepName::Validate) && status.completion_time.is_none())
+    let name = changed.name_any();
+    let version = changed.0.as_ref().ok().map(revision::of);
+    chosen(store, &changed.namespace().unwrap_or_default(), |execution| {
+        execution.spec.pipeline_ref.name == name
+            && execution.status.as_ref().is_none_or(|status| {
+                (status.step == Some(StepName::Validate) && status.completion_time.is_none())
+                    || version.as_ref().is_some_and(|version| revision::is_news(status, version))
+            })
     })
 }

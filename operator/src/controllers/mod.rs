@@ -2,6 +2,7 @@
 
 mod environment;
 mod execution;
+mod memory;
 mod pipeline;
 
 use std::{
@@ -37,7 +38,9 @@ use tokio::sync::mpsc;
 use crate::{
     context::Context,
     error::Error,
+    notify,
     observe::{
+        memory::Executions,
         source::{Key, watch},
         webhook::Webhooks,
     },
@@ -58,7 +61,15 @@ pub async fn run(parts: Parts) -> Result<(), kube::Error> {
     let (changed, changes) = mpsc::unbounded_channel();
     // It never ends: it is dropped with the rest.
     let watching = tokio::spawn(watch::run(context.clone(), changed));
-    tokio::join!(executions(&parts, &context), environments(&parts, &context), pipelines(&parts, &context, changes));
+    let all: Api<DeserializeGuard<PipelineExecution>> = Api::all(parts.watch_client.clone());
+    let controller = Controller::new(all, watcher::Config::default());
+    let store = controller.store();
+    tokio::join!(
+        executions(&parts, &context, controller),
+        environments(&parts, &context),
+        pipelines(&parts, &context, changes, store),
+        notify::run(context.clone(), parts.shutdown.clone()),
+    );
     parts.receiver.serve_for(None);
     watching.abort();
     Ok(())
@@ -69,9 +80,11 @@ fn made_by_us() -> watcher::Config {
     watcher::Config::default().labels(&format!("{}={FIELD_MANAGER}", labels::MANAGED_BY))
 }
 
-async fn executions(parts: &Parts, context: &Arc<Context>) {
-    let all: Api<DeserializeGuard<PipelineExecution>> = Api::all(parts.watch_client.clone());
-    let controller = Controller::new(all, watcher::Config::default());
+async fn executions(
+    parts: &Parts,
+    context: &Arc<Context>,
+    controller: Controller<DeserializeGuard<PipelineExecution>>,
+) {
     let store = controller.store();
     let (same, of_pipeline) = (store.clone(), store.clone());
     let counted = count(store.clone(), context.clone());
@@ -96,9 +109,7 @@ async fn executions(parts: &Parts, context: &Arc<Context>) {
         .watches(
             Api::<DeserializeGuard<Pipeline>>::all(parts.watch_client.clone()),
             watcher::Config::default(),
-            move |changed| {
-                execution::of_pipeline(&of_pipeline, &changed.namespace().unwrap_or_default(), &changed.name_any())
-            },
+            move |changed| execution::of_pipeline(&of_pipeline, &changed),
         )
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(
@@ -175,7 +186,12 @@ async fn count_drifted(store: Store<DeserializeGuard<Environment>>, context: Arc
     }
 }
 
-async fn pipelines(parts: &Parts, context: &Arc<Context>, changes: mpsc::UnboundedReceiver<Key>) {
+async fn pipelines(
+    parts: &Parts,
+    context: &Arc<Context>,
+    changes: mpsc::UnboundedReceiver<Key>,
+    executions: Executions,
+) {
     let all: Api<DeserializeGuard<Pipeline>> = Api::all(parts.watch_client.clone());
     let controller = Controller::new(all, watcher::Config::default());
     parts.receiver.serve_for(Some(Arc::new(Webhooks::new(context.clone(), controller.store()))));
@@ -201,9 +217,25 @@ async fn pipelines(parts: &Parts, context: &Arc<Context>, changes: mpsc::Unbound
             watcher::Config::default(),
             move |changed| pipeline::of_execution(&of_execution, &changed),
         )
+        .watches(
+            Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
+            watcher::Config::default(),
+            |changed| memory::of_execution(&changed),
+        )
         .reconcile_on(changes)
         .graceful_shutdown_on(parts.shutdown.clone().wait())
-        .run(|object, context| timed("pipeline", object, context, pipeline::reconcile), error_policy, context.clone())
+        .run(
+            move |object, context| {
+                let executions = executions.clone();
+                timed("pipeline", object, context, |context, namespace, name| async move {
+                    let wake = pipeline::reconcile(context.clone(), namespace.clone(), name.clone()).await?;
+                    memory::tidy(&context, &executions, &namespace, &name).await?;
+                    Ok(wake)
+                })
+            },
+            error_policy,
+            context.clone(),
+        )
         .for_each(|_| std::future::ready(()))
         .await;
 }

@@ -9,7 +9,7 @@ use launchway_crds::{
 
 use crate::context::Context;
 
-use super::events::{event, publish};
+use super::events::{event, kind, publish};
 
 /// Tells what changed between the status that an Environment had and the one that was written. Best effort.
 pub async fn tell(context: &Context, environment: &Environment, new: &EnvironmentStatus) {
@@ -18,7 +18,7 @@ pub async fn tell(context: &Context, environment: &Environment, new: &Environmen
         context.metrics.drift(reason);
     }
     let name = if bad { "Drifted" } else { "DriftEnded" };
-    publish(context, &environment.object_ref(&()), [event(bad, name.into(), &message, "drift")]).await;
+    publish(context, &environment.object_ref(&()), [event(kind(bad), name.into(), &message, "drift")]).await;
 }
 
 /// The reason of a condition that drift was found, or that it is over, where the old status said something else.

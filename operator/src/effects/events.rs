@@ -5,7 +5,12 @@ use kube::{
     Resource,
     runtime::events::{Event, EventType},
 };
-use launchway_crds::{PipelineExecution, conditions::truncate, execution::PipelineExecutionStatus, step::StepState};
+use launchway_crds::{
+    PipelineExecution,
+    conditions::{reasons, truncate},
+    execution::PipelineExecutionStatus,
+    step::StepState,
+};
 
 use crate::context::Context;
 
@@ -18,8 +23,8 @@ pub async fn tell(context: &Context, execution: &PipelineExecution, old: &Pipeli
     publish(context, &execution.object_ref(&()), transitions(old, new)).await;
 }
 
-/// Writes Events about an object.
-pub(super) async fn publish(context: &Context, reference: &ObjectReference, events: impl IntoIterator<Item = Event>) {
+/// Writes Events about an object. Best effort.
+pub async fn publish(context: &Context, reference: &ObjectReference, events: impl IntoIterator<Item = Event>) {
     for event in events {
         let publish = context.recorder.publish(&event, reference);
         match tokio::time::timeout(crate::error::CALL_LIMIT, publish).await {
@@ -36,7 +41,7 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
         |name| old.steps.iter().find(|step| step.name == name).map_or(StepState::NotStarted, |step| step.state);
     let mut events = vec![];
     if old.start_time.is_none() && new.start_time.is_some() {
-        events.push(event(false, "ExecutionStarted".into(), "", "execution"));
+        events.push(event(EventType::Normal, "ExecutionStarted".into(), "", "execution"));
     }
     for step in &new.steps {
         let bad = match step.state {
@@ -49,20 +54,45 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
             continue;
         }
         let note = format!("{}: {}", step.name.as_str(), step.message.clone().unwrap_or_default());
-        events.push(event(bad, format!("Step{:?}", step.state), &note, step.name.as_str()));
+        let expired = step.state == StepState::Cancelled && step.reason.as_deref() == Some(reasons::TIMED_OUT);
+        let reason = if expired { "WaitExpired".into() } else { format!("Step{:?}", step.state) };
+        events.push(event(kind(bad), reason, &note, step.name.as_str()));
     }
+    events.extend(expiring(old, new));
     if old.completion_time.is_none() && new.completion_time.is_some() {
         let succeeded = launchway_crds::conditions::get(&new.conditions, launchway_crds::conditions::types::SUCCEEDED);
         let bad = succeeded.is_none_or(|condition| condition.status != "True");
         let note = succeeded.map(|condition| condition.message.clone()).unwrap_or_default();
-        events.push(event(bad, format!("Execution{}", new.state), &note, "execution"));
+        events.push(event(kind(bad), format!("Execution{}", new.state), &note, "execution"));
     }
     events
 }
 
-pub(super) fn event(bad: bool, reason: String, note: &str, action: &str) -> Event {
+pub(super) const fn kind(bad: bool) -> EventType {
+    if bad { EventType::Warning } else { EventType::Normal }
+}
+
+/// A wait whose end is near: told once.
+fn expiring(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> Option<Event> {
+    let told =
+        |status: &PipelineExecutionStatus| status.waiting_for.as_ref().and_then(|waits| waits.expiring_since.clone());
+    let waiting = new.waiting_for.as_ref().filter(|_| told(new).is_some() && told(old) != told(new))?;
+    let until = waiting.until.as_ref().map(|until| format!(" until {}", until.0)).unwrap_or_default();
+    let how = waiting.command.as_ref().map(|command| format!(": {command}")).unwrap_or_default();
+    let step = waiting.step.as_str();
+    Some(event(
+        EventType::Warning,
+        "WaitExpiring".into(),
+        &format!("{step}: waits{until} for {}{how}", waiting.why),
+        step,
+    ))
+}
+
+/// An Event with its note cut to what one may have.
+#[must_use]
+pub fn event(type_: EventType, reason: String, note: &str, action: &str) -> Event {
     Event {
-        type_: if bad { EventType::Warning } else { EventType::Normal },
+        type_,
         reason,
         note: (!note.is_empty()).then(|| truncate(note, NOTE_MAX)),
         action: action.into(),
@@ -73,9 +103,38 @@ pub(super) fn event(bad: bool, reason: String, note: &str, action: &str) -> Even
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use launchway_crds::{execution::Step, step::StepName};
+    use launchway_crds::{
+        execution::{Step, WaitingFor},
+        step::StepName,
+    };
 
     use super::*;
+
+    #[test]
+    fn a_wait_is_told_before_and_at_its_end() {
+        let at = |second| Time(jiff::Timestamp::from_second(second).unwrap());
+        let waits = |expiring: Option<i64>| PipelineExecutionStatus {
+            waiting_for: Some(WaitingFor {
+                step: StepName::ApprovalProduction,
+                why: "approval".into(),
+                since: at(0),
+                until: Some(at(100)),
+                expiring_since: expiring.map(at),
+                who: None,
+                command: Some("kubectl launchway approve a".into()),
+            }),
+            ..Default::default()
+        };
+        let told = |old, new| transitions(&old, &new).into_iter().map(|event| event.reason).collect::<Vec<_>>();
+        assert!(told(waits(None), waits(None)).is_empty());
+        assert_eq!(told(waits(None), waits(Some(80))), ["WaitExpiring"]);
+        assert!(told(waits(Some(80)), waits(Some(80))).is_empty());
+        let mut over = waits(None);
+        let mut step = Step::new(StepName::ApprovalProduction, None);
+        (step.state, step.reason) = (StepState::Cancelled, Some(reasons::TIMED_OUT.into()));
+        over.steps.push(step);
+        assert_eq!(told(waits(Some(80)), over), ["WaitExpired"]);
+    }
 
     #[test]
     fn only_transitions_that_matter_are_told() {

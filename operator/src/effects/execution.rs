@@ -1,13 +1,18 @@
 //! Effects of an execution: locks, targets, Jobs, the ledger.
 
-use k8s_openapi::{NamespaceResourceScope, api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{apps::v1::ControllerRevision, batch::v1::Job},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, PostParams, Preconditions, PropagationPolicy},
 };
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
-    environment::{EnvironmentStatus, Lock},
+    conditions::truncate,
+    environment::{EnvironmentStatus, Lock, RolloutState},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,13 +26,15 @@ use crate::{
         ledger::remember,
         world::World,
     },
-    render::job::job,
+    render::{job::job, revision::controller_revision},
 };
 
 use super::{build, counted, status};
 
 /// How often a compare-and-set is tried at once.
 const TRIES: usize = 5;
+/// Longest message of a rollout.
+const MESSAGE_MAX: usize = 1024;
 
 /// Performs one action for the execution of a world.
 ///
@@ -38,6 +45,12 @@ pub async fn perform(context: &Context, world: &World, action: &Action) -> Resul
     tracing::info!(execution = %key(execution), action = action.category(), "Performing");
     counted(context, action.category(), async {
         match action {
+            Action::KeepRevision { owner, spec, revision } => {
+                let namespace = execution.namespace().unwrap_or_default();
+                let object = controller_revision(&namespace, owner, spec, revision);
+                let api: Api<ControllerRevision> = Api::namespaced(context.client.clone(), &namespace);
+                create("keep the pipeline's version", &api, &object).await
+            }
             Action::Lock { environment } => lock(context, world, environment).await,
             Action::Unlock { environment } => {
                 change(context, world, environment, |found| {
@@ -60,20 +73,33 @@ pub async fn perform(context: &Context, world: &World, action: &Action) -> Resul
                 })
                 .await
             }
+            Action::Resume { environment } => {
+                change(context, world, environment, |found| {
+                    let own = found.target.as_mut().filter(|target| is(execution, &target.uid));
+                    own.is_some_and(|target| target.pause_after.take().is_some())
+                })
+                .await
+            }
+            Action::Stop { environment, why } => {
+                change(context, world, environment, |found| {
+                    let own = found.target.as_ref().is_some_and(|target| is(execution, &target.uid));
+                    let pauses = found.rollout.as_mut().filter(|rollout| own && rollout.state == RolloutState::Paused);
+                    pauses
+                        .map(|rollout| {
+                            rollout.state = RolloutState::Failed;
+                            rollout.message = truncate(why, MESSAGE_MAX);
+                        })
+                        .is_some()
+                })
+                .await
+            }
             Action::CreateJob { step, work } => {
                 if let Work::Build { sources, .. } = work.as_ref() {
                     build::prepare(context, execution, sources).await?;
                 }
                 let job = job(execution, *step, work, &context.installation);
                 let api: Api<Job> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
-                let made = async {
-                    match api.create(&PostParams::default(), &job).await {
-                        // Somebody made it before: whether it is ours is seen when it is read.
-                        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-                        other => other.map(|_| ()),
-                    }
-                };
-                bounded("create a job", made).await
+                create("create a job", &api, &job).await
             }
             Action::DeleteJob { name, uid } => delete_job(context, execution, name, uid).await,
             Action::Remember { pipeline, entry, tests } => {
@@ -84,6 +110,25 @@ pub async fn perform(context: &Context, world: &World, action: &Action) -> Resul
         }
     })
     .await
+}
+
+/// Whether a UID is that of an execution.
+fn is(execution: &PipelineExecution, uid: &str) -> bool {
+    execution.metadata.uid.as_deref() == Some(uid)
+}
+
+/// Makes an object, or leaves the one that somebody made before: whether it is ours is seen when it is read.
+async fn create<K>(doing: &'static str, api: &Api<K>, object: &K) -> Result<(), Error>
+where
+    K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let made = async {
+        match api.create(&PostParams::default(), object).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            other => other.map(|_| ()),
+        }
+    };
+    bounded(doing, made).await
 }
 
 /// `NAMESPACE/NAME` of an execution, for logs.

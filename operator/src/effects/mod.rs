@@ -9,8 +9,11 @@ pub mod drift;
 pub mod environment;
 pub mod events;
 pub mod execution;
+pub mod memory;
 pub mod pipeline;
 pub mod status;
+pub mod untold;
+
 #[cfg(test)]
 mod wire;
 

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Environments, step::StepName};
 
 use crate::{
     context::Context,
     error::{Error, bounded},
-    plan::execution::{
-        needs, next, queue, route,
-        world::{GitFacts, Guard, JobEnd, JobFacts, Needs, Siblings, World},
+    plan::{
+        execution::{
+            needs, next, queue, revision, route,
+            world::{GitFacts, Guard, JobEnd, JobFacts, Needs, RevisionFacts, Siblings, World},
+        },
+        pipeline::rival,
     },
 };
 
@@ -40,6 +44,7 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
     } else {
         pipeline(context, namespace, Some(&execution.spec.pipeline_ref.name)).await?
     };
+    let (pipeline, revision) = as_it_began(context, namespace, &execution, pipeline).await?;
     let names = environments(&execution, pipeline.as_ref());
     let (stage, production) = if names == guessed {
         (guessed_stage, guessed_production)
@@ -55,9 +60,11 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
         now: now(),
         execution,
         pipeline,
+        revision,
         stage,
         production,
         source_pipeline,
+        rival: None,
         ahead: None,
         siblings: Siblings::default(),
         artifact: None,
@@ -73,6 +80,13 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
         let all = bounded("list executions", executions.list(&ListParams::default())).await?.items;
         world.ahead = needs.queue.then(|| queue::ahead(&all, &world, &names)).flatten();
         world.siblings = if needs.siblings { queue::siblings(&all, &world) } else { Siblings::default() };
+    }
+    if needs.rival
+        && let Some(pipeline) = &world.pipeline
+    {
+        let api: Api<Pipeline> = Api::namespaced(client.clone(), namespace);
+        let all = bounded("list pipelines", api.list(&ListParams::default())).await?.items;
+        world.rival = rival(pipeline, &all);
     }
     if needs.artifact
         && world.execution.status.as_ref().is_none_or(|status| status.artifact.is_none())
@@ -93,6 +107,27 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
         look(context, &mut world, step).await?;
     }
     Ok(Some(world))
+}
+
+/// The pipeline with the spec that the execution began with.
+async fn as_it_began(
+    context: &Context,
+    namespace: &str,
+    execution: &PipelineExecution,
+    pipeline: Option<Pipeline>,
+) -> Result<(Option<Pipeline>, RevisionFacts), Error> {
+    let Some(pipeline) = pipeline else { return Ok((None, RevisionFacts::default())) };
+    let wanted = revision::wanted(&pipeline, execution.status.as_ref());
+    let found = match &wanted {
+        Some(wanted) => {
+            let api: Api<ControllerRevision> = Api::namespaced(context.client.clone(), namespace);
+            bounded("read the pipeline's kept version", api.get_opt(&wanted.name)).await?
+        }
+        None => None,
+    };
+    let data = found.map(|found| found.data.map(|data| data.0).unwrap_or_default());
+    let (pipeline, facts) = revision::apply(pipeline, wanted, data);
+    Ok((Some(pipeline), facts))
 }
 
 /// Adds the Job of a step, and what it left in the registry.

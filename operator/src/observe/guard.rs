@@ -7,7 +7,7 @@ use kube::{Api, Client};
 
 use crate::{
     error::{Error, bounded},
-    plan::execution::world::Guard,
+    plan::execution::world::{Guard, Guarded},
 };
 
 /// Names of the policies, and of their bindings, that guard the request with the given annotation key.
@@ -19,14 +19,15 @@ fn policies(base: &str, request: &str) -> [String; 2] {
     [base.to_string(), format!("{base}-{own}")]
 }
 
-/// Looks at every policy that the request with the given annotation key needs, and at its binding.
+/// Looks at every policy that a creation, or the request with the given annotation key, needs, and at its binding.
 ///
 /// `base` is the name of the policy that judges creations. The guard is in force since the youngest of them was made or
 /// edited.
 ///
 /// # Errors
 /// When the apiserver does not answer.
-pub(super) async fn look(client: &Client, base: &str, request: &str) -> Result<Guard, Error> {
+pub(super) async fn look(client: &Client, base: &str, what: Guarded) -> Result<Guard, Error> {
+    let Guarded::Request(request) = what else { return one(client, base).await };
     let [creation, own] = policies(base, request);
     let (creation, own) = tokio::try_join!(one(client, &creation), one(client, &own))?;
     Ok(both(creation, own))
@@ -39,13 +40,16 @@ async fn one(client: &Client, name: &str) -> Result<Guard, Error> {
         bounded("read an admission policy", policies.get_opt(name)),
         bounded("read an admission policy's binding", bindings.get_opt(name))
     )?;
-    Ok(judge(name, policy, binding))
+    Ok(judge(name, policy, binding.as_ref()))
 }
 
-/// Two guards are one: what is missing of either is missing, and neither guarded before it was there.
-fn both(one: Guard, other: Guard) -> Guard {
-    match (one, other) {
-        (Guard::InForce { since: one }, Guard::InForce { since: other }) => Guard::InForce { since: one.max(other) },
+/// The guard of creations and that of a request are one: what is missing of either is missing, and neither guarded before
+/// it was there.
+fn both(creation: Guard, own: Guard) -> Guard {
+    match (creation, own) {
+        (Guard::InForce { since: one, creations_since }, Guard::InForce { since: other, .. }) => {
+            Guard::InForce { since: one.max(other), creations_since }
+        }
         (Guard::InForce { .. }, missing) | (missing, _) => missing,
     }
 }
@@ -53,7 +57,7 @@ fn both(one: Guard, other: Guard) -> Guard {
 fn judge(
     name: &str,
     policy: Option<ValidatingAdmissionPolicy>,
-    binding: Option<ValidatingAdmissionPolicyBinding>,
+    binding: Option<&ValidatingAdmissionPolicyBinding>,
 ) -> Guard {
     let Some(policy) = policy else {
         return Guard::Missing(format!("ValidatingAdmissionPolicy {name} is missing"));
@@ -61,13 +65,10 @@ fn judge(
     if policy.spec.as_ref().is_none_or(|spec| spec.failure_policy.as_deref() == Some("Ignore")) {
         return Guard::Missing(format!("ValidatingAdmissionPolicy {name} ignores failures"));
     }
-    let since = [Some(&policy.metadata), binding.as_ref().map(|binding| &binding.metadata)]
-        .into_iter()
-        .flatten()
-        .filter_map(changed_at)
-        .max()
-        .unwrap_or(Timestamp::MAX);
-    let Some(spec) = binding.map(|binding| binding.spec) else {
+    let metas = || [Some(&policy.metadata), binding.map(|binding| &binding.metadata)].into_iter().flatten();
+    let since = metas().filter_map(changed_at).max().unwrap_or(Timestamp::MAX);
+    let creations_since = metas().filter_map(created_at).max().unwrap_or(Timestamp::MAX);
+    let Some(spec) = binding.map(|binding| &binding.spec) else {
         return Guard::Missing(format!("ValidatingAdmissionPolicyBinding {name} is missing"));
     };
     let denies = spec.validation_actions.iter().any(|action| action == "Deny");
@@ -76,7 +77,11 @@ fn judge(
             "ValidatingAdmissionPolicyBinding {name} does not bind the policy everywhere with the action Deny"
         ));
     }
-    Guard::InForce { since }
+    Guard::InForce { since, creations_since }
+}
+
+fn created_at(meta: &ObjectMeta) -> Option<Timestamp> {
+    meta.creation_timestamp.as_ref().map(|time| time.0)
 }
 
 /// When an object was created or its spec last written: before that it may have guarded nothing.
@@ -109,11 +114,12 @@ mod tests {
     }
 
     fn judged(policy: &Value, binding: &Value) -> Guard {
-        judge("p", serde_json::from_value(policy.clone()).unwrap(), serde_json::from_value(binding.clone()).unwrap())
+        let binding: Option<ValidatingAdmissionPolicyBinding> = serde_json::from_value(binding.clone()).unwrap();
+        judge("p", serde_json::from_value(policy.clone()).unwrap(), binding.as_ref())
     }
 
     fn since(time: &str) -> Guard {
-        Guard::InForce { since: time.parse().unwrap() }
+        Guard::InForce { since: time.parse().unwrap(), creations_since: time.parse().unwrap() }
     }
 
     const OLD: &str = "2026-11-01T00:00:00Z";
@@ -129,8 +135,9 @@ mod tests {
     fn a_guard_is_as_young_as_its_youngest_part() {
         assert_eq!(judged(&policy(OLD), &binding(NEW)), since(NEW));
         assert_eq!(judged(&policy(NEW), &binding(OLD)), since(NEW));
-        assert_eq!(both(since(OLD), since(NEW)), since(NEW));
         assert_eq!(both(since(NEW), since(OLD)), since(NEW));
+        let Guard::InForce { creations_since, .. } = both(since(OLD), since(NEW)) else { panic!() };
+        assert_eq!(creations_since, OLD.parse().unwrap(), "a request's own policy judges no creation");
     }
 
     #[test]

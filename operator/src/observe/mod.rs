@@ -11,6 +11,7 @@ pub mod git;
 mod guard;
 mod job;
 mod log;
+pub mod memory;
 pub mod pipeline;
 mod pods;
 mod readiness;

@@ -52,7 +52,7 @@ impl Authorities {
         self
     }
 
-    pub(super) fn certificates(&self) -> Vec<Certificate> {
+    pub(crate) fn certificates(&self) -> Vec<Certificate> {
         self.0.clone()
     }
 }

@@ -7,7 +7,7 @@ use kube::Resource;
 use launchway_crds::{
     Environment, PipelineExecution,
     environment::Tier,
-    names::{FIELD_MANAGER, labels},
+    names::{FIELD_MANAGER, label_value, labels},
 };
 
 /// Labels that select the pods of a tier.
@@ -49,13 +49,8 @@ pub(super) fn of_execution(owner: &PipelineExecution, name: String, step: &str) 
 
 /// Labels of a Job and of its pod.
 pub(super) fn of_step(owner: &PipelineExecution, step: &str) -> BTreeMap<String, String> {
-    // A label's value has at most 63 characters; an execution's name may have more.
-    let name: String = owner.metadata.name.as_deref().unwrap_or_default().chars().take(63).collect();
-    map([
-        (labels::MANAGED_BY, FIELD_MANAGER),
-        (labels::EXECUTION, name.trim_end_matches(['-', '.'])),
-        (labels::STEP, step),
-    ])
+    let name = label_value(owner.metadata.name.as_deref().unwrap_or_default());
+    map([(labels::MANAGED_BY, FIELD_MANAGER), (labels::EXECUTION, &name), (labels::STEP, step)])
 }
 
 /// A selector by labels.

@@ -14,6 +14,7 @@ pub mod job;
 mod meta;
 pub mod network_policy;
 mod pod;
+pub mod revision;
 pub mod scan_job;
 pub mod service;
 mod spread;

@@ -136,9 +136,11 @@ pub const ROWS: &[Row] = &[
         "P14",
         "Edit and delete: branch, repository, environment; not while it runs",
         Otherwise(
-            "every field can be edited, for a Pipeline is a file. The way of an execution is written down when it begins, and a \
-             deployment whose Pipeline lost what it needs ends as PipelineChanged",
+            "every field can be edited, for a Pipeline is a file. An execution goes on with the version that it began with, and \
+             says so (PipelineChanged); one whose Pipeline was deleted ends as PipelineDeleted",
             &[
+                (EDITS, "an_execution_runs_the_pipeline_as_it_was_when_it_began"),
+                (EDITS, "a_pipeline_that_is_gone_ends_the_execution_and_one_that_is_the_same_again_does_not"),
                 (EXECUTION, "a_record_without_approval_never_deploys_to_production"),
                 (SCHEMA, "schemas_refuse_what_cannot_work_and_say_why"),
             ],

@@ -108,6 +108,7 @@ pub mod files {
     pub const EXECUTION: &str = "operator/src/plan/execution/tests.rs";
     pub const CHANGES: &str = "operator/src/plan/pipeline/tests.rs";
     pub const KINDS: &str = "operator/src/plan/execution/tests/kinds.rs";
+    pub const EDITS: &str = "operator/src/plan/execution/tests/edits.rs";
     pub const SOURCES: &str = "operator/src/plan/execution/tests/git.rs";
     pub const PACK: &str = "operator/src/worker/pack/tests.rs";
     pub const GIT: &str = "operator/tests/git/main.rs";

@@ -81,6 +81,7 @@ impl Cluster {
             images: wanted.images.clone(),
             made_at: None,
             since: Time(self.world.now),
+            pause_after: None,
         });
         self.world.desired = Desired::Release(Box::new(wanted));
         self

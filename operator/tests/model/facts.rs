@@ -6,18 +6,22 @@ use std::sync::LazyLock;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
+    common::Span,
     digest::ImageRef,
     environment::{ReleaseImages, Runtime},
     execution::{ArtifactFile, Environments},
     names::{child_name, requests},
+    revision::PipelineRevision,
     step::StepName,
 };
 use launchway_operator::plan::execution::{
-    needs, next, queue, route,
+    needs, next, queue, revision, route,
     world::{Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
 };
 
-use super::site::{Execution, Kind, PipelineShape, Site};
+use serde_json::Value;
+
+use super::site::{Execution, Frozen, Kind, PipelineShape, Site};
 
 pub fn image(letter: char) -> ImageRef {
     format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
@@ -36,7 +40,7 @@ pub fn release(uid: &str) -> ImageRef {
 /// Objects before anything happened to them: made once, for they are asked for millions of times.
 static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| Templates {
     environments: ["stage", "stage2", "prod"].into_iter().map(|name| (name, environment(name))).collect(),
-    pipelines: Site::PIPELINES.iter().map(pipeline).collect(),
+    pipelines: Site::PIPELINES.iter().enumerate().map(|(at, shape)| versions(at, shape)).collect(),
     execution: serde_json::from_value(serde_json::json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
         "metadata": { "namespace": "wknd" }, "spec": { "pipelineRef": { "name": "" }, "requestedBy": "ann" },
@@ -49,7 +53,8 @@ static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| Templates {
 
 struct Templates {
     environments: BTreeMap<&'static str, Environment>,
-    pipelines: Vec<Pipeline>,
+    /// As it is at first, and as it is edited.
+    pipelines: Vec<[Version; 2]>,
     execution: PipelineExecution,
     annotator: ManagedFieldsEntry,
     runtime: Runtime,
@@ -99,14 +104,43 @@ fn pipeline(shape: &PipelineShape) -> Pipeline {
     .unwrap()
 }
 
+/// One of the texts of a pipeline.
+struct Version {
+    pipeline: Pipeline,
+    revision: PipelineRevision,
+    data: Value,
+}
+
+/// A pipeline and the same after an edit that changes what an execution does and when it gives up.
+fn versions(at: usize, shape: &PipelineShape) -> [Version; 2] {
+    [false, true].map(|edited| {
+        let mut pipeline = pipeline(shape);
+        pipeline.metadata.name = Some(name_of(at));
+        pipeline.metadata.generation = Some(1 + i64::from(edited));
+        if edited {
+            if let Some(stage) = &mut pipeline.spec.stage {
+                stage.tests.smoke[0].path = "/other".into();
+            }
+            if let Some(production) = &mut pipeline.spec.production {
+                production.approval.timeout = Span::from_secs(7 * 24 * 3600);
+            }
+        }
+        Version { revision: revision::of(&pipeline), data: revision::data(&pipeline.spec), pipeline }
+    })
+}
+
+/// Hours that an execution which runs this version waits for an approval.
+pub fn approval_hours(pipeline: usize, runs: &PipelineRevision) -> i64 {
+    if TEMPLATES.pipelines[pipeline][1].revision.digest == runs.digest { 7 * 24 } else { 14 * 24 }
+}
+
 fn name_of(pipeline: usize) -> String {
     format!("pipeline-{pipeline}")
 }
 
 impl Site {
     fn pipeline(&self, index: usize) -> Pipeline {
-        let mut pipeline = TEMPLATES.pipelines[index].clone();
-        pipeline.metadata.name = Some(name_of(index));
+        let mut pipeline = TEMPLATES.pipelines[index][usize::from(self.edited[index])].pipeline.clone();
         pipeline.status = Some(self.ledgers[index].get().clone());
         pipeline
     }
@@ -142,6 +176,11 @@ impl Site {
             found.status = Some(self.environments[name].get().clone());
             found
         };
+        let status = execution.status.as_ref().map(Frozen::get);
+        let live = self.pipeline(execution.pipeline);
+        let wanted = revision::wanted(&live, status);
+        let kept = wanted.as_ref().and_then(|wanted| self.kept_version(execution.pipeline, wanted));
+        let (pipeline, revision) = revision::apply(live, wanted, kept);
         let source = match shape.kind {
             Kind::ProductionOnly { source } => Some(self.pipeline(source)),
             Kind::FullStack | Kind::StageOnly => None,
@@ -149,10 +188,12 @@ impl Site {
         let mut world = World {
             now: self.now(),
             execution: self.object(execution),
-            pipeline: Some(self.pipeline(execution.pipeline)),
+            pipeline: Some(pipeline),
+            revision,
             stage: shape.stage.map(found),
             production: shape.production.map(found),
             source_pipeline: source,
+            rival: None,
             ahead: None,
             siblings: Siblings::default(),
             artifact: None,
@@ -172,8 +213,11 @@ impl Site {
         }
         if needs.guard.is_some() {
             let since = "2026-11-01T00:00:00Z".parse().unwrap();
-            world.guard =
-                if self.guard_missing { Guard::Missing("the binding".into()) } else { Guard::InForce { since } };
+            world.guard = if self.guard_missing {
+                Guard::Missing("the binding".into())
+            } else {
+                Guard::InForce { since, creations_since: since }
+            };
         }
         let mut look = needs.job.or_else(|| next(&world).look);
         while let Some(step) = look {
@@ -186,6 +230,12 @@ impl Site {
             look = next(&world).look;
         }
         world
+    }
+
+    fn kept_version(&self, pipeline: usize, wanted: &PipelineRevision) -> Option<Value> {
+        let versions = &TEMPLATES.pipelines[pipeline];
+        let at = versions.iter().position(|version| version.revision.name == wanted.name)?;
+        self.kept.contains(&(pipeline, at == 1)).then(|| versions[at].data.clone())
     }
 
     fn answer<T>(&self, found: T) -> Result<T, Fault> {

@@ -18,6 +18,7 @@ use launchway_operator::plan::execution::{
     world::{JobFacts, World},
 };
 
+use super::facts::approval_hours;
 use super::site::{Execution, Frozen, Kind, PipelineShape, Planner, Site};
 
 /// A promise.
@@ -27,7 +28,7 @@ pub enum Promise {
     Proof,
     /// I2: of the executions that go to one Environment, one is past `validate`.
     Exclusive,
-    /// I4: an execution makes one release, of one artifact.
+    /// I4: an execution makes one release, of one artifact, by one version of its pipeline.
     OneRelease,
     /// I5: steps go forward, in order; what ended stays ended.
     Forward,
@@ -155,9 +156,10 @@ impl Past {
         };
         let one = kept(old.release.as_ref(), new.release.as_ref())
             && kept(old.artifact.as_ref().map(|it| &it.reference), new.artifact.as_ref().map(|it| &it.reference))
-            && new.approvals.starts_with(&old.approvals);
+            && new.approvals.starts_with(&old.approvals)
+            && (old.pipeline_revision.is_none() || old.pipeline_revision == new.pipeline_revision);
         self.hold(Promise::OneRelease, one);
-        self.hold(Promise::Deadline, new.steps.iter().all(|step| deadline_holds(old, step)));
+        self.hold(Promise::Deadline, new.steps.iter().all(|step| deadline_holds(execution, old, new, step)));
         if new.completion_time.is_some()
             && ![reasons::ALREADY_EXECUTED, reasons::NAME_REUSED].contains(&new.state.as_str())
         {
@@ -195,16 +197,23 @@ fn forward(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> bool
     old.steps.iter().all(kept) && in_order && over
 }
 
-/// The approval's deadline follows from when the step began, however often and late it is looked at.
-fn deadline_holds(old: &PipelineExecutionStatus, step: &Step) -> bool {
+/// The approval's deadline follows from when the step began and from the pipeline as it was when the execution began,
+/// however often and late it is looked at and whatever was edited meanwhile.
+fn deadline_holds(
+    execution: &Execution,
+    old: &PipelineExecutionStatus,
+    new: &PipelineExecutionStatus,
+    step: &Step,
+) -> bool {
     let Some(deadline) = &step.deadline else { return true };
     if step.name != StepName::ApprovalProduction {
         return true;
     }
     let before = old.steps.iter().find(|other| other.name == step.name).and_then(|other| other.deadline.as_ref());
-    let Some(started) = &step.started_at else { return false };
+    let (Some(started), Some(runs)) = (&step.started_at, &new.pipeline_revision) else { return false };
+    let hours = approval_hours(execution.pipeline, runs);
     before.is_none_or(|before| before == deadline)
-        && started.0.checked_add(SignedDuration::from_hours(14 * 24)).is_ok_and(|until| until == deadline.0)
+        && started.0.checked_add(SignedDuration::from_hours(hours)).is_ok_and(|until| until == deadline.0)
 }
 
 /// Whether something outside will change that the execution's controller watches: an Environment or a Job.

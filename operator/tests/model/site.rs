@@ -4,7 +4,7 @@
 //! Effects have the meaning that `effects/execution.rs` gives them: locks by compare-and-set, targets only under the
 //! lock, Jobs by name, status only over the version that was read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -163,6 +163,10 @@ pub struct Site {
     pub executions: Vec<Execution>,
     pub environments: BTreeMap<&'static str, Frozen<EnvironmentStatus>>,
     pub ledgers: Vec<Frozen<PipelineStatus>>,
+    /// Whether each pipeline has been edited.
+    pub edited: Vec<bool>,
+    /// Versions of pipelines that are kept: index of the pipeline, and whether it is the edited one.
+    pub kept: BTreeSet<(usize, bool)>,
     /// By execution's name and step: the name of a Job.
     pub jobs: BTreeMap<(&'static str, StepName), Job>,
     pub registry_away: bool,
@@ -194,6 +198,8 @@ pub enum Event {
     Reject(usize),
     Cancel(usize),
     Delete(usize),
+    /// Somebody edits a pipeline, or takes the edit back.
+    Edit(usize),
     /// Somebody creates an execution of this name and pipeline.
     Create(&'static str, usize),
     /// Time passes, in seconds; a clock may go back, too.
@@ -222,6 +228,8 @@ impl Site {
             executions: vec![],
             environments: ["stage", "stage2", "prod"].into_iter().map(|name| (name, idle(name))).collect(),
             ledgers: vec![Frozen::new(PipelineStatus::default()); Self::PIPELINES.len()],
+            edited: vec![false; Self::PIPELINES.len()],
+            kept: BTreeSet::new(),
             jobs: BTreeMap::new(),
             registry_away: false,
             guard_missing: false,
@@ -311,6 +319,7 @@ impl Site {
                 let found = self.executions.get_mut(at).filter(|one| one.exists);
                 found.map(|one| one.exists = false).is_some()
             }
+            Event::Edit(pipeline) => self.edited.get_mut(pipeline).map(|edited| *edited = !*edited).is_some(),
             Event::Create(name, pipeline) => {
                 let before = self.executions.len();
                 // A second after everybody who was there from the beginning.
@@ -448,6 +457,9 @@ impl Site {
         let place = |wanted: &str| self.environments.keys().copied().find(|name| *name == wanted).unwrap();
         let now = self.now();
         match action {
+            Action::KeepRevision { revision, .. } => {
+                self.kept.insert((pipeline, revision.generation == 2));
+            }
             Action::Lock { environment } => {
                 self.edit(place(&environment), |status| {
                     let free = status.lock.is_none();
@@ -484,6 +496,8 @@ impl Site {
                     self.past.targeted(uid, &Self::PIPELINES[pipeline], place, &digest, before);
                 }
             }
+            // No pipeline of the model pauses.
+            Action::Resume { .. } | Action::Stop { .. } => {}
             Action::CreateJob { step, .. } => {
                 let key = (name, step);
                 if !self.jobs.contains_key(&key) {

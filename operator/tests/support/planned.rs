@@ -12,7 +12,7 @@ use launchway_crds::{
 };
 use launchway_operator::plan::execution::{
     next, uses_job,
-    world::{GitFacts, Guard, JobEnd, JobFacts, Siblings, World},
+    world::{GitFacts, Guard, JobEnd, JobFacts, RevisionFacts, Siblings, World},
 };
 use serde_json::{Value, json};
 
@@ -74,7 +74,10 @@ pub fn fresh(pipeline: &Value, asked: &Value) -> World {
     }
     let execution: PipelineExecution = serde_json::from_value(json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
-        "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": UID }, "spec": spec,
+        "metadata": {
+            "name": "wknd-1", "namespace": "wknd", "uid": UID, "creationTimestamp": "2026-11-21T09:59:00Z",
+        },
+        "spec": spec,
     }))
     .unwrap();
     let pipeline: Pipeline = serde_json::from_value(json!({
@@ -87,6 +90,7 @@ pub fn fresh(pipeline: &Value, asked: &Value) -> World {
         .tested_on()
         .map(|(name, _)| environment(name, if pipeline.spec.stage.is_some() { "Stage" } else { "Development" }));
     let production = pipeline.spec.production.as_ref().map(|place| environment(&place.environment, "Production"));
+    let guarded = "2026-11-01T00:00:00Z".parse().unwrap();
     World {
         now: "2026-11-21T10:00:00Z".parse().unwrap(),
         execution,
@@ -94,6 +98,8 @@ pub fn fresh(pipeline: &Value, asked: &Value) -> World {
         stage,
         production,
         source_pipeline: None,
+        revision: RevisionFacts::default(),
+        rival: None,
         ahead: None,
         siblings: Siblings::default(),
         artifact: None,
@@ -102,7 +108,7 @@ pub fn fresh(pipeline: &Value, asked: &Value) -> World {
         jobs: StepName::ALL.into_iter().filter(|step| uses_job(*step)).map(|step| (step, JobFacts::Absent)).collect(),
         release: None,
         refused: vec![],
-        guard: Guard::InForce { since: "2026-11-01T00:00:00Z".parse().unwrap() },
+        guard: Guard::InForce { since: guarded, creations_since: guarded },
         default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), ..Runtime::default() },
     }
 }
@@ -165,6 +171,7 @@ pub fn rolling(world: &mut World) {
             images: ReleaseImages { aem: image('a'), dispatcher: image('d') },
             made_at: None,
             since: since.clone(),
+            pause_after: None,
         });
     }
 }

@@ -8,7 +8,8 @@ operator may read are made from this one table.
 steps: who answers a step that waits: with which verb, on the Environment in status.environments or on the Pipeline;
        `answer` is the request that cannot be taken back, so that a rejection comes too late.
 roles: the ClusterRole to ask for, by verb.
-requests: name and by are annotation keys (launchway.dev/…). value is what may be given (release, time, metrics, reason).
+requests: name and by are annotation keys (launchway.dev/…). value is what may be given (release, time, metrics, boolean,
+       reason).
        steps that it answers; none: any moment until the end. secondPerson: never the requester. changeable: another
        value may follow. consumed: CEL, when the annotation means nothing any more and a GitOps tool may drop it.
 */ -}}
@@ -21,6 +22,7 @@ steps:
   approvalProduction: {verb: approve, environment: production, answer: approve-production}
   schedule: {verb: schedule, environment: production}
   managed: {verb: manage, environment: production, answer: managed-go}
+  deployProduction: {verb: cancel}
 roles: {approve: approver, cancel: developer, manage: support, override: deployment-manager, schedule: deployment-manager}
 requests:
 - name: approve-stage
@@ -78,6 +80,14 @@ requests:
   article: anybody's word
   does: reject
   when: there is nothing to reject; to stop it, cancel it
+- name: resume
+  by: resumed-by
+  value: boolean
+  steps: [deployProduction]
+  noun: resumption
+  article: somebody who resumes it
+  does: resume
+  when: resume or stop a deployment when status.waitingFor.step is deployProduction
 - name: cancel
   by: cancelled-by
   value: reason
@@ -279,6 +289,9 @@ spec:
       "{{ $key }} must begin with the step that waits, '" + variables.waitsFor + ":', and name every important metric that failed: see status.waitingFor"
   - expression: "!variables.asking || (variables.asked.size() <= 2700 && variables.asked.split(',').size() <= 40 && variables.asked.matches(r'^[A-Za-z]+:[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(,[A-Za-z0-9][A-Za-z0-9_.-]{0,63})*$'))"
     message: "{{ $key }} must be STEP:METRIC,METRIC without blanks, at most 40 metrics, such as codeQuality:coverage,security_rating"
+  {{- else if eq $r.value "boolean" }}
+  - expression: "!variables.asking || variables.asked in ['true', 'false']"
+    message: "{{ $key }} must be true, to let the deployment go on, or false, to stop it where it is"
   {{- else }}
   # Reasons end up in status, which is bounded.
   - expression: "!variables.asking || variables.asked.size() <= 512"

@@ -9,7 +9,7 @@ use super::{
 const TIME: &str = "2026-11-21T22:00[Europe/Zurich]";
 
 pub fn cases() -> Vec<Case> {
-    [times(), schedules(), overrides(), changed_overrides(), metrics()].into_iter().flatten().collect()
+    [times(), schedules(), overrides(), changed_overrides(), metrics(), resumptions()].into_iter().flatten().collect()
 }
 
 fn at(text: &str) -> Value {
@@ -96,6 +96,36 @@ fn schedules() -> Vec<Case> {
         given(case("removed after the end", Ended, "dave", without_both(), admitted(&[]))),
     ];
     cases.extend(["ann", "bob", "sam", "walt", "dave"].map(|who| case("without the verb", waits, who, at("now"), no_verb())));
+    cases
+}
+
+#[rustfmt::skip]
+fn resumptions() -> Vec<Case> {
+    let case = |name: &str, state, who, request, expect| case("resume", name, state, who, request, expect);
+    let waits = Waits("deployProduction");
+    let go_on = || json!({"resume": "true"});
+    let too_early = || Refused("does not wait for somebody who resumes it");
+    let fixed = || Refused("cannot be changed or withdrawn");
+    let given = |case: Case| case.given("deployProduction", "ann", go_on());
+    let mut cases = vec![
+        case("stamped", waits, "ann", go_on(), admitted(&[("resume", "true"), ("resumed-by", "ann")])),
+        case("stopped", waits, "carl", json!({"resume": "false"}), admitted(&[("resumed-by", "carl")])),
+        case("signed", waits, "ann", json!({"resume": "true", "resumed-by": "ann"}), admitted(&[("resumed-by", "ann")])),
+        case("by the requester", waits, "ann", go_on(), admitted(&[("resumed-by", "ann")])).requested_by("ann"),
+        case("in another's name", waits, "ann", json!({"resume": "true", "resumed-by": "bob"}), Refused("must be 'ann'")),
+        case("before the operator saw it", New, "ann", go_on(), too_early()),
+        case("before its time", Running, "ann", go_on(), too_early()),
+        case("while an approval is awaited", Waits("approvalProduction"), "ann", go_on(), Refused("it waits for approvalProduction")),
+        case("a status of nulls", Nulls, "ann", go_on(), too_early()),
+        case("after the end", Ended, "ann", go_on(), Refused("it has ended")),
+        case("after the end, when it waited for this", EndedWaiting("deployProduction"), "ann", go_on(), Refused("it has ended")),
+        case("the name alone", waits, "ann", json!({"resumed-by": "ann"}), Refused("resumed-by changes only together with")),
+        given(case("changed", waits, "ann", json!({"resume": "false"}), fixed())),
+        given(case("taken away", waits, "ann", json!({"resume": null, "resumed-by": null}), fixed())),
+        given(case("removed after the end", Ended, "dave", json!({"resume": null, "resumed-by": null}), admitted(&[]))),
+    ];
+    cases.extend(["TRUE", "yes", "true ", "1"].map(|text| case("another word", waits, "ann", json!({"resume": text}), Refused("must be true, to let the deployment go on"))));
+    cases.extend(["bob", "sam", "walt", "dave"].map(|who| case("without the verb", waits, who, go_on(), Refused("may not resume executions of Pipeline 'wknd'"))));
     cases
 }
 

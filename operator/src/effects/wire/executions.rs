@@ -19,7 +19,8 @@ use crate::{
     plan::execution::{
         action::{Action, Registries, Sources, Work},
         ledger::TestedSteps,
-        world::{GitFacts, Guard, Siblings, World},
+        revision,
+        world::{GitFacts, Guard, RevisionFacts, Siblings, World},
     },
 };
 
@@ -77,6 +78,20 @@ fn prod() -> String {
     "prod".into()
 }
 
+fn keep_revision() -> Action {
+    let pipeline: Pipeline = serde_json::from_value(json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline",
+        "metadata": { "name": "wknd", "namespace": "wknd", "uid": "pipeline-1", "generation": 4 },
+        "spec": { "type": "CodeQuality", "source": { "artifact": { "repository": "registry.example.com/a" } } },
+    }))
+    .unwrap();
+    Action::KeepRevision {
+        owner: Box::new(kube::Resource::controller_owner_ref(&pipeline, &()).unwrap()),
+        spec: Box::new(pipeline.spec.clone()),
+        revision: revision::of(&pipeline),
+    }
+}
+
 fn lock() -> Action {
     Action::Lock { environment: prod() }
 }
@@ -93,8 +108,17 @@ fn set_target() -> Action {
         images: ReleaseImages { aem: image('a'), dispatcher: image('d') },
         made_at: None,
         since: serde_json::from_value("2026-11-21T10:00:00Z".into()).unwrap(),
+        pause_after: None,
     };
     Action::SetTarget { environment: prod(), target: Box::new(target) }
+}
+
+fn resume() -> Action {
+    Action::Resume { environment: prod() }
+}
+
+fn stop() -> Action {
+    Action::Stop { environment: prod(), why: "stopped by bob".into() }
 }
 
 fn create_job() -> Action {
@@ -120,11 +144,16 @@ fn remember() -> Action {
 /// A new action has to be added here, and gets a test below.
 #[test]
 fn every_action_has_a_test() {
-    for action in [lock(), unlock(), set_target(), create_job(), delete_job(), remember()] {
+    for action in
+        [keep_revision(), lock(), unlock(), set_target(), resume(), stop(), create_job(), delete_job(), remember()]
+    {
         match action {
-            Action::Lock { .. }
+            Action::KeepRevision { .. }
+            | Action::Lock { .. }
             | Action::Unlock { .. }
             | Action::SetTarget { .. }
+            | Action::Resume { .. }
+            | Action::Stop { .. }
             | Action::CreateJob { .. }
             | Action::DeleteJob { .. }
             | Action::Remember { .. } => {}
@@ -150,6 +179,8 @@ async fn done_knowing(
         stage: None,
         production,
         source_pipeline: None,
+        revision: RevisionFacts::default(),
+        rival: None,
         ahead: None,
         siblings: Siblings::default(),
         artifact: None,
@@ -170,6 +201,20 @@ fn read() -> String {
 
 fn write() -> String {
     format!("PUT {ENVIRONMENT}/status")
+}
+
+#[tokio::test]
+async fn a_version_of_a_pipeline_is_kept_under_the_name_of_its_content() {
+    let Action::KeepRevision { revision, .. } = keep_revision() else { panic!() };
+    for answer in [(201, json!({ "metadata": {}, "revision": 4 })), refusal(409, "AlreadyExists")] {
+        let (result, asked) = done(keep_revision(), vec![answer]).await;
+        result.unwrap();
+        assert_eq!(lines(&asked), ["POST /apis/apps/v1/namespaces/wknd/controllerrevisions"]);
+        let made = &asked[0].body;
+        assert_eq!((&made["metadata"]["name"], &made["revision"]), (&json!(revision.name), &json!(4)));
+        assert_eq!(made["metadata"]["ownerReferences"][0]["uid"], "pipeline-1");
+        assert_eq!(made["data"]["source"]["artifact"]["repository"], "registry.example.com/a");
+    }
 }
 
 #[tokio::test]
@@ -266,6 +311,45 @@ async fn a_target_is_set_only_under_the_lock() {
     // A second time changes nothing.
     let (_, asked) = done(set_target(), vec![(200, asked[1].body.clone())]).await;
     assert_eq!(lines(&asked), [read()]);
+}
+
+/// An Environment whose rollout of an execution's release pauses.
+fn paused(uid: &str, state: &str, after: Option<i32>) -> Answer {
+    let (code, mut object) = environment("7", Some("uid-1"));
+    object["status"]["target"] = json!({
+        "execution": "wknd-1", "uid": uid, "release": image('e'), "since": "2026-11-21T10:00:00Z", "pauseAfter": after,
+        "images": { "aem": image('a'), "dispatcher": image('d') },
+    });
+    object["status"]["rollout"] = json!({
+        "state": state, "phase": "Pair 2", "since": "2026-11-21T10:00:00Z", "revision": "r", "updated": 1, "total": 2,
+    });
+    (code, object)
+}
+
+#[tokio::test]
+async fn a_pause_is_ended_only_by_whose_release_it_is() {
+    let (result, asked) = done(resume(), vec![paused("uid-1", "Paused", Some(1)), environment("8", None)]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read(), write()]);
+    let target = &asked[1].body["status"]["target"];
+    assert_eq!((&target["uid"], target.get("pauseAfter")), (&json!("uid-1"), None));
+    let (result, asked) = done(stop(), vec![paused("uid-1", "Paused", Some(1)), environment("8", None)]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read(), write()]);
+    let rollout = &asked[1].body["status"]["rollout"];
+    assert_eq!((&rollout["state"], &rollout["message"]), (&json!("Failed"), &json!("stopped by bob")));
+    // Another one's, or one that goes on already.
+    for (action, answer) in [
+        (resume(), paused("uid-9", "Paused", Some(1))),
+        (resume(), paused("uid-1", "Paused", None)),
+        (stop(), paused("uid-9", "Paused", Some(1))),
+        (stop(), paused("uid-1", "Progressing", None)),
+        (stop(), gone()),
+    ] {
+        let (result, asked) = done(action, vec![answer]).await;
+        result.unwrap();
+        assert_eq!(lines(&asked), [read()]);
+    }
 }
 
 #[tokio::test]

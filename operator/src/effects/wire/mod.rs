@@ -3,6 +3,7 @@
 
 mod environments;
 mod executions;
+mod memory;
 mod pipelines;
 
 use std::{

@@ -99,19 +99,25 @@ struct Move {
     changes: Vec<Change>,
     /// Whether everything is as desired.
     complete: bool,
+    /// Whether somebody has to say that it goes on.
+    paused: bool,
 }
 
 impl Move {
     fn change(phase: impl Into<String>, changes: Vec<Change>) -> Self {
-        Self { phase: phase.into(), message: "pods are replaced".into(), changes, complete: false }
+        Self { phase: phase.into(), message: "pods are replaced".into(), changes, complete: false, paused: false }
     }
 
     fn wait(phase: impl Into<String>, message: String) -> Self {
-        Self { phase: phase.into(), message, changes: vec![], complete: false }
+        Self { phase: phase.into(), message, changes: vec![], complete: false, paused: false }
     }
 
     fn complete() -> Self {
-        Self { phase: "Complete".into(), message: String::new(), changes: vec![], complete: true }
+        Self { phase: "Complete".into(), message: String::new(), changes: vec![], complete: true, paused: false }
+    }
+
+    fn pause(phase: impl Into<String>, message: String) -> Self {
+        Self { paused: true, ..Self::wait(phase, message) }
     }
 }
 
@@ -299,8 +305,9 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     let spec = &world.environment.spec;
     let pairs = spec.publish.replicas;
     let old = status.rollout.take().filter(|old| old.revision == desired.revision);
+    let going = if taken.paused { RolloutState::Paused } else { RolloutState::Progressing };
     let since = match &old {
-        Some(old) if old.phase == taken.phase && old.state == RolloutState::Progressing => old.since.clone(),
+        Some(old) if old.phase == taken.phase && old.state == going => old.since.clone(),
         _ => Time(world.now),
     };
     let deadline = since.0.saturating_add(spec.rollout.ready_timeout.signed()).unwrap_or(since.0);
@@ -311,7 +318,8 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     let resting = status.target.is_none() && rolls_nothing(world, desired) && taken.phase != START;
     let hopeless = world.pods.iter().find(|pod| pod.hopeless && pod.revision == desired.revision && !pod.terminating);
     let failure = match hopeless {
-        _ if resting => None,
+        // A pod that dies while a person is waited for comes back, or that person stops the rollout.
+        _ if resting || taken.paused => None,
         Some(pod) if waiting => {
             let problem = pod.problem.as_deref().unwrap_or("a package failed to install");
             Some(with_log(&format!("{}: {problem}", named(world, pod)), world, Some(pod)))
@@ -332,7 +340,7 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         status::paired(world, &mut status, replicas);
     }
     let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revision)).count();
-    let state = if failure.is_some() { RolloutState::Failed } else { RolloutState::Progressing };
+    let state = if failure.is_some() { RolloutState::Failed } else { going };
     let updated = i32::try_from(updated).unwrap_or(pairs);
     let (message, at) = match failure {
         Some(failure) => (failure, Time(world.now)),
@@ -352,6 +360,7 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     });
     let reason = match state {
         RolloutState::Failed => reasons::ROLLOUT_FAILED,
+        RolloutState::Paused => reasons::PAUSED,
         RolloutState::Progressing | RolloutState::Complete if resting => reasons::DEGRADED,
         RolloutState::Progressing | RolloutState::Complete => reasons::ROLLING_OUT,
     };

@@ -94,8 +94,20 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
             format!("pair {} is away: {next} follows when it serves again", away + 1),
         );
     }
+    if let Some(after) = pauses(world, pairs, partition) {
+        return Move::pause(
+            phase(pairs, partition),
+            format!("somebody who resumes it, after {after} of {pairs} pairs"),
+        );
+    }
     let change = Change::Workload { tier: Tier::Dispatcher, replicas: dispatcher.replicas, partition: ordinal };
     Move::change(phase(pairs, ordinal), vec![change])
+}
+
+/// After how many pairs the rollout pauses, if that is now: ordinals from `partition` up serve the new release.
+fn pauses(world: &World, pairs: i32, partition: i32) -> Option<i32> {
+    let target = world.environment.status.as_ref()?.target.as_ref()?;
+    target.pause_after.filter(|after| pairs.saturating_sub(partition) >= *after)
 }
 
 /// Whether a pair serves, on whatever revision.

@@ -45,6 +45,38 @@ fn rolling_goes_author_surge_pair_by_pair_and_never_serves_with_fewer_pairs() {
 }
 
 #[test]
+fn a_rollout_pauses_after_so_many_pairs_and_goes_on_when_it_may() {
+    let pauses = |cluster: &Cluster| {
+        let status = cluster.world.environment.status.as_ref().unwrap();
+        status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Paused)
+    };
+    let target = |cluster: &mut Cluster, after: i32| {
+        cluster.target('2');
+        cluster.world.environment.status.as_mut().unwrap().target.as_mut().unwrap().pause_after = Some(after);
+    };
+    let mut cluster = Cluster::rolled("Production", 3, 1);
+    target(&mut cluster, 1);
+    cluster.play(|cluster| assert!(cluster.serving() >= 3));
+    assert!(pauses(&cluster) && !cluster.is_complete('2'));
+    assert_eq!(cluster.ready_reason(), reasons::PAUSED);
+    assert_eq!(cluster.phases.last().unwrap(), "Pair 3");
+    let on = |cluster: &Cluster, ordinal| cluster.world.pair_is_ready(ordinal, "rev-2");
+    assert!(on(&cluster, 2) && !on(&cluster, 1) && !on(&cluster, 0), "one of three serves the new release");
+    // However long it takes: nobody fails it but who was asked.
+    cluster.world.now = cluster.world.now.checked_add(SignedDuration::from_hours(1000)).unwrap();
+    cluster.play(|_| ());
+    assert!(pauses(&cluster));
+    cluster.world.environment.status.as_mut().unwrap().target.as_mut().unwrap().pause_after = None;
+    cluster.play(|cluster| assert!(cluster.serving() >= 3));
+    assert!(cluster.is_complete('2'));
+
+    // With no pair behind it there is nothing to pause before.
+    let mut all = Cluster::rolled("Production", 2, 1);
+    target(&mut all, 2);
+    assert!(all.play(|_| ()).is_complete('2'));
+}
+
+#[test]
 fn without_surge_one_pair_at_a_time_is_away() {
     let mut cluster = Cluster::rolled("Production", 3, 0);
     cluster.target('2').play(|cluster| assert!(cluster.serving() >= 2));

@@ -1,11 +1,13 @@
 //! Every effect that an execution can have. Each can be repeated: a second time changes nothing.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use launchway_crds::{
     common::{LocalName, Span},
     digest::{ImageRef, Sha256Digest},
     environment::Target,
     git::{Commit, GitSource, PackageRepository},
-    pipeline::{LedgerEntry, PerformanceTest, Scanner, SecurityTest, SmokeCheck, TestImage},
+    pipeline::{LedgerEntry, PerformanceTest, PipelineSpec, Scanner, SecurityTest, SmokeCheck, TestImage},
+    revision::PipelineRevision,
     step::StepName,
 };
 
@@ -14,6 +16,15 @@ use super::ledger::TestedSteps;
 /// One effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// Keep the version of the pipeline that this execution runs.
+    KeepRevision {
+        /// The pipeline, as owner of what is kept.
+        owner: Box<OwnerReference>,
+        /// What is kept.
+        spec: Box<PipelineSpec>,
+        /// The version.
+        revision: PipelineRevision,
+    },
     /// Claim an Environment for this execution, if nobody has it.
     Lock {
         /// Name of the Environment.
@@ -30,6 +41,18 @@ pub enum Action {
         environment: String,
         /// The release and who wants it.
         target: Box<Target>,
+    },
+    /// Let the rollout of this execution's release go on, if it pauses.
+    Resume {
+        /// Name of the Environment.
+        environment: String,
+    },
+    /// Stop the rollout of this execution's release where it pauses.
+    Stop {
+        /// Name of the Environment.
+        environment: String,
+        /// Why.
+        why: String,
     },
     /// Create the Job of a step.
     CreateJob {
@@ -61,9 +84,12 @@ impl Action {
     #[must_use]
     pub const fn category(&self) -> &'static str {
         match self {
+            Self::KeepRevision { .. } => "keep_revision",
             Self::Lock { .. } => "lock",
             Self::Unlock { .. } => "unlock",
             Self::SetTarget { .. } => "set_target",
+            Self::Resume { .. } => "resume",
+            Self::Stop { .. } => "stop",
             Self::CreateJob { .. } => "create_job",
             Self::DeleteJob { .. } => "delete_job",
             Self::Remember { .. } => "remember",

@@ -15,8 +15,9 @@ use launchway_crds::{
 
 use super::{
     Verdict, identity, request,
-    requested::{self, Clock, Request},
-    world::World,
+    requested::{self, Clock, Doubt, Request},
+    revision::gone,
+    world::{Guard, World},
 };
 
 /// An approval that an execution waits for.
@@ -33,7 +34,7 @@ struct Approval<'a> {
 /// Waits for a person who has looked at stage.
 pub(super) fn stage(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(stage) = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.stage.as_ref()) else {
-        return changed();
+        return gone(world);
     };
     let approval = Approval {
         step: StepName::ApprovalStage,
@@ -50,7 +51,7 @@ pub(super) fn stage(world: &World, status: &mut PipelineExecutionStatus) -> Verd
 /// Waits for the approval of the release that stage tested, a rejection, or the end of the time.
 pub(super) fn production(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(production) = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.production.as_ref()) else {
-        return changed();
+        return gone(world);
     };
     let approval = Approval {
         step: StepName::ApprovalProduction,
@@ -67,7 +68,7 @@ pub(super) fn production(world: &World, status: &mut PipelineExecutionStatus) ->
 /// Waits for the go of the support organisation.
 pub(super) fn managed(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(production) = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.production.as_ref()) else {
-        return changed();
+        return gone(world);
     };
     let approval = Approval {
         step: StepName::Managed,
@@ -79,10 +80,6 @@ pub(super) fn managed(world: &World, status: &mut PipelineExecutionStatus) -> Ve
         command: "managed-go",
     };
     wait(world, status, &approval)
-}
-
-fn changed() -> Verdict {
-    Verdict::error(reasons::PIPELINE_CHANGED, "the pipeline was deleted or changed while its execution ran")
 }
 
 fn wait(world: &World, status: &mut PipelineExecutionStatus, approval: &Approval<'_>) -> Verdict {
@@ -106,6 +103,7 @@ fn wait(world: &World, status: &mut PipelineExecutionStatus, approval: &Approval
             reasons::APPROVAL_MALFORMED,
             format!("{by} asked for this execution and cannot approve it: ask somebody else"),
         )),
+        Some(Ok(_)) if hearsay(world).is_some() => hearsay(world),
         Some(Ok((_, by))) => {
             status.approvals.push(ApprovalRecord {
                 step: approval.step,
@@ -138,15 +136,32 @@ fn wait(world: &World, status: &mut PipelineExecutionStatus, approval: &Approval
             why,
             since: clock.since.clone(),
             until: Some(Time(clock.until)),
+            expiring_since: None,
             who: Some(format!(
                 "whoever may `{verb}` Environment {environment}, but not {}",
                 requester(world).unwrap_or("the requester")
             )),
             command: Some(format!("kubectl launchway {} {name} --namespace {namespace}", approval.command)),
         }),
+        warn: Some(clock.warn()),
         wake: requested::look_again(world, reason),
         actions: vec![],
     }
+}
+
+/// Whether nobody checked who asked for the execution, so that nobody can tell whether somebody else approves it.
+fn hearsay(world: &World) -> Option<Doubt> {
+    let Guard::InForce { creations_since, .. } = world.guard else { return None };
+    let created = world.execution.metadata.creation_timestamp.as_ref()?.0;
+    (created < creations_since).then(|| {
+        (
+            reasons::APPROVAL_MALFORMED,
+            format!(
+                "this execution was created at {created}, before the policy that checks who asks for one was installed at \
+                 {creations_since}: cancel it and run the pipeline again"
+            ),
+        )
+    })
 }
 
 fn requester(world: &World) -> Option<&str> {
@@ -159,6 +174,7 @@ pub(super) fn asked(world: &World, step: StepName) -> Option<&'static str> {
         StepName::ApprovalStage => requests::APPROVE_STAGE,
         StepName::ApprovalProduction => requests::APPROVE_PRODUCTION,
         StepName::Managed => requests::MANAGED_GO,
+        StepName::DeployProduction => requests::RESUME,
         StepName::Schedule => requests::SCHEDULE,
         StepName::CodeQuality | StepName::SecurityTest | StepName::ReportPerformanceTest => requests::OVERRIDE,
         StepName::Validate
@@ -171,8 +187,7 @@ pub(super) fn asked(world: &World, step: StepName) -> Option<&'static str> {
         | StepName::ProductTest
         | StepName::FunctionalTest
         | StepName::UiTest
-        | StepName::ContentAudit
-        | StepName::DeployProduction => return None,
+        | StepName::ContentAudit => return None,
     };
     request(world, key).map(|_| key)
 }

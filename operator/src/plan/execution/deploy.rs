@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment,
+    common::Span,
     conditions::{self, reasons, types},
     digest::ImageRef,
     environment::{EnvironmentStatus, EnvironmentType, RolloutState, Target},
@@ -15,7 +16,9 @@ use super::{
     Verdict,
     action::Action,
     calendar::{self, Closed},
-    identity, name_of, request, route, source,
+    identity, name_of, pause, request,
+    requested::Clock,
+    route, source,
     validate::locked,
     world::World,
 };
@@ -63,7 +66,7 @@ fn proved(world: &World, status: &PipelineExecutionStatus) -> Result<(), Verdict
         return Ok(());
     }
     Err(Verdict::error(
-        reasons::PIPELINE_CHANGED,
+        reasons::PROOF_INCOMPLETE,
         "the record of tests or approvals for this release is incomplete: production was not touched, run the pipeline again",
     ))
 }
@@ -101,7 +104,7 @@ fn deploy(
     }
     if known.target.as_ref().is_none_or(|target| target.uid != uid) {
         if let Some(closed) = calendar::closed(&environment.spec, world.now) {
-            return not_now(world, environment, step, &closed);
+            return not_now(world, status, environment, step, &closed);
         }
         let target = Target {
             execution: name.into(),
@@ -110,6 +113,7 @@ fn deploy(
             images: images.clone(),
             made_at: status.made_at.clone(),
             since: Time(world.now),
+            pause_after: pause::after(world, &world.execution.spec, step),
         };
         return Verdict::acting(
             rolls_out(release),
@@ -121,6 +125,7 @@ fn deploy(
             reasons::DEPLOYMENT_FAILED,
             format!("{} stopped at {}: {}", name_of(environment), rollout.phase, rollout.message),
         ),
+        Some(rollout) if rollout.state == RolloutState::Paused => pause::paused(world, environment, step, &rollout),
         // How far it is stands in the Environment: it is not written down twice.
         Some(_) => Verdict::running(rolls_out(release)),
         None => not_begun(world, environment, &known, release),
@@ -133,20 +138,37 @@ fn rolls_out(release: &ImageRef) -> String {
 }
 
 /// The Environment is held, or no deployment may begin at this time.
-fn not_now(world: &World, environment: &Environment, step: StepName, closed: &Closed) -> Verdict {
+///
+/// The wait has an end of its own: who waits has other Environments locked.
+fn not_now(
+    world: &World,
+    status: &PipelineExecutionStatus,
+    environment: &Environment,
+    step: StepName,
+    closed: &Closed,
+) -> Verdict {
     let (_, namespace, _) = identity(world);
     let name = name_of(environment);
+    let timeout = world.pipeline.as_ref().map_or(Span::from_secs(0), |pipeline| pipeline.spec.closed_timeout);
+    let clock = Clock::of(world, status, step, timeout);
+    if let Some(verdict) = clock.over(world, &format!("Environment {name} did not open")) {
+        return verdict;
+    }
+    let opens = closed.until.filter(|opens| *opens < clock.until);
     Verdict::Waiting {
         reason: closed.reason,
         waiting: Box::new(WaitingFor {
             step,
             why: format!("Environment {name}: {}", closed.why),
-            since: Time(world.now),
-            until: closed.until.map(Time),
+            since: clock.since.clone(),
+            until: Some(Time(opens.unwrap_or(clock.until))),
+            expiring_since: None,
             who: Some(format!("whoever may change Environment {name}")),
             command: Some(format!("kubectl edit environment {name} --namespace {namespace}")),
         }),
-        wake: closed.until,
+        // Time alone opens a window.
+        warn: opens.is_none().then(|| clock.warn()),
+        wake: opens,
         actions: vec![],
     }
 }

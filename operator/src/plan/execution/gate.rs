@@ -111,9 +111,11 @@ fn wait(
             why,
             since: clock.since.clone(),
             until: Some(Time(clock.until)),
+            expiring_since: None,
             who: Some(format!("whoever may `override` Pipeline {pipeline}, for {}", names.join(", "))),
             command: Some(format!("kubectl launchway override {name} --namespace {namespace}")),
         }),
+        warn: Some(clock.warn()),
         wake: requested::look_again(world, reason),
         actions: vec![],
     }

@@ -21,8 +21,9 @@ use super::{
     Verdict,
     action::{Sources, Work},
     identity,
-    jobs::{self, changed, job, keep},
+    jobs::{self, job, keep},
     prepare::{began, faulty},
+    revision::gone,
     source, step_of,
     world::{Fault, FoundArtifact, JobEnd, JobFacts, Needs, World},
 };
@@ -103,16 +104,18 @@ fn builder_of(world: &World, git: &GitSource) -> Option<ImageRef> {
     git.builder.image.clone().or_else(|| world.git.builder.clone())
 }
 
+fn no_builder() -> Verdict {
+    Verdict::failed(
+        reasons::NO_BUILDER,
+        "no image to build in: set spec.source.git.builder.image of the pipeline, or the chart's value builder.image",
+    )
+}
+
 /// Resolves the branch or the tag to a commit, once, and writes down what will be built of it before anything else
 /// happens.
 pub(super) fn resolve(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(git) = sources(world) else { return Verdict::finished("the pipeline can run") };
-    let Some(builder) = builder_of(world, git) else {
-        return Verdict::failed(
-            reasons::NO_BUILDER,
-            "no image to build in: set spec.source.git.builder.image of the pipeline, or the chart's value builder.image",
-        );
-    };
+    let Some(builder) = builder_of(world, git) else { return no_builder() };
     let reference = git.reference();
     let found = match (&world.execution.spec.commit, asked(world, git)) {
         (Some(wanted), false) => wanted.clone(),
@@ -170,10 +173,10 @@ fn away(world: &World, status: &PipelineExecutionStatus, fault: &GitFault) -> Ve
 
 /// What Jobs need to know of the sources.
 fn sources_of(world: &World, git: &GitSource) -> Result<Sources, Verdict> {
-    let pipeline = world.pipeline.as_ref().ok_or_else(changed)?;
+    let pipeline = world.pipeline.as_ref().ok_or_else(|| gone(world))?;
     Ok(Sources {
         git: git.clone(),
-        builder: builder_of(world, git).ok_or_else(changed)?,
+        builder: builder_of(world, git).ok_or_else(no_builder)?,
         pipeline: pipeline.metadata.name.clone().unwrap_or_default(),
         pipeline_uid: pipeline.metadata.uid.clone().unwrap_or_default(),
         cache_epoch: pipeline
@@ -192,7 +195,7 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
         return Verdict::finished(format!("uses {}", artifact.reference));
     }
     let (Some(git), Some(commit), Some(record)) = (sources(world), status.commit.clone(), status.build.clone()) else {
-        return changed();
+        return gone(world);
     };
     let Some(facts) = world.jobs.get(&StepName::Build) else { return Verdict::Unseen };
     if *facts == JobFacts::Absent && may_reuse(world) {
@@ -214,9 +217,14 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
         Err(verdict) => return verdict,
     };
     if *facts == JobFacts::Absent && key(namespace, git, &sources.builder, &commit.id) != record.key {
-        return changed();
+        // The execution's version of the pipeline is kept: only the operator's own image can be another one by now.
+        return Verdict::error(
+            reasons::NO_BUILDER,
+            "the operator was given another image to build in (builder.image of the chart) while this execution ran: run the \
+             pipeline again",
+        );
     }
-    let (Some(packages), timeout) = (jobs::packages(world), git.builder.timeout) else { return changed() };
+    let (Some(packages), timeout) = (jobs::packages(world), git.builder.timeout) else { return gone(world) };
     let doing = format!("builds {}", short(&commit.id));
     let work = Work::Build { sources: Box::new(sources), commit, key: record.key, packages, timeout };
     match job(world, StepName::Build, work, &doing) {

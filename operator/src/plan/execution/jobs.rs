@@ -19,19 +19,16 @@ use super::{
     action::{Action, Registries, Work},
     gate, git, identity,
     prepare::faulty,
+    revision::gone,
     step_of,
     validate::locked,
     world::{JobEnd, JobFacts, World},
 };
 
-pub(super) fn changed() -> Verdict {
-    Verdict::error(reasons::PIPELINE_CHANGED, "the pipeline was deleted or changed while the execution ran")
-}
-
 /// The packages keep the rules, and what was measured of them reaches its thresholds.
 pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
-    let (Some(pipeline), Some(artifact)) = (&world.pipeline, &status.artifact) else { return changed() };
-    let Some(source) = pipeline.spec.packages() else { return changed() };
+    let (Some(pipeline), Some(artifact)) = (&world.pipeline, &status.artifact) else { return gone(world) };
+    let Some(source) = pipeline.spec.packages() else { return gone(world) };
     let work = Work::CodeQuality {
         artifact: artifact.reference.clone(),
         provided: pipeline.spec.images.as_ref().map(|images| images.provided_packages.clone()).unwrap_or_default(),
@@ -77,9 +74,9 @@ pub(super) fn packages(world: &World) -> Option<PackageRepository> {
 /// Packages become images, and a release that names both.
 pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let (Some(pipeline), Some(artifact), Some(tested)) = (&world.pipeline, &status.artifact, &world.stage) else {
-        return changed();
+        return gone(world);
     };
-    let Some(source) = pipeline.spec.packages() else { return changed() };
+    let Some(source) = pipeline.spec.packages() else { return gone(world) };
     let runtime = bases::of(&tested.spec, &world.default_runtime);
     let (Some(aem), Some(dispatcher)) = (runtime.aem, runtime.dispatcher) else {
         return Verdict::failed(
@@ -149,7 +146,7 @@ pub(super) fn smoke_test(world: &World, status: &mut PipelineExecutionStatus) ->
 
 /// Requests that must be refused are refused.
 pub(super) fn security_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
-    let Some(test) = tests(world).and_then(|tests| tests.security.clone()) else { return changed() };
+    let Some(test) = tests(world).and_then(|tests| tests.security.clone()) else { return gone(world) };
     let Some((url, _)) = urls(world) else { return no_address() };
     measured(
         world,
@@ -162,7 +159,7 @@ pub(super) fn security_test(world: &World, status: &mut PipelineExecutionStatus)
 
 /// Pages are requested as many visitors would; the next step says what that means.
 pub(super) fn load_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
-    let Some(test) = tests(world).and_then(|tests| tests.performance.clone()) else { return changed() };
+    let Some(test) = tests(world).and_then(|tests| tests.performance.clone()) else { return gone(world) };
     let Some((url, _)) = urls(world) else { return no_address() };
     match job(
         world,

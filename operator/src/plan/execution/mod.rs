@@ -17,9 +17,12 @@ mod gate;
 pub mod git;
 mod jobs;
 pub mod ledger;
+mod outbox;
+mod pause;
 mod prepare;
 pub mod queue;
 mod requested;
+pub mod revision;
 pub mod route;
 mod schedule;
 mod source;
@@ -38,7 +41,7 @@ use launchway_crds::{
 
 use self::{
     action::Action,
-    world::{JobFacts, Needs, World},
+    world::{Guarded, JobFacts, Needs, World},
 };
 
 /// What to do about an execution.
@@ -69,7 +72,14 @@ enum Verdict {
         actions: Vec<Action>,
     },
     /// It waits for somebody or something outside.
-    Waiting { reason: &'static str, waiting: Box<WaitingFor>, wake: Option<Timestamp>, actions: Vec<Action> },
+    /// `warn`: when it is told that nobody has answered yet and that the time runs out.
+    Waiting {
+        reason: &'static str,
+        waiting: Box<WaitingFor>,
+        warn: Option<Timestamp>,
+        wake: Option<Timestamp>,
+        actions: Vec<Action>,
+    },
     /// The next step may begin. `persist`: not before the record of this one is written.
     Passed { state: StepState, reason: &'static str, message: String, persist: bool },
     /// The execution ends here.
@@ -112,9 +122,11 @@ pub fn needs(world: &World) -> Needs {
     let mut needs = Needs { siblings: validate::may_be_replaced(world, step), ..Needs::default() };
     match step {
         StepName::Validate => {
+            needs.guard = validate::is_new_emergency(world).then_some(Guarded::Creation);
             // While it queues for an environment, the registry is not asked.
             let held = validate::holds_all(world);
             needs.queue = !held;
+            needs.rival = !held;
             needs.siblings = true;
             needs.artifact = held && validate::takes_artifact(world);
             if held {
@@ -124,7 +136,7 @@ pub fn needs(world: &World) -> Needs {
         StepName::Build if git::sources(world).is_some() => git::needs_build(world, &mut needs),
         StepName::Build => needs.artifact = validate::takes_artifact(world),
         _ if uses_job(step) && !has_measured(status, step) => needs.job = Some(step),
-        _ => needs.guard = approval::asked(world, step),
+        _ => needs.guard = approval::asked(world, step).map(Guarded::Request),
     }
     needs
 }
@@ -146,9 +158,19 @@ fn current(status: Option<&PipelineExecutionStatus>) -> Option<StepName> {
 /// Decides what an execution does next.
 #[must_use]
 pub fn next(world: &World) -> Plan {
+    let mut plan = step_by_step(world);
+    outbox::fill(world, &mut plan.status);
+    plan
+}
+
+/// Goes on from step to step as far as the facts reach.
+fn step_by_step(world: &World) -> Plan {
     let old = world.execution.status.clone().unwrap_or_default();
     if old.completion_time.is_some() {
         return finish::after(world, old);
+    }
+    if let Some(plan) = revision::keep(world, &old) {
+        return plan;
     }
     let mut status = status::begun(world, old);
     loop {
@@ -156,7 +178,7 @@ pub fn next(world: &World) -> Plan {
             return finish::succeeded(world, status);
         };
         let name = status.steps[index].name;
-        let verdict = match cancelled(world, &status, name) {
+        let verdict = match cancelled(world, &status, name).or_else(|| lost(world, name)) {
             Some(verdict) => verdict,
             None if left_out(world, name) => Verdict::Passed {
                 state: StepState::Incomplete,
@@ -174,9 +196,11 @@ pub fn next(world: &World) -> Plan {
                 let wake = [wake, step.deadline.as_ref().map(|at| at.0)].into_iter().flatten().min();
                 return status::settle(world, status, Some(name), actions, wake, false);
             }
-            Verdict::Waiting { reason, waiting, wake, actions } => {
-                let wake = [wake, waiting.until.as_ref().map(|at| at.0)].into_iter().flatten().min();
-                status::wait(&mut status, index, world.now, reason, *waiting);
+            Verdict::Waiting { reason, waiting, warn, wake, actions } => {
+                let until = waiting.until.as_ref().map(|at| at.0);
+                let wake = [wake, until, warn.filter(|at| *at > world.now)].into_iter().flatten().min();
+                let expiring = warn.is_some_and(|at| at <= world.now);
+                status::wait(&mut status, index, world.now, reason, *waiting, expiring);
                 return status::settle(world, status, Some(name), actions, wake, false);
             }
             Verdict::Passed { state, reason, message, persist } => {
@@ -261,15 +285,25 @@ fn decide(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -
     }
 }
 
-/// A cancellation ends whatever can be ended without harm. A deployment that began is not cut: the
-/// environment would be left between two releases; it is stopped before the next step instead.
-fn cancelled(world: &World, status: &PipelineExecutionStatus, step: StepName) -> Option<Verdict> {
-    let deploying = match step {
+/// Whether the step is a deployment that has begun.
+fn deploying(world: &World, step: StepName) -> bool {
+    match step {
         StepName::Deploy | StepName::DeployStage => deploy::began(world, world.stage.as_ref()),
         StepName::DeployProduction => deploy::began(world, world.production.as_ref()),
         _ => false,
-    };
-    if deploying {
+    }
+}
+
+/// Nobody knows any more what the pipeline said when the execution began: nothing further is begun.
+fn lost(world: &World, step: StepName) -> Option<Verdict> {
+    let why = world.revision.lost()?;
+    (!deploying(world, step)).then(|| Verdict::error(reasons::PIPELINE_DELETED, why))
+}
+
+/// A cancellation ends whatever can be ended without harm. A deployment that began is not cut: the
+/// environment would be left between two releases; it is stopped before the next step instead.
+fn cancelled(world: &World, status: &PipelineExecutionStatus, step: StepName) -> Option<Verdict> {
+    if deploying(world, step) {
         return None;
     }
     let (reason, message) = match (request(world, requests::CANCEL), &world.siblings.newer) {

@@ -48,7 +48,7 @@ fn check(world: &World, wanted: &Request) -> Result<String, Doubt> {
         Guard::NotLookedAt => {
             return Err((reasons::WAITING, format!("a look at the policies that guard {}", wanted.key)));
         }
-        Guard::InForce { since } => *since,
+        Guard::InForce { since, .. } => *since,
     };
     // An apiserver records who wrote a field and when. No record means that somebody wiped it.
     let unchecked = match annotated_at(world, wanted.key) {
@@ -103,7 +103,7 @@ pub(super) fn rejected(world: &World) -> Option<Verdict> {
 pub(super) struct Clock {
     pub(super) since: Time,
     pub(super) until: Timestamp,
-    timeout: Span,
+    pub(super) timeout: Span,
 }
 
 impl Clock {
@@ -112,8 +112,19 @@ impl Clock {
         let waits = status.waiting_for.as_ref().filter(|waiting| waiting.step == step);
         let began = || step_of(status, step).filter(|step| step.child.is_none())?.started_at.clone();
         let since = waits.map(|waiting| waiting.since.clone()).or_else(began).unwrap_or(Time(world.now));
+        Self::since(since, timeout)
+    }
+
+    /// It began then.
+    pub(super) fn since(since: Time, timeout: Span) -> Self {
         let until = since.0.saturating_add(timeout.signed()).unwrap_or(since.0);
         Self { since, until, timeout }
+    }
+
+    /// When it is told that the time runs out: a day before the end, of a short wait when a fifth of it is left.
+    pub(super) fn warn(&self) -> Timestamp {
+        let before = (self.timeout.signed() / 5).min(SignedDuration::from_hours(24));
+        self.until.saturating_sub(before).unwrap_or(self.until)
     }
 
     /// The end of an execution for which nobody found a word in time.

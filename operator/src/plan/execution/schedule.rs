@@ -12,6 +12,7 @@ use launchway_crds::{
 use super::{
     Verdict, identity,
     requested::{self, Clock, Doubt, Request},
+    revision::gone,
     world::World,
 };
 
@@ -21,7 +22,7 @@ const REQUEST: Request = Request { key: requests::SCHEDULE, by: requests::SCHEDU
 /// Waits for somebody to choose a time, and then for the time.
 pub(super) fn schedule(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(production) = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.production.as_ref()) else {
-        return Verdict::error(reasons::PIPELINE_CHANGED, "the pipeline was deleted while its execution ran");
+        return gone(world);
     };
     if let Some(verdict) = requested::rejected(world) {
         return verdict;
@@ -67,9 +68,12 @@ pub(super) fn schedule(world: &World, status: &mut PipelineExecutionStatus) -> V
             why,
             since: clock.since.clone(),
             until: Some(Time(until)),
+            expiring_since: None,
             who: Some(format!("whoever may `schedule` Environment {environment}")),
             command: Some(format!("kubectl launchway schedule {name} now --namespace {namespace}")),
         }),
+        // A time that was chosen is waited for, and nobody has to do anything.
+        warn: (reason != reasons::SCHEDULED).then(|| clock.warn()),
         wake: requested::look_again(world, reason),
         actions: vec![],
     }

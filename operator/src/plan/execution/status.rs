@@ -10,7 +10,12 @@ use launchway_crds::{
 
 use crate::text::printable;
 
-use super::{Plan, action::Action, route, source, world::World};
+use super::{
+    Plan,
+    action::Action,
+    revision, route, source,
+    world::{Kept, World},
+};
 
 /// Longest message of a step.
 const MESSAGE_MAX: usize = 1024;
@@ -34,6 +39,7 @@ pub(super) fn begun(world: &World, mut status: PipelineExecutionStatus) -> Pipel
                 *first = known;
             }
             status.environments = Some(environments);
+            status.pipeline_revision = world.revision.wanted.clone().filter(|_| world.revision.kept == Kept::Whole);
             status.trigger = route::trigger(asked);
         }
         None if status.steps.is_empty() => status.steps = vec![Step::new(StepName::Validate, None)],
@@ -63,6 +69,7 @@ pub(super) fn wait(
     now: Timestamp,
     reason: &'static str,
     mut waiting: WaitingFor,
+    expiring: bool,
 ) {
     let step = &mut status.steps[index];
     step.state = StepState::Waiting;
@@ -71,6 +78,10 @@ pub(super) fn wait(
     waiting.why = text(&waiting.why);
     step.message = Some(waiting.why.clone());
     step.deadline = waiting.until.clone();
+    if expiring {
+        let old = status.waiting_for.as_ref().filter(|old| old.step == waiting.step);
+        waiting.expiring_since = old.and_then(|old| old.expiring_since.clone()).or(Some(Time(now)));
+    }
     // "Since" is when it began to wait for this, however often it is looked at.
     if let Some(old) = &status.waiting_for
         && old.step == waiting.step
@@ -134,6 +145,7 @@ pub(super) fn settle(
     );
     conditions::set(all, &now, generation, types::RECONCILING, !waits, reason, &message);
     emergency(world, all, &now);
+    revision::told(world, all, &now);
     conditions::set(
         all,
         &now,

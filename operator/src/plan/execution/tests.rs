@@ -20,8 +20,11 @@ use super::{
     Plan,
     action::{Action, Work},
     ledger::remember,
-    needs, next,
-    world::{Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
+    needs, next, revision,
+    world::{
+        Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, RevisionFacts, Siblings,
+        World,
+    },
 };
 
 fn image(letter: char) -> ImageRef {
@@ -47,7 +50,8 @@ fn environment(name: &str, type_: &str) -> Environment {
 }
 
 fn in_force() -> Guard {
-    Guard::InForce { since: "2026-11-01T00:00:00Z".parse().unwrap() }
+    let since = "2026-11-01T00:00:00Z".parse().unwrap();
+    Guard::InForce { since, creations_since: since }
 }
 
 /// The apiserver's record of who set the approval.
@@ -62,6 +66,8 @@ fn annotator(time: &str) -> ManagedFieldsEntry {
 /// A world in which nothing happened yet, and everything that the planner asks for is done at once.
 struct Play {
     world: World,
+    /// Versions of the pipeline that are kept, by the names of their objects.
+    revisions: BTreeMap<String, serde_json::Value>,
     /// What the package checks measure.
     quality: Vec<Metric>,
     /// Every action that was performed, in order.
@@ -86,7 +92,7 @@ impl Play {
         .unwrap();
         let execution: PipelineExecution = serde_json::from_value(serde_json::json!({
             "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
-            "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "uid-1" },
+            "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "uid-1", "creationTimestamp": "2026-11-21T09:59:00Z" },
             "spec": { "pipelineRef": { "name": "wknd" }, "requestedBy": "ann" },
         }))
         .unwrap();
@@ -96,9 +102,11 @@ impl Play {
             now: "2026-11-21T10:00:00Z".parse().unwrap(),
             execution,
             pipeline: Some(pipeline),
+            revision: RevisionFacts::default(),
             stage: Some(environment("stage", "Stage")),
             production: Some(environment("prod", "Production")),
             source_pipeline: None,
+            rival: None,
             ahead: None,
             siblings: Siblings::default(),
             artifact: Some(Ok(FoundArtifact {
@@ -119,14 +127,14 @@ impl Play {
             guard: in_force(),
             default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), ..Runtime::default() },
         };
-        Self { world, quality: vec![], done: vec![], writes: 0 }
+        Self { world, revisions: BTreeMap::new(), quality: vec![], done: vec![], writes: 0 }
     }
 
     /// Plays rounds until the planner asks for nothing more.
     fn run(&mut self) -> &mut Self {
         for _ in 0..60 {
             // The observer reads only what is asked for.
-            let mut seen = self.world.clone();
+            let mut seen = self.seen();
             let jobs = std::mem::take(&mut seen.jobs);
             let needed = needs(&seen);
             if needed.guard.is_none() {
@@ -154,10 +162,25 @@ impl Play {
         panic!("no rest after 60 rounds: {:?}", self.done);
     }
 
+    /// The world with the pipeline as it was when the execution began.
+    fn seen(&self) -> World {
+        let mut seen = self.world.clone();
+        if let Some(pipeline) = seen.pipeline.take() {
+            let wanted = revision::wanted(&pipeline, seen.execution.status.as_ref());
+            let found = wanted.as_ref().and_then(|wanted| self.revisions.get(&wanted.name)).cloned();
+            let (pipeline, facts) = revision::apply(pipeline, wanted, found);
+            (seen.pipeline, seen.revision) = (Some(pipeline), facts);
+        }
+        seen
+    }
+
     fn perform(&mut self, action: Action) {
         self.done.push(action.category());
         let uid = self.world.execution.metadata.uid.clone().unwrap();
         match action {
+            Action::KeepRevision { spec, revision, .. } => {
+                self.revisions.insert(revision.name, revision::data(&spec));
+            }
             Action::Lock { environment } => {
                 let now = Time(self.world.now);
                 self.status(&environment).lock = Some(Lock { execution: "wknd-1".into(), uid, since: now });
@@ -167,6 +190,11 @@ impl Play {
                 let status = self.status(&environment);
                 status.target = Some(*target);
                 status.rollout = None;
+            }
+            Action::Resume { environment } => self.status(&environment).target.as_mut().unwrap().pause_after = None,
+            Action::Stop { environment, why } => {
+                let rollout = self.status(&environment).rollout.as_mut().unwrap();
+                (rollout.state, rollout.message) = (RolloutState::Failed, why);
             }
             // The packages of the play are in order.
             Action::CreateJob { step: StepName::CodeQuality, .. } => {
@@ -269,6 +297,7 @@ fn a_release_goes_through_stage_tests_and_approval_to_production() {
     assert_eq!(
         play.done,
         [
+            "keep_revision",
             "lock",
             "lock",
             "create_job",
@@ -288,7 +317,7 @@ fn a_release_goes_through_stage_tests_and_approval_to_production() {
 fn planning_twice_gives_the_same_plan() {
     let mut play = Play::new();
     play.until_approval();
-    assert_eq!(next(&play.world), next(&play.world));
+    assert_eq!(next(&play.seen()), next(&play.seen()));
     let writes = play.writes;
     play.run();
     assert_eq!(play.writes, writes, "nothing happened, so nothing is written");
@@ -381,7 +410,7 @@ fn a_taken_environment_is_waited_for() {
     play.status("prod").lock = Some(lock);
     play.run();
     assert_eq!(play.step(StepName::Validate), (StepState::Waiting, reasons::ENVIRONMENT_LOCKED));
-    assert_eq!(play.done, ["lock"], "stage is taken, production waited for");
+    assert_eq!(play.done, ["keep_revision", "lock"], "stage is taken, production waited for");
     play.status("prod").lock = None;
     play.run();
     assert_eq!(play.step(StepName::BuildImage).0, StepState::Running);
@@ -457,7 +486,7 @@ fn a_foreign_job_is_not_believed() {
 fn a_build_gets_its_bases_from_stage() {
     let mut play = Play::new();
     play.run();
-    let mut absent = play.world.clone();
+    let mut absent = play.seen();
     absent.jobs.insert(StepName::BuildImage, JobFacts::Absent);
     let plan = next(&absent);
     let [Action::CreateJob { step: StepName::BuildImage, work }] = plan.actions.as_slice() else {
@@ -468,7 +497,11 @@ fn a_build_gets_its_bases_from_stage() {
 }
 
 mod approvals;
+mod edits;
 mod git;
 mod kinds;
+mod news;
+mod pauses;
 mod scans;
 mod turns;
+mod waits;

@@ -23,7 +23,7 @@ use super::{
     prepare::began,
     route::{self, only_production},
     source,
-    world::World,
+    world::{Guard, World},
 };
 
 /// How long an execution waits for objects that it refers to: GitOps tools apply in any order.
@@ -48,9 +48,13 @@ struct Place<'a> {
 pub(super) fn validate(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let wanted = &world.execution.spec.pipeline_ref.name;
     let Some(pipeline) = &world.pipeline else {
-        return absent(world, status, "Pipeline", wanted);
+        return unguarded(world).unwrap_or_else(|| absent(world, status, "Pipeline", wanted));
     };
-    if let Some(verdict) = remembered(world, pipeline).or_else(|| impossible(world, pipeline)) {
+    let refused = remembered(world, pipeline)
+        .or_else(|| impossible(world, pipeline))
+        .or_else(|| unguarded(world))
+        .or_else(|| repeated(world, pipeline));
+    if let Some(verdict) = refused {
         return verdict;
     }
     let names = status.environments.clone().unwrap_or_default();
@@ -130,6 +134,48 @@ fn impossible(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
     ))
 }
 
+/// There may be one pipeline of each type for an Environment: the one that was there first (`cloud-manager.md` §1.3).
+fn repeated(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
+    let (older, environment) = world.rival.as_ref()?;
+    let (name, type_) = (&world.execution.spec.pipeline_ref.name, pipeline.spec.type_);
+    Some(Verdict::failed(
+        reasons::PIPELINE_EXISTS,
+        format!(
+            "Pipeline {older} is of type {type_:?} for Environment {environment} and was there before Pipeline {name}: delete \
+             one of the two, or name another Environment"
+        ),
+    ))
+}
+
+/// Whether this is the first look at an emergency: the only one that asks who was allowed to create it, for an
+/// installation that is upgraded later takes nothing away from that.
+pub(super) fn is_new_emergency(world: &World) -> bool {
+    world.execution.spec.mode == Mode::Emergency && world.execution.status.is_none()
+}
+
+/// The verb that an emergency needs is asked by the apiserver: not while its policy was missing.
+fn unguarded(world: &World) -> Option<Verdict> {
+    if !is_new_emergency(world) {
+        return None;
+    }
+    let created = world.execution.metadata.creation_timestamp.as_ref().map(|at| at.0);
+    let why = match &world.guard {
+        Guard::InForce { since, .. } if created.is_some_and(|created| created >= *since) => return None,
+        Guard::InForce { since, .. } => {
+            format!("it was created before the policy was installed, or last edited, at {since}")
+        }
+        Guard::Missing(what) => what.clone(),
+        Guard::NotLookedAt => "the policy was not looked at".into(),
+    };
+    Some(Verdict::failed(
+        reasons::EMERGENCY_UNGUARDED,
+        format!(
+            "nobody checked who declared this emergency: {why}. Have an administrator install the policies (helm upgrade, or \
+             kubectl apply -k config/policy), and create another execution"
+        ),
+    ))
+}
+
 /// An emergency has to be allowed where the release goes in the end.
 fn no_emergency(world: &World, environments: &[&Environment]) -> Option<Verdict> {
     let last = environments.last().filter(|_| world.execution.spec.mode == Mode::Emergency)?;
@@ -145,7 +191,7 @@ fn no_emergency(world: &World, environments: &[&Environment]) -> Option<Verdict>
 }
 
 /// An execution that ended before does not run again, whoever creates it once more.
-fn remembered(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
+pub(super) fn remembered(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
     let (name, _, uid) = identity(world);
     let ledger = &pipeline.status.as_ref()?.ledger;
     let entry = ledger.iter().find(|entry| entry.name == name && entry.uid != uid)?;
@@ -326,9 +372,11 @@ fn queued(
             why,
             since: Time(world.now),
             until: None,
+            expiring_since: None,
             who: None,
             command,
         }),
+        warn: None,
         wake: pause.map(|pause| world.now.saturating_add(pause).unwrap_or(world.now)),
         actions: vec![],
     }

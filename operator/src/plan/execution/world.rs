@@ -8,6 +8,7 @@ use launchway_crds::{
     digest::{ImageRef, Sha256Digest},
     environment::{ReleaseImages, Runtime},
     execution::ArtifactFile,
+    revision::PipelineRevision,
     step::{Metric, StepName},
 };
 
@@ -20,14 +21,18 @@ pub struct World {
     pub now: Timestamp,
     /// The execution as the apiserver has it now.
     pub execution: PipelineExecution,
-    /// Its pipeline, if there is one.
+    /// Its pipeline, if there is one: status as it is, spec as it was when the execution began.
     pub pipeline: Option<Pipeline>,
+    /// What is kept of the pipeline's spec for this execution.
+    pub revision: RevisionFacts,
     /// The Environment on which the release is tested: stage, or that of a Deployment pipeline.
     pub stage: Option<Environment>,
     /// The Environment that the pipeline names as production.
     pub production: Option<Environment>,
     /// The pipeline whose releases this one takes.
     pub source_pipeline: Option<Pipeline>,
+    /// An older pipeline of the same type, and the Environment that both go to; none when it was not looked at.
+    pub rival: Option<(String, String)>,
     /// An older execution that waits for one of the same environments.
     pub ahead: Option<String>,
     /// Other executions of the same pipeline.
@@ -47,6 +52,42 @@ pub struct World {
     pub guard: Guard,
     /// Base images that the operator was installed with.
     pub default_runtime: Runtime,
+}
+
+/// The version of its pipeline that an execution runs, and whether it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RevisionFacts {
+    /// The version: what the execution wrote down, else the pipeline as it is.
+    pub wanted: Option<PipelineRevision>,
+    /// What is kept of it.
+    pub kept: Kept,
+    /// The pipeline's generation when its spec says something else by now.
+    pub superseded: Option<i64>,
+}
+
+/// What is kept of a version of a pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Kept {
+    /// Not looked at: the execution ended, or it began before versions were kept.
+    #[default]
+    NotLookedAt,
+    /// Nothing yet, and the pipeline still says the same.
+    Absent,
+    /// All of it.
+    Whole,
+    /// It cannot be had any more: why, and what to do.
+    Lost(String),
+}
+
+impl RevisionFacts {
+    /// Why nobody knows what the pipeline said, if so.
+    #[must_use]
+    pub fn lost(&self) -> Option<&str> {
+        match &self.kept {
+            Kept::Lost(why) => Some(why),
+            Kept::NotLookedAt | Kept::Absent | Kept::Whole => None,
+        }
+    }
 }
 
 /// Other executions of the same pipeline that have not ended; empty when not looked at.
@@ -220,10 +261,12 @@ pub enum Guard {
     /// Not looked at: nothing depends on it now.
     #[default]
     NotLookedAt,
-    /// The policy and a binding that denies are there.
+    /// Policies and bindings that deny are there.
     InForce {
-        /// Since when both are.
+        /// Since when all of them are as they are: what was asked before was judged by nobody, or by other rules.
         since: Timestamp,
+        /// Since when the one that judges creations exists: who asked for an execution that is older is hearsay.
+        creations_since: Timestamp,
     },
     /// Something is missing.
     Missing(String),
@@ -234,6 +277,8 @@ pub enum Guard {
 pub struct Needs {
     /// Look for executions that wait for the same environments.
     pub queue: bool,
+    /// Look whether there may be such a pipeline beside the others.
+    pub rival: bool,
     /// Look for other executions of the same pipeline.
     pub siblings: bool,
     /// Resolve the artifact in the registry.
@@ -244,6 +289,15 @@ pub struct Needs {
     pub earlier: Option<String>,
     /// Look for the Job of this step, and at what it left.
     pub job: Option<StepName>,
-    /// Look whether the admission policy that guards this annotation is in force.
-    pub guard: Option<&'static str>,
+    /// Look whether the admission policies that guard this are in force.
+    pub guard: Option<Guarded>,
+}
+
+/// Something that the apiserver judges by a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// The creation of an execution.
+    Creation,
+    /// A request with this annotation key; it rests on the creation.
+    Request(&'static str),
 }

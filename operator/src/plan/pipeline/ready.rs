@@ -54,8 +54,8 @@ fn older(pipeline: &Pipeline, (older, environment): &(String, String)) -> Doubt 
     (
         reasons::PIPELINE_EXISTS,
         format!(
-            "Pipeline {older} is of type {type_:?} for Environment {environment} too: delete one of them; until then their \
-             executions take turns"
+            "Pipeline {older} is of type {type_:?} for Environment {environment} and was there first: delete one of them; \
+             until then executions of this one fail"
         ),
     )
 }

@@ -55,7 +55,7 @@ fn a_commit_is_resolved_once_and_built() {
     assert_eq!((commit.reference.as_str(), commit.id.as_str()), ("refs/heads/main", COMMIT));
     assert_eq!(status.build.unwrap().builder, image('b'));
     assert_eq!(play.step(StepName::Validate), (StepState::Finished, reasons::FINISHED));
-    assert_eq!(play.done, ["lock", "lock", "create_job"]);
+    assert_eq!(play.done, ["keep_revision", "lock", "lock", "create_job"]);
     // The branch has moved since: nobody asks again.
     play.world.git.commit = Some(Ok(OTHER.into()));
     play.job_ends(packed()).run();

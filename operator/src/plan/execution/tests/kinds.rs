@@ -145,7 +145,7 @@ fn a_release_whose_record_is_gone_does_not_reach_production() {
     play.world.artifact = None;
     play.run().world.source_pipeline.as_mut().unwrap().status.as_mut().unwrap().ledger.clear();
     assert_eq!(play.approved("bob").result(), reasons::ERROR);
-    assert_eq!(play.step(StepName::DeployProduction).1, reasons::PIPELINE_CHANGED);
+    assert_eq!(play.step(StepName::DeployProduction).1, reasons::PROOF_INCOMPLETE);
     assert!(play.status("prod").target.is_none());
 }
 
@@ -282,7 +282,7 @@ fn a_deployment_pipeline_has_one_environment_and_a_code_quality_pipeline_none() 
     play.world.pipeline = Some(pipeline(&serde_json::json!({ "type": "CodeQuality", "source": source() })));
     assert_eq!(play.run().result(), reasons::FINISHED);
     assert_eq!(names(&play), ["validate", "build", "codeQuality"]);
-    assert_eq!(play.done, ["create_job", "remember"], "nothing is locked");
+    assert_eq!(play.done, ["keep_revision", "create_job", "remember"], "nothing is locked");
 }
 
 fn failing(severity: Severity) -> Vec<Metric> {
@@ -461,7 +461,7 @@ fn a_suspended_pipeline_holds_what_has_not_begun() {
     let mut play = Play::new();
     play.world.pipeline.as_mut().unwrap().spec.suspend = true;
     play.run();
-    assert_eq!((play.step(StepName::Validate), play.done.len()), ((StepState::Waiting, reasons::SUSPENDED), 0));
+    assert_eq!((play.step(StepName::Validate), play.done.len()), ((StepState::Waiting, reasons::SUSPENDED), 1));
     play.world.pipeline.as_mut().unwrap().spec.suspend = false;
     play.run();
     assert_eq!(play.step(StepName::BuildImage).0, StepState::Running);

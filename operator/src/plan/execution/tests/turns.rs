@@ -28,7 +28,7 @@ fn who_has_an_environment_does_not_wait_for_an_older_one_that_turns_up() {
     play.world.siblings = Siblings { older: Some("wknd-0".into()), newer: None };
     play.world.ahead = Some("wknd-0".into());
     play.run();
-    assert_eq!(play.done, ["lock", "create_job", "create_job"]);
+    assert_eq!(play.done, ["keep_revision", "lock", "create_job", "create_job"]);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn who_waits_for_an_older_one_looks_again() {
     play.world.ahead = Some("wknd-0".into());
     play.run();
     assert_eq!(play.step(StepName::Validate), (StepState::Waiting, reasons::ENVIRONMENT_LOCKED));
-    assert!(next(&play.world).wake.is_some(), "no Environment changes when the older one is deleted");
+    assert!(next(&play.seen()).wake.is_some(), "no Environment changes when the older one is deleted");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn the_ledger_follows_what_became_of_an_execution() {
     let mut play = Play::new();
     play.run().built().deployed("stage");
     play.job_ends(JobEnd::Failed { reason: reasons::TEST_FAILED.into(), message: "404".into(), report: None });
-    let plan = next(&play.world);
+    let plan = next(&play.seen());
     assert_eq!(plan.status.state, reasons::FAILED);
     plan.actions.into_iter().for_each(|action| play.perform(action));
     play.annotate(requests::CANCEL, "not now").run();

@@ -1,0 +1,122 @@
+//! Which executions that ended may be deleted: those beyond the limits that nobody needs.
+//!
+//! Nothing depends on the objects for its safety: what a promotion, a second deployment or a way back takes, and what may
+//! not run again, stands in the ledger. They are kept because people look at them.
+
+use std::{cmp::Reverse, collections::BTreeSet};
+
+use launchway_crds::{
+    Pipeline,
+    pipeline::{LedgerEntry, PipelineType},
+};
+
+use super::{
+    Action,
+    world::{End, Execution, World},
+};
+
+/// Most deletions of one round: another round follows.
+const ROUND: usize = 20;
+
+/// Executions of the pipeline to delete, oldest first.
+pub(super) fn surplus(world: &World) -> Vec<Action> {
+    let name = world.pipeline.metadata.name.as_deref().unwrap_or_default();
+    let limits = world.pipeline.spec.history;
+    let mut beyond: Vec<&Execution> = [(End::Succeeded, limits.succeeded), (End::Failed, limits.failed)]
+        .into_iter()
+        .flat_map(|(end, limit)| {
+            let mut ended: Vec<_> = world
+                .executions
+                .iter()
+                .filter(|one| one.pipeline == name && one.ended.is_some_and(|(_, how)| how == end))
+                .collect();
+            ended.sort_by_key(|one| Reverse((one.ended.map(|(at, _)| at), one.name.clone())));
+            ended.split_off(ended.len().min(usize::try_from(limit).unwrap_or_default()))
+        })
+        .collect();
+    if beyond.is_empty() {
+        return vec![];
+    }
+    let needed = Needed::of(world);
+    beyond.retain(|one| one.told && is_remembered(&world.pipeline, one) && !needed.has(one));
+    beyond.sort_by_key(|one| (one.ended.map(|(at, _)| at), one.name.clone()));
+    beyond.truncate(ROUND);
+    beyond
+        .into_iter()
+        .map(|one| Action::DeleteExecution {
+            name: one.name.clone(),
+            uid: one.uid.clone(),
+            version: one.version.clone(),
+        })
+        .collect()
+}
+
+/// Whether the ledger tells of it: without that it would run again if somebody created it again.
+fn is_remembered(pipeline: &Pipeline, one: &Execution) -> bool {
+    ledger(pipeline).iter().any(|entry| entry.uid == one.uid)
+}
+
+fn ledger(pipeline: &Pipeline) -> &[LedgerEntry] {
+    pipeline.status.as_ref().map_or(&[], |status| status.ledger.as_slice())
+}
+
+/// What of a namespace's history somebody still needs.
+#[derive(Debug, Default)]
+struct Needed {
+    uids: BTreeSet<String>,
+    names: BTreeSet<String>,
+}
+
+impl Needed {
+    fn has(&self, one: &Execution) -> bool {
+        self.uids.contains(&one.uid) || self.names.contains(&one.name)
+    }
+
+    fn of(world: &World) -> Self {
+        let mut needed = Self::default();
+        for status in world.environments.iter().filter_map(|environment| environment.status.as_ref()) {
+            needed.uids.extend(status.deployed.iter().map(|deployed| deployed.uid.clone()));
+            needed.uids.extend(status.target.iter().map(|target| target.uid.clone()));
+            needed.uids.extend(status.lock.iter().map(|lock| lock.uid.clone()));
+        }
+        for waits in world.executions.iter().filter(|one| one.ended.is_none()) {
+            needed.uids.extend(waits.takes.clone());
+            needed.names.extend(waits.names.iter().cloned());
+        }
+        for pipeline in &world.pipelines {
+            needed.remember(world, pipeline);
+        }
+        needed
+    }
+
+    /// What a pipeline's next execution may want to take.
+    fn remember(&mut self, world: &World, pipeline: &Pipeline) {
+        let entries = ledger(pipeline);
+        let debt = pipeline.status.iter().flat_map(|status| &status.debt);
+        self.names.extend(debt.map(|debt| debt.execution.clone()));
+        // Re-execute: only ever the last one.
+        self.uids.extend(entries.first().map(|entry| entry.uid.clone()));
+        // Promote: the last that passed.
+        self.uids.extend(entries.iter().find(|entry| entry.has_passed()).map(|entry| entry.uid.clone()));
+        // Roll back: the last that passed with another release than the one that runs, and where that came from.
+        if matches!(pipeline.spec.type_, PipelineType::FullStack | PipelineType::ProductionOnly) {
+            let runs = pipeline.spec.production.as_ref().and_then(|production| {
+                let found = world
+                    .environments
+                    .iter()
+                    .find(|environment| environment.metadata.name.as_ref() == Some(&production.environment))?;
+                found.status.as_ref()?.deployed.as_ref().map(|deployed| deployed.release.digest())
+            });
+            let passed = || entries.iter().filter(|entry| entry.has_passed());
+            let release = |entry: &LedgerEntry| entry.release.as_ref().map(|release| release.digest());
+            self.uids.extend(passed().find(|entry| release(entry) != runs).map(|entry| entry.uid.clone()));
+            // Whoever made what runs, on whichever pipeline.
+            let makers = world.pipelines.iter().flat_map(ledger);
+            self.uids.extend(
+                makers
+                    .filter(|entry| runs.is_some() && release(entry) == runs && entry.has_passed())
+                    .map(|entry| entry.uid.clone()),
+            );
+        }
+    }
+}
