@@ -13,11 +13,12 @@ pub mod watch;
 use std::{
     collections::HashMap,
     fmt,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use launchway_crds::{Pipeline, names::short_hash, pipeline::Source};
+use launchway_crds::{Pipeline, pipeline::Source};
 use tokio::sync::Notify;
 
 use crate::{
@@ -193,7 +194,11 @@ fn seen(answer: Result<Option<String>, Fault>, failures: u32) -> Look {
 
 /// A part of a time that is another one for each pipeline and turn, and the same for the same ones.
 fn part(key: &Key, turn: u64, whole: Duration) -> Duration {
-    let hash = u32::from_str_radix(&short_hash(format!("{key} {turn}").as_bytes()), 16).unwrap_or_default();
+    // One that mixes well: of the hash that tells names apart, a last digit changes little of the first half.
+    let mut hasher = DefaultHasher::new();
+    (key, turn).hash(&mut hasher);
+    let [first, second, third, fourth, ..] = hasher.finish().to_be_bytes();
+    let hash = u32::from_be_bytes([first, second, third, fourth]);
     whole.mul_f64(f64::from(hash) / f64::from(u32::MAX))
 }
 
