@@ -188,6 +188,8 @@ pub mod reasons {
     pub const AWAITING_GO: &str = "AwaitingGo";
     /// A rollout waits for somebody before its next pair.
     pub const PAUSED: &str = "Paused";
+    /// Another web-tier pipeline has the dispatcher of the Environment.
+    pub const WEB_TIER_TAKEN: &str = "WebTierTaken";
     /// The Environment is held.
     pub const HELD: &str = "Held";
     /// Deployments may not begin at this time.

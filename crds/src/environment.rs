@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     common::{LocalName, Span, none_seen},
+    deploy::{CacheFlush, Origin, Scope},
     digest::ImageRef,
     network::{Network, Route},
 };
@@ -419,8 +420,14 @@ pub struct Deployed {
     pub uid: String,
     /// The release.
     pub release: ImageRef,
-    /// Its two images.
+    /// The two images that run: those of the release, but for `webTier`.
     pub images: ReleaseImages,
+    /// The deployment that the dispatcher image came with, if it was another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_tier: Option<Origin>,
+    /// What the dispatchers dropped from their caches before they served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheFlush>,
     /// When the release was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_at: Option<Time>,
@@ -440,6 +447,15 @@ pub struct Target {
     pub release: ImageRef,
     /// Its two images.
     pub images: ReleaseImages,
+    /// Which of them it brings.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Whether dispatchers leave the Service before an AllAtOnce rollout replaces publishes.
+    #[serde(default = "yes")]
+    pub detach: bool,
+    /// What the dispatchers drop from their caches before they serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheFlush>,
     /// When the release was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_at: Option<Time>,
@@ -456,7 +472,7 @@ pub struct Target {
 pub struct RolloutStatus {
     /// Whether it goes on, is over, or stopped where it was.
     pub state: RolloutState,
-    /// What it does now: `Start`, `Author`, `Surge`, `Grow`, `Pair 1`, `Settle`, `AllAtOnce`, `Complete`.
+    /// What it does now: `Start`, `Author`, `Surge`, `Grow`, `Pair 1`, `Settle`, `Detach`, `AllAtOnce`, `Complete`.
     #[schemars(length(max = 32))]
     pub phase: String,
     /// When that began: the ready time-out counts from here.
@@ -518,6 +534,10 @@ pub struct Urls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
     pub editors: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 const fn one() -> i32 {

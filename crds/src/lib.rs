@@ -9,6 +9,7 @@
 
 pub mod common;
 pub mod conditions;
+pub mod deploy;
 pub mod digest;
 pub mod environment;
 pub mod execution;
@@ -24,6 +25,7 @@ pub mod pipeline;
 pub mod revision;
 pub mod step;
 pub mod trigger;
+pub mod web_tier;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

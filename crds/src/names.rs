@@ -57,7 +57,7 @@ pub mod labels {
     pub const ENVIRONMENT: &str = "launchway.dev/environment";
     /// `author`, `publish` or `dispatcher`.
     pub const TIER: &str = "launchway.dev/tier";
-    /// Short hash of everything in a pod's template, the release above all: pods of one pair share it.
+    /// Short hash of everything in a pod's template, the release above all. Author and publish share one.
     pub const REVISION: &str = "launchway.dev/revision";
     /// First 12 hex digits of the release digest, for people and metrics.
     pub const RELEASE: &str = "launchway.dev/release";
@@ -75,6 +75,8 @@ pub mod annotations {
     pub const RELEASE: &str = "launchway.dev/release";
     /// Namespaced name of the execution that deployed the release.
     pub const EXECUTION: &str = "launchway.dev/execution";
+    /// What the dispatchers dropped from their caches before they served, as JSON, on their workload.
+    pub const CACHE: &str = "launchway.dev/cache";
     /// Hash of the object as rendered: equal means that nothing has to be applied.
     pub const RENDERED: &str = "launchway.dev/rendered";
 }

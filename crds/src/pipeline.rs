@@ -12,6 +12,7 @@ pub use crate::history::History;
 pub use crate::ledger::{Debt, LEDGER_MAX, LedgerEntry};
 use crate::{
     common::{LocalName, Span, none_seen},
+    deploy::{CachePaths, DeployOptions},
     digest::ImageRef,
     git::GitSource,
     notification::{SINKS_MAX, Sink},
@@ -44,9 +45,10 @@ use crate::{
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
     validation = Rule::new("!has(self.spec.stage) || !has(self.spec.production) || self.spec.stage.environment != self.spec.production.environment").message("spec.stage.environment and spec.production.environment must be two Environments"),
     validation = Rule::new("has(self.spec.stage) == (self.spec.type in ['FullStack', 'StageOnly'])").message("spec.stage belongs to pipelines of type FullStack and StageOnly: they need it, the others cannot have it"),
-    validation = Rule::new("has(self.spec.production) == (self.spec.type in ['FullStack', 'ProductionOnly'])").message("spec.production belongs to pipelines of type FullStack and ProductionOnly: they need it, the others cannot have it"),
-    validation = Rule::new("has(self.spec.deployment) == (self.spec.type == 'Deployment')").message("spec.deployment belongs to pipelines of type Deployment: they need it, the others cannot have it"),
-    validation = Rule::new("has(self.spec.images) == (self.spec.type in ['FullStack', 'StageOnly', 'Deployment'])").message("spec.images belongs to pipelines that build images (FullStack, StageOnly, Deployment): they need it, the others cannot have it"),
+    validation = Rule::new("self.spec.type == 'WebTier' || has(self.spec.production) == (self.spec.type in ['FullStack', 'ProductionOnly'])").message("spec.production belongs to pipelines of type FullStack and ProductionOnly: they need it, the others cannot have it"),
+    validation = Rule::new("self.spec.type == 'WebTier' || has(self.spec.deployment) == (self.spec.type == 'Deployment')").message("spec.deployment belongs to pipelines of type Deployment: they need it, the others cannot have it"),
+    validation = Rule::new("self.spec.type != 'WebTier' || has(self.spec.deployment) != has(self.spec.production)").message("a pipeline of type WebTier goes to one Environment: name it in spec.deployment, or one of type Production in spec.production"),
+    validation = Rule::new("has(self.spec.images) == (self.spec.type in ['FullStack', 'StageOnly', 'Deployment', 'WebTier'])").message("spec.images belongs to pipelines that build images (FullStack, StageOnly, Deployment, WebTier): they need it, the others cannot have it"),
     validation = Rule::new("has(self.spec.source.pipeline) == (self.spec.type == 'ProductionOnly')").message("a pipeline of type ProductionOnly takes its release from spec.source.pipeline; the others take packages from spec.source.artifact or build them from spec.source.git"),
     validation = Rule::new("!has(self.spec.source.git) || has(self.spec.images) || has(self.spec.source.git.artifacts)").message("spec.source.git.artifacts says where the packages go: a pipeline without spec.images needs it"),
     validation = Rule::new("self.spec.trigger != 'OnChange' || self.spec.type != 'ProductionOnly'").message("spec.trigger: a pipeline of type ProductionOnly never starts by itself; let its stage-only pipeline start on changes"),
@@ -124,6 +126,8 @@ pub enum PipelineType {
     Deployment,
     /// The package checks alone: nothing is built or deployed.
     CodeQuality,
+    /// The dispatcher of one Environment alone, which then belongs to this pipeline: others leave its image as it is.
+    WebTier,
 }
 
 /// What a new execution does while another one of its pipeline runs.
@@ -199,6 +203,9 @@ pub struct Stage {
     /// Name of the Environment of type Stage.
     #[schemars(length(min = 1, max = 40))]
     pub environment: String,
+    /// How the release is deployed.
+    #[serde(default)]
+    pub deploy: DeployOptions,
     /// Approval after the deployment, before the tests.
     #[serde(default)]
     pub approval: StageApproval,
@@ -213,6 +220,9 @@ pub struct Deployment {
     /// Name of the Environment, of any type but Production.
     #[schemars(length(min = 1, max = 40))]
     pub environment: String,
+    /// How the release is deployed.
+    #[serde(default)]
+    pub deploy: DeployOptions,
     /// Tests that every release has to pass.
     #[serde(default)]
     pub tests: Tests,
@@ -393,6 +403,9 @@ pub struct Production {
     /// Name of the Environment of type Production.
     #[schemars(length(min = 1, max = 40))]
     pub environment: String,
+    /// How the release is deployed.
+    #[serde(default)]
+    pub deploy: CachePaths,
     /// Approval before anything of production is touched.
     #[serde(default)]
     pub approval: Approval,

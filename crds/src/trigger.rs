@@ -94,7 +94,8 @@ impl PipelineSpec {
                 PipelineType::FullStack
                 | PipelineType::StageOnly
                 | PipelineType::Deployment
-                | PipelineType::CodeQuality,
+                | PipelineType::CodeQuality
+                | PipelineType::WebTier,
             ) => Some(self.on_change.clone().unwrap_or_default()),
         }
     }

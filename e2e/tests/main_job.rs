@@ -139,12 +139,12 @@ async fn kill_one_not_yet_reached(program: &Program, victim: &Member, first: &Te
 /// Until the rollout is over, no pod runs an image of another release than its template's.
 async fn never_a_mix(program: &Program, first: &Tested, second: &Tested) -> Outcome {
     let old = program.members(PRODUCTION).await?;
-    let old = old.first().map(|member| member.revision.clone()).unwrap_or_default();
+    let old: Vec<String> = old.into_iter().map(|member| member.revision).collect();
     let (mut looks, mut over) = (0, false);
     while !over {
         over = program.execution("r2").await?.status.is_some_and(|status| status.completion_time.is_some());
         for member in program.members(PRODUCTION).await? {
-            let release = if member.revision == old { first } else { second };
+            let release = if old.contains(&member.revision) { first } else { second };
             let wanted = if member.tier == "dispatcher" { release.dispatcher } else { release.aem };
             ensure(member.image.is_none_or(|image| image == wanted), || format!("a mix in {member:?}"))?;
         }

@@ -135,7 +135,7 @@ impl Model for Bounds {
             };
         }
         let all =
-            kept!(Proof, Exclusive, OneRelease, Forward, SamePlan, Deadline, Woken, Settled, JobOnce, NotAgain, Ledger);
+            kept!(Proof, Exclusive, OneRelease, Forward, SamePlan, Deadline, Woken, Settled, JobOnce, NotAgain, Ledger, Parts);
         all.into_iter().filter(|property| self.only.is_none_or(|only| only == property.name)).collect()
     }
 }

@@ -85,6 +85,7 @@ async fn build(root: &Path, files: Vec<PathBuf>) -> BTreeMap<String, String> {
         source: Source::Files(files),
         aem: base("aem"),
         dispatcher: base("dispatcher"),
+        web_tier: false,
         provided: vec!["vendor/".to_owned()],
         platform: PLATFORM.to_owned(),
     };

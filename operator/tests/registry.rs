@@ -81,6 +81,7 @@ impl Setup {
             artifact: artifact.clone(),
             target: format!("{}/{target}", self.registry.host),
             base: self.bases.clone(),
+            web_tier: false,
             execution: format!("demo/{target}"),
             plain_http: vec![self.registry.host.clone()],
             provided: Vec::new(),

@@ -84,10 +84,18 @@ impl World {
     }
 
     async fn build_on(&self, bases: &Bases, sign_key: Option<PathBuf>) -> (Built, Vec<Seen>) {
+        match self.outcome(bases, sign_key, false).await {
+            (Verdict::Ok(built), seen) => (built, seen),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn outcome(&self, bases: &Bases, sign_key: Option<PathBuf>, web_tier: bool) -> (Verdict<Built>, Vec<Seen>) {
         let request = BuildRequest {
             artifact: self.artifact.clone(),
             target: self.images().to_string(),
             base: bases.clone(),
+            web_tier,
             execution: String::new(),
             plain_http: vec![self.counting.host.clone()],
             provided: Vec::new(),
@@ -96,10 +104,8 @@ impl World {
         };
         let spool = tempfile::tempdir().unwrap();
         self.counting.take();
-        match run(&request, spool.path(), Path::new("/nonexistent")).await {
-            Verdict::Ok(built) => (built, self.counting.take()),
-            other => panic!("{other:?}"),
-        }
+        let verdict = run(&request, spool.path(), Path::new("/nonexistent")).await;
+        (verdict, self.counting.take())
     }
 
     async fn build(&self) -> (Built, Vec<Seen>) {
@@ -139,6 +145,7 @@ impl World {
                 base_dispatcher: Some(self.bases.dispatcher.to_string()),
             },
             dry_run,
+            web_tier: false,
             provided: Vec::new(),
             platform: "linux/amd64".to_owned(),
             sign_key: None,
@@ -183,6 +190,48 @@ async fn an_unchanged_rebuild_sends_nothing_and_asks_little() {
     // Read: the artifact and its 4 files, 2 bases with their configurations. Asked: 2 images, 3 tags or lists.
     println!("unchanged: {} requests", second.len());
     assert!(second.len() <= 16, "{} requests: {second:#?}", second.len());
+}
+
+/// `cloud-manager.md` §1.2: a web-tier pipeline takes the dispatcher configuration alone, and leaves AEM as it runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_of_the_dispatcher_alone_names_the_aem_image_that_runs_and_can_be_verified() {
+    let world = World::new().await;
+    let (full, _) = world.build().await;
+    let running = Bases { aem: world.images().at(full.aem).parse().unwrap(), ..world.bases.clone() };
+    let (Verdict::Ok(web), seen) = world.outcome(&running, None, true).await else { panic!("refused") };
+    assert_eq!(web.aem, full.aem, "the image of author and publish is the one that runs");
+    assert_eq!(web.dispatcher, full.dispatcher, "the same configuration on the same base");
+    assert_eq!(web.release, full.release, "a release is its images");
+    assert_eq!(seen.iter().filter(|request| request.writes() && request.sent > 20_000).count(), 0, "{seen:#?}");
+
+    let statements = world.documents(&web.release, STATEMENT_TYPE).await;
+    let parameters = statements.iter().map(|bytes| provenance::parse(bytes).unwrap().parameters);
+    let own: Vec<_> = parameters.filter(|parameters| parameters.web_tier).collect();
+    assert_eq!(own.len(), 1, "it says how it was built");
+    assert_eq!(own[0].base.aem, running.aem.to_string());
+
+    // Another AEM image beside the same dispatcher is another release.
+    let other = push_marked_base(&world.client(), &Repository::of(&world.bases.aem), "aem", "newer").await;
+    let running = Bases { aem: other.clone(), ..world.bases.clone() };
+    let (Verdict::Ok(beside), _) = world.outcome(&running, None, true).await else { panic!("refused") };
+    assert_eq!((beside.aem, beside.dispatcher), (other.digest(), web.dispatcher));
+    assert_ne!(beside.release, web.release);
+    let (end, report) = world.verify(&beside.release, None).await;
+    assert_eq!((end, differing(&report)), (End::Done, vec![]), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_of_the_dispatcher_alone_needs_a_dispatcher_configuration() {
+    let mut world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "site.core-1.0.zip", &package("site:core:1.0", &[]));
+    let target = Location::parse(&format!("{}/artifacts:content", world.counting.host)).unwrap();
+    world.artifact =
+        artifact::push(&world.client(), &target, &[folder.path().to_owned()], &Silent).await.unwrap().image;
+    let (verdict, _) = world.outcome(&world.bases, None, true).await;
+    let Verdict::Failed(reason) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(reason.reason, "NoArtifacts");
+    assert!(reason.message.contains("dispatcher module"), "{}", reason.message);
 }
 
 #[tokio::test(flavor = "multi_thread")]

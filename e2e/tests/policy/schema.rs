@@ -58,6 +58,18 @@ fn scanners(name: &str, other: &str) -> Value {
     pipeline
 }
 
+fn web_tier(places: &Value) -> Value {
+    let mut spec = json!({
+        "type": "WebTier",
+        "source": {"artifact": {"repository": "registry.example.com/wknd/artifacts"}},
+        "images": {"repository": "registry.example.com/wknd/web"},
+    });
+    if let (Some(spec), Some(places)) = (spec.as_object_mut(), places.as_object()) {
+        spec.extend(places.clone());
+    }
+    object("Pipeline", "web", &spec)
+}
+
 fn execution(artifact: &Value) -> Value {
     object("PipelineExecution", "wknd-1", &json!({"pipelineRef": {"name": "wknd"}, "artifact": artifact}))
 }
@@ -124,6 +136,23 @@ async fn schemas_refuse_what_cannot_work_and_say_why() {
             ("two scanners", scanners("pmd", "trivy"), None),
             ("two scanners of one name", scanners("pmd", "pmd"), Some("Duplicate value")),
             ("a scanner whose name makes no container", scanners("pmd", "Trivy"), Some("should match")),
+            ("a web tier", web_tier(&json!({"deployment": {"environment": "dev"}})), None),
+            (
+                "a web tier of production",
+                web_tier(&json!({"production": {"environment": "prod", "deploy": {"flushPaths": ["/content/wknd"]}}})),
+                None,
+            ),
+            (
+                "a web tier that goes to two Environments",
+                web_tier(&json!({"deployment": {"environment": "dev"}, "production": {"environment": "prod"}})),
+                Some("goes to one Environment"),
+            ),
+            ("a web tier that goes nowhere", web_tier(&json!({})), Some("goes to one Environment")),
+            (
+                "a path without a slash",
+                web_tier(&json!({"deployment": {"environment": "dev", "deploy": {"invalidatePaths": ["content"]}}})),
+                Some("should match"),
+            ),
             ("an execution by digest", execution(&json!({"digest": digest})), None),
             ("by digest and tag", execution(&json!({"digest": digest, "tag": "main"})), Some("exactly one of them")),
             ("by neither", execution(&json!({})), Some("exactly one of them")),

@@ -49,6 +49,9 @@ pub struct Parameters {
     /// Prefixes of `group:name` that the runtime brings along, besides the default ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub provided: Vec<String>,
+    /// Whether the dispatcher image alone was built: `base.aem` is then the image beside it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub web_tier: bool,
 }
 
 /// Digests of the index and of both images.
@@ -183,6 +186,7 @@ mod tests {
             base: BaseNames { aem: image.to_string(), dispatcher: digest("folder").to_string() },
             platform: "linux/amd64".to_owned(),
             provided: vec!["vendor/".to_owned()],
+            web_tier: false,
         };
         (subjects, parameters)
     }

@@ -86,13 +86,15 @@ pub(super) async fn assemble(
     let limit = Limits::default().layers;
     let path = |path: &Option<String>| path.clone().unwrap_or_default();
     let room = limit.saturating_sub(aem.base.manifest.layers.len());
-    let aem_layers = plan
-        .aem_layers(&path(&aem.contract.install_path), &path(&aem.contract.index_path), room)
+    // Beside a dispatcher that is built alone the image of author and publish stays as it is.
+    let aem_layers = (!recipe.web_tier)
+        .then(|| plan.aem_layers(&path(&aem.contract.install_path), &path(&aem.contract.index_path), room))
+        .transpose()
         .map_err(|rule| aem.refusal(rule))?;
     let dispatcher_layer =
         plan.dispatcher_layer(&path(&dispatcher.contract.config_path)).map_err(|rule| dispatcher.refusal(rule))?;
     let (aem, dispatcher) = tokio::try_join!(
-        image(aem, Some(aem_layers), limit),
+        image(aem, aem_layers, limit),
         image(dispatcher, dispatcher_layer.map(|layer| vec![layer]), limit),
     )?;
     let release = manifest::release(&aem.descriptor, &dispatcher.descriptor);
@@ -169,6 +171,7 @@ fn parameters(recipe: &Recipe, artifact: Sha256Digest, aem: &LoadedBase, dispatc
         base: BaseNames { aem: aem.stated.clone(), dispatcher: dispatcher.stated.clone() },
         platform: recipe.platform.clone(),
         provided: recipe.provided.clone(),
+        web_tier: recipe.web_tier,
     }
 }
 

@@ -73,14 +73,22 @@ pub trait Watch: Progress {
 pub struct Recipe {
     /// The packages.
     pub source: Source,
-    /// Base of author and publish.
+    /// Base of author and publish; with `web_tier` their image, which stays as it is.
     pub aem: BaseRef,
     /// Base of the web server.
     pub dispatcher: BaseRef,
+    /// Whether the dispatcher image alone is built, and content packages are left out.
+    pub web_tier: bool,
     /// Prefixes of `group:name` that the runtime brings along, besides the default ones.
     pub provided: Vec<String>,
     /// `os/architecture` to choose from bases that are an index.
     pub platform: String,
+}
+
+impl Recipe {
+    fn options(&self) -> PlanOptions {
+        PlanOptions { web_tier: self.web_tier, ..PlanOptions::with_provided(&self.provided) }
+    }
 }
 
 /// A build before anything is written.
@@ -108,7 +116,7 @@ pub async fn make(client: &Client, recipe: &Recipe, spool: &Path, watch: &dyn Wa
     )?;
     watch.line(&format!("bases: aem {}, dispatcher {}", aem.base.digest, dispatcher.base.digest));
     let Gathered { artifact, inputs } = gathered;
-    let planned = plan_off_thread(inputs, BaseFiles::of(&dispatcher.contract), &recipe.provided, spool).await?;
+    let planned = plan_off_thread(inputs, BaseFiles::of(&dispatcher.contract), recipe.options(), spool).await?;
     for line in report::lines(&planned) {
         watch.line(&line);
     }
@@ -134,7 +142,8 @@ pub async fn check(
     spool: &Path,
     watch: &dyn Watch,
 ) -> Result<Planned, BuildError> {
-    let planned = plan_off_thread(gathered.inputs, BaseFiles::default(), provided, spool).await?;
+    let options = PlanOptions::with_provided(provided);
+    let planned = plan_off_thread(gathered.inputs, BaseFiles::default(), options, spool).await?;
     for line in report::lines(&planned) {
         watch.line(&line);
     }
@@ -144,10 +153,9 @@ pub async fn check(
 async fn plan_off_thread(
     inputs: Vec<crate::image::plan::Input>,
     base: BaseFiles,
-    provided: &[String],
+    options: PlanOptions,
     spool: &Path,
 ) -> Result<Planned, BuildError> {
-    let options = PlanOptions::with_provided(provided);
     let spool = Spool::new(spool);
     tokio::task::spawn_blocking(move || plan(inputs, &base, &options, &spool))
         .await

@@ -163,6 +163,7 @@ async fn recipe(client: &Client, claim: &Claim, elsewhere: Elsewhere) -> Result<
         source,
         aem: base(client, elsewhere.aem, &parameters.base.aem, "--base-aem").await?,
         dispatcher: base(client, elsewhere.dispatcher, &parameters.base.dispatcher, "--base-dispatcher").await?,
+        web_tier: parameters.web_tier,
         provided: parameters.provided.clone(),
         platform: parameters.platform.clone(),
     })

@@ -47,6 +47,9 @@ pub struct BuildArgs {
     /// Compute everything and write nothing; needs the bases, and no registry if those are folders (oci:FOLDER)
     #[arg(long)]
     pub dry_run: bool,
+    /// Build the dispatcher image alone, as a pipeline of type WebTier does; --base-aem is then the image beside it
+    #[arg(long)]
+    pub web_tier: bool,
     /// Package that the runtime brings along: prefix of group:name; may be given several times
     #[arg(long, value_name = "PREFIX")]
     pub provided: Vec<String>,
@@ -140,6 +143,7 @@ async fn recipe(args: &BuildArgs, client: &Client) -> Result<Recipe, Stop> {
         source: Source::Files(args.paths.clone()),
         aem: BaseRef::resolve(client, &need(&args.base.base_aem, "--base-aem")?).await?,
         dispatcher: BaseRef::resolve(client, &need(&args.base.base_dispatcher, "--base-dispatcher")?).await?,
+        web_tier: args.web_tier,
         provided: args.provided.clone(),
         platform: args.platform.clone(),
     })

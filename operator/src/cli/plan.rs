@@ -2,6 +2,7 @@
 //! the operator's own builders; nothing is written.
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -10,13 +11,17 @@ use k8s_openapi::{
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
     },
+    apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use launchway_crds::{
     Environment,
+    deploy::Scope,
     digest::ImageRef,
-    environment::{ReleaseImages, Runtime},
+    environment::{Deployed, ReleaseImages, Runtime, Target},
     names::labels,
+    pipeline::PipelineType,
+    web_tier,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -72,13 +77,11 @@ pub enum Form {
 /// What would run, and by whose word.
 struct Wanted {
     content: Content,
-    images: ReleaseImages,
     contracts: Contracts,
-    execution: String,
 }
 
 /// Who deploys a release that no execution has deployed yet.
-const SOMEBODY: &str = "NAME UID";
+const SOMEBODY: (&str, &str) = ("NAME", "UID");
 
 /// Shows. `Failed` when anything would change.
 ///
@@ -92,13 +95,7 @@ pub async fn run(args: PlanArgs) -> Result<End, CliError> {
     })?;
     let found = found(&session, name).await?;
     let wanted = wanted(&args, &session, &environment, &found).await?;
-    let release = Release {
-        environment: &environment,
-        content: &wanted.content,
-        images: &wanted.images,
-        contracts: &wanted.contracts,
-        execution: &wanted.execution,
-    };
+    let release = Release { environment: &environment, content: &wanted.content, contracts: &wanted.contracts };
     let objects = whole::objects(&release);
     let changes = Changes::between(&objects, &found);
     match args.output {
@@ -123,37 +120,96 @@ async fn wanted(
     let client = args.registry.client().map_err(unreadable)?;
     let status = environment.status.clone().unwrap_or_default();
     let deployed = status.deployed.as_ref();
-    let (release, execution) = if let Some(text) = &args.release {
-        let release = match BaseRef::resolve(&client, text).await? {
-            BaseRef::Image(release) => release,
+    let asked = asked(args, session, &client).await?;
+    let content = match (asked, &status.target) {
+        (Some(asked), target) => {
+            let same = deployed.filter(|deployed| asked.is_of(deployed));
+            match (same, target.as_ref().filter(|target| asked.uid.as_ref() == Some(&target.uid))) {
+                (Some(deployed), _) => deployed.clone(),
+                (None, Some(target)) => target.reached(deployed, target.since.clone()),
+                (None, None) => asked.reached(session, &client, environment).await?,
+            }
+        }
+        (None, Some(target)) => target.reached(deployed, target.since.clone()),
+        (None, None) => match deployed {
+            Some(deployed) => deployed.clone(),
+            None => return bare(&client, environment, found).await,
+        },
+    };
+    let contracts = contracts(&client, &content.images).await?;
+    Ok(Wanted { content: Content::Release(Box::new(content)), contracts })
+}
+
+/// A release that was named on the command line.
+struct Asked {
+    release: ImageRef,
+    execution: String,
+    /// UID of the execution, where one was named.
+    uid: Option<String>,
+    /// Its pipeline, where one was named.
+    pipeline: Option<String>,
+}
+
+async fn asked(args: &PlanArgs, session: &Session, client: &Client) -> Result<Option<Asked>, CliError> {
+    if let Some(text) = &args.release {
+        return match BaseRef::resolve(client, text).await? {
+            BaseRef::Image(release) => {
+                Ok(Some(Asked { release, execution: SOMEBODY.0.into(), uid: None, pipeline: None }))
+            }
             BaseRef::Layout(_) => {
-                return Err(CliError::said(format!("{text}: name a release in a registry, which pods can pull")));
+                Err(CliError::said(format!("{text}: name a release in a registry, which pods can pull")))
             }
         };
-        let same = deployed.filter(|deployed| deployed.release == release);
-        let by = same.map_or_else(|| SOMEBODY.into(), |deployed| format!("{} {}", deployed.execution, deployed.uid));
-        (release, by)
-    } else if let Some(name) = &args.execution {
-        let execution = session.execution(name).await?;
-        let release = execution.status.as_ref().and_then(|status| status.release.clone());
-        let release = release.ok_or_else(|| {
-            CliError::said(format!("execution {name} has no release yet: `{}`", session.plugin(&["status", name])))
-        })?;
-        (release, format!("{name} {}", execution.uid().unwrap_or_default()))
-    } else if let Some(target) = &status.target {
-        (target.release.clone(), format!("{} {}", target.execution, target.uid))
-    } else if let Some(deployed) = deployed {
-        (deployed.release.clone(), format!("{} {}", deployed.execution, deployed.uid))
-    } else {
-        return bare(&client, environment, found).await;
-    };
-    let both = runtime_contract(&client, &release).await.map_err(unreadable)?;
-    Ok(Wanted {
-        content: Content::Release(release),
-        images: ReleaseImages { aem: both.aem.image, dispatcher: both.dispatcher.image },
-        contracts: Contracts { aem: both.aem.contract, dispatcher: both.dispatcher.contract },
-        execution,
-    })
+    }
+    let Some(name) = &args.execution else { return Ok(None) };
+    let execution = session.execution(name).await?;
+    let release = execution.status.as_ref().and_then(|status| status.release.clone());
+    let release = release.ok_or_else(|| {
+        CliError::said(format!("execution {name} has no release yet: `{}`", session.plugin(&["status", name])))
+    })?;
+    let pipeline = Some(execution.spec.pipeline_ref.name.to_string());
+    Ok(Some(Asked { release, execution: name.clone(), uid: execution.uid(), pipeline }))
+}
+
+impl Asked {
+    /// Whether it is what was deployed last.
+    fn is_of(&self, deployed: &Deployed) -> bool {
+        match &self.uid {
+            Some(uid) => deployed.is_of(uid, &self.release),
+            None => deployed.release == self.release,
+        }
+    }
+
+    /// What the Environment would run. The dispatcher of an Environment with a web-tier pipeline is that pipeline's.
+    async fn reached(
+        &self,
+        session: &Session,
+        client: &Client,
+        environment: &Environment,
+    ) -> Result<Deployed, CliError> {
+        let pipelines = within(CALL, session.pipelines().list(&ListParams::default())).await?.items;
+        let own = pipelines.iter().find(|pipeline| Some(pipeline.name_any()) == self.pipeline);
+        let scope = match own.map(|pipeline| pipeline.spec.type_) {
+            Some(PipelineType::WebTier) => Scope::Dispatcher,
+            _ if web_tier::owners(&pipelines).contains_key(&environment.name_any()) => Scope::Aem,
+            _ => Scope::Release,
+        };
+        let both = runtime_contract(client, &self.release).await.map_err(unreadable)?;
+        let since = Time(Timestamp::now());
+        let target = Target {
+            execution: self.execution.clone(),
+            uid: self.uid.clone().unwrap_or_else(|| SOMEBODY.1.into()),
+            release: self.release.clone(),
+            images: ReleaseImages { aem: both.aem.image, dispatcher: both.dispatcher.image },
+            scope,
+            detach: true,
+            cache: None,
+            made_at: None,
+            since: since.clone(),
+            pause_after: None,
+        };
+        Ok(target.reached(environment.status.as_ref().and_then(|status| status.deployed.as_ref()), since))
+    }
 }
 
 /// The bare base images: those of the Environment, or those that run already because the operator was installed with them.
@@ -171,11 +227,13 @@ async fn bare(client: &Client, environment: &Environment, found: &[Value]) -> Re
             environment.name_any()
         ))
     })?;
-    let contracts = Contracts {
-        aem: contract(client, &images.aem).await?,
-        dispatcher: contract(client, &images.dispatcher).await?,
-    };
-    Ok(Wanted { content: Content::Bare, images, contracts, execution: String::new() })
+    let contracts = contracts(client, &images).await?;
+    Ok(Wanted { content: Content::Bare(images), contracts })
+}
+
+/// What two images promise, which need not be of one release.
+async fn contracts(client: &Client, images: &ReleaseImages) -> Result<Contracts, CliError> {
+    Ok(Contracts { aem: contract(client, &images.aem).await?, dispatcher: contract(client, &images.dispatcher).await? })
 }
 
 async fn contract(client: &Client, image: &ImageRef) -> Result<RuntimeContract, CliError> {

@@ -114,6 +114,7 @@ pub const fn kind(type_: PipelineType) -> &'static str {
         PipelineType::ProductionOnly => "ProductionOnly",
         PipelineType::Deployment => "Deployment",
         PipelineType::CodeQuality => "CodeQuality",
+        PipelineType::WebTier => "WebTier",
     }
 }
 

@@ -31,13 +31,7 @@ pub(super) async fn reconcile(
     let plan = next(&observed.world);
     let environment = &observed.world.environment;
     if let (Desired::Release(desired), Some(contracts)) = (&observed.world.desired, &observed.contracts) {
-        let release = Release {
-            environment,
-            content: &desired.content,
-            images: &desired.images,
-            contracts,
-            execution: &observed.execution,
-        };
+        let release = Release { environment, content: &desired.content, contracts };
         for change in &plan.changes {
             perform(&context, environment, &release, change).await?;
         }

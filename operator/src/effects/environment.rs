@@ -51,7 +51,7 @@ pub async fn perform(
     counted(context, change.category(), async {
         match change {
             Change::Service(name) => {
-                let object = service(environment, name, &release.revision());
+                let object = service(environment, name, &release.revisions().aem);
                 objects.apply::<Service>(&object.name_any(), marked(&object)).await
             }
             Change::Workload { tier, replicas, partition } => {

@@ -46,6 +46,8 @@ pub struct PlanOptions {
     pub profile: Profile,
     /// Whether a dispatcher configuration that changes files of the base image is refused. Else the base's are kept.
     pub refuse_changed: bool,
+    /// Whether a dispatcher image is built alone: content packages are left out, and a dispatcher configuration has to be there.
+    pub web_tier: bool,
 }
 
 impl Default for PlanOptions {
@@ -65,6 +67,7 @@ impl PlanOptions {
             provided: DEFAULT_PROVIDED.iter().map(|prefix| (*prefix).to_owned()).chain(own).collect(),
             profile: Profile::default(),
             refuse_changed: false,
+            web_tier: false,
         }
     }
 }
@@ -176,6 +179,9 @@ impl Planner<'_> {
                 report.kind = FileKind::Dispatcher;
                 self.findings.extend(&input.name, tree.remarks.iter().cloned());
                 self.dispatchers.push((input.name.clone(), tree));
+            }
+            Kind::ContentPackage if self.options.web_tier => {
+                report.message = Some("a web-tier pipeline takes the dispatcher configuration alone".to_owned());
             }
             Kind::ContentPackage => {
                 package::check_entries(&archive)?;
@@ -384,7 +390,11 @@ impl Planner<'_> {
                 }
                 format!("none of the {} files is deployed: {}", files.len(), why.join(", "))
             };
-            let remedy = "Push the target folders of a project that builds content packages, or its dispatcher zip";
+            let remedy = if self.options.web_tier {
+                "Push the zip of the project's dispatcher module"
+            } else {
+                "Push the target folders of a project that builds content packages, or its dispatcher zip"
+            };
             return Err(Refusal::new(Reason::NoArtifacts, "artifact", rule, remedy).into());
         }
         let mut dispatchers = self.dispatchers.into_iter();

@@ -3,12 +3,17 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::{
-    api::{apps::v1::StatefulSet, core::v1::Service},
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{Container, Service},
+    },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{
     Environment, PipelineExecution,
+    deploy::Origin,
+    digest::ImageRef,
     environment::{Deployed, ReleaseImages, Tier},
     names::{annotations, labels},
 };
@@ -21,7 +26,7 @@ use crate::{
         environment::{
             ServiceName,
             objects::Deviation,
-            world::{Content, Desired, DesiredRelease, Workload, World},
+            world::{Content, Desired, DesiredRelease, Revisions, Workload, World},
         },
         execution::world::Fault,
     },
@@ -37,8 +42,6 @@ pub struct Observed {
     pub world: World,
     /// For the builders: what the images of the desired release promise.
     pub contracts: Option<Contracts>,
-    /// For the builders: who deploys it; empty for base images.
-    pub execution: String,
 }
 
 /// The StatefulSets of an Environment.
@@ -50,12 +53,26 @@ struct Sets {
 }
 
 impl Sets {
-    /// The execution that brought a revision, where it is in a workload already. A later one of the same release takes
-    /// nothing's place: its name in a template would replace pods for nothing, at the next change of their number.
-    fn brought_by(&self, revision: &str) -> Option<String> {
-        let mut all = [&self.author, &self.publish, &self.dispatcher].into_iter().flatten();
-        let set = all.find(|set| facts(set).revision == revision)?;
-        set.spec.as_ref()?.template.metadata.as_ref()?.annotations.as_ref()?.get(annotations::EXECUTION).cloned()
+    /// The deployment that brought a tier's revision, where its workload, or one that shares the revision, has it already.
+    fn brought_by(&self, tier: Tier, revisions: &Revisions) -> Option<Origin> {
+        let same: &[&Option<StatefulSet>] = match tier {
+            Tier::Author | Tier::Publish => &[&self.author, &self.publish],
+            Tier::Dispatcher => &[&self.dispatcher],
+        };
+        let mut all = same.iter().filter_map(|set| set.as_ref());
+        origin(all.find(|set| facts(set).revision == revisions.of(tier))?)
+    }
+
+    /// What runs, by the word of those who brought it: a later execution that deploys the same again takes nothing's place.
+    /// With its name workloads would be rendered otherwise than they are, and drift of them would not be seen.
+    fn as_brought(&self, content: Content, revisions: &Revisions) -> Content {
+        let Content::Release(mut deployed) = content else { return content };
+        let dispatcher = self.brought_by(Tier::Dispatcher, revisions).unwrap_or_else(|| deployed.dispatcher_origin());
+        if let Some(aem) = self.brought_by(Tier::Publish, revisions) {
+            (deployed.execution, deployed.uid) = (aem.execution, aem.uid);
+        }
+        deployed.web_tier = Some(dispatcher);
+        Content::Release(deployed)
     }
 }
 
@@ -84,23 +101,15 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
     )?;
     let of = |tier| workloads.items.iter().find(|set| set.name_any() == workload::name(name, tier)).cloned();
     let sets = Sets { author: of(Tier::Author), publish: of(Tier::Publish), dispatcher: of(Tier::Dispatcher) };
-    let runs = wanted(context, &mut environment, &sets);
-    let (desired, known) = match runs {
+    let content = wanted(context, &mut environment, &sets);
+    let (desired, contracts) = match content {
         Ok(None) => (Desired::Nothing, None),
         Err(why) => (Desired::Unknown(why), None),
-        Ok(Some(runs)) => contracts(context, namespace, &environment, &sets, runs).await,
+        Ok(Some(content)) => contracts(context, namespace, &environment, &sets, content).await,
     };
-    let (contracts, execution) = known.unzip();
-    let execution = execution.unwrap_or_default();
     let deviations = match (&desired, &contracts) {
         (Desired::Release(desired), Some(contracts)) => {
-            let release = Release {
-                environment: &environment,
-                content: &desired.content,
-                images: &desired.images,
-                contracts,
-                execution: &execution,
-            };
+            let release = Release { environment: &environment, content: &desired.content, contracts };
             deviations(&release, &sets, &services.items, &found)
         }
         _ => vec![],
@@ -118,24 +127,7 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
         deviations,
         lock_holder_runs,
     };
-    Ok(Some(Observed { world, contracts, execution }))
-}
-
-/// What should run, and who deploys it, before it is known what its images promise.
-struct Runs {
-    content: Content,
-    images: ReleaseImages,
-    execution: String,
-}
-
-impl From<Deployed> for Runs {
-    fn from(deployed: Deployed) -> Self {
-        Self {
-            content: Content::Release(deployed.release),
-            images: deployed.images,
-            execution: format!("{} {}", deployed.execution, deployed.uid),
-        }
-    }
+    Ok(Some(Observed { world, contracts }))
 }
 
 /// Asks the registry what the images promise.
@@ -144,24 +136,15 @@ async fn contracts(
     namespace: &str,
     environment: &Environment,
     sets: &Sets,
-    runs: Runs,
-) -> (Desired, Option<(Contracts, String)>) {
+    content: Content,
+) -> (Desired, Option<Contracts>) {
     let secrets = environment.spec.runtime.clone().unwrap_or_default().image_pull_secrets;
-    let Runs { content, images, execution } = runs;
-    match context.registry.contracts(&context.client, namespace, &images, &secrets).await {
+    match context.registry.contracts(&context.client, namespace, content.images(), &secrets).await {
         Err(Fault::Absent(why) | Fault::Refused(why) | Fault::Unreachable(why)) => (Desired::Unknown(why), None),
         Ok(contracts) => {
-            let release = Release {
-                environment,
-                content: &content,
-                images: &images,
-                contracts: &contracts,
-                execution: &execution,
-            };
-            let revision = release.revision();
-            let execution = sets.brought_by(&revision).unwrap_or(execution);
-            let desired = DesiredRelease { content, images, revision };
-            (Desired::Release(Box::new(desired)), Some((contracts, execution)))
+            let revisions = Release { environment, content: &content, contracts: &contracts }.revisions();
+            let content = sets.as_brought(content, &revisions);
+            (Desired::Release(Box::new(DesiredRelease { content, revisions })), Some(contracts))
         }
     }
 }
@@ -169,7 +152,7 @@ async fn contracts(
 /// Objects that are there and are not what they should be.
 fn deviations(release: &Release<'_>, sets: &Sets, services: &[Service], found: &Found) -> Vec<Deviation> {
     let environment = release.environment;
-    let (name, revision) = (environment.name_any(), release.revision());
+    let (name, revision) = (environment.name_any(), release.revisions().aem);
     let workloads =
         [(Tier::Author, &sets.author), (Tier::Publish, &sets.publish), (Tier::Dispatcher, &sets.dispatcher)];
     let mut all: Vec<Deviation> = workloads
@@ -201,25 +184,18 @@ fn facts(set: &StatefulSet) -> Workload {
 
 /// What should run: what an execution asked for, else what was deployed; where a restored backup lost both, what the
 /// workloads themselves say; and where nothing ever was deployed, the base images.
-fn wanted(context: &Context, environment: &mut Environment, sets: &Sets) -> Result<Option<Runs>, String> {
+fn wanted(context: &Context, environment: &mut Environment, sets: &Sets) -> Result<Option<Content>, String> {
     if let Some(deployed) = release(environment, sets)? {
-        return Ok(Some(deployed.into()));
+        return Ok(Some(Content::Release(Box::new(deployed))));
     }
     let images = bases::images(&environment.spec, &context.config.default_runtime());
-    Ok(images.map(|images| Runs { content: Content::Bare, images, execution: String::new() }))
+    Ok(images.map(Content::Bare))
 }
 
 fn release(environment: &mut Environment, sets: &Sets) -> Result<Option<Deployed>, String> {
     let status = environment.status.get_or_insert_default();
-    if let Some(target) = status.target.clone() {
-        return Ok(Some(Deployed {
-            execution: target.execution,
-            uid: target.uid,
-            release: target.release,
-            images: target.images,
-            made_at: target.made_at,
-            at: target.since,
-        }));
+    if let Some(target) = &status.target {
+        return Ok(Some(target.reached(status.deployed.as_ref(), target.since.clone())));
     }
     if status.deployed.is_none() {
         status.deployed = recovered(sets)?;
@@ -235,23 +211,29 @@ fn recovered(sets: &Sets) -> Result<Option<Deployed>, String> {
     if all.iter().all(|set| set.annotations().get(annotations::RELEASE).is_some_and(|mark| Content::is_bare(mark))) {
         return Ok(None);
     }
-    let first = facts(publish).revision;
-    if all.iter().any(|set| facts(set).partition != 0 || facts(set).revision != first) {
+    let [of_author, of_publish, of_dispatcher] = all.map(facts);
+    let paired = publish_of(dispatcher).is_some_and(|host| host.ends_with(&of_publish.revision));
+    let partial = [&of_author, &of_publish, &of_dispatcher].iter().any(|set| set.partition != 0);
+    if partial || !paired || of_author.revision != of_publish.revision {
         return Err(
             "status was lost in the middle of a rollout: what runs is left alone until an execution deploys again"
                 .into(),
         );
     }
-    let image =
-        |set: &StatefulSet| set.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.as_ref()?.parse().ok();
-    let marks = publish.annotations();
     let found = || {
-        let (execution, uid) = marks.get(annotations::EXECUTION)?.split_once(' ')?;
+        let (aem, web_tier) = (origin(publish)?, origin(dispatcher)?);
         Some(Deployed {
-            execution: execution.into(),
-            uid: uid.into(),
-            release: marks.get(annotations::RELEASE)?.parse().ok()?,
+            web_tier: (web_tier.release != aem.release).then_some(web_tier),
+            execution: aem.execution,
+            uid: aem.uid,
+            release: aem.release,
             images: ReleaseImages { aem: image(publish)?, dispatcher: image(dispatcher)? },
+            cache: dispatcher
+                .annotations()
+                .get(annotations::CACHE)
+                .map(|text| serde_json::from_str(text))
+                .transpose()
+                .ok()?,
             made_at: None,
             at: publish.metadata.creation_timestamp.clone().unwrap_or(Time(now())),
         })
@@ -259,6 +241,27 @@ fn recovered(sets: &Sets) -> Result<Option<Deployed>, String> {
     found().map(Some).ok_or_else(|| {
         "status was lost and the workloads do not say what they run: run a pipeline that deploys here".into()
     })
+}
+
+fn container(set: &StatefulSet) -> Option<&Container> {
+    set.spec.as_ref()?.template.spec.as_ref()?.containers.first()
+}
+
+fn image(set: &StatefulSet) -> Option<ImageRef> {
+    container(set)?.image.as_ref()?.parse().ok()
+}
+
+/// The name under which dispatchers reach their publish, which ends with the revision of it.
+fn publish_of(dispatcher: &StatefulSet) -> Option<&String> {
+    container(dispatcher)?.env.as_ref()?.iter().find(|variable| variable.name == "AEM_HOST")?.value.as_ref()
+}
+
+/// The deployment that a workload says its image came with.
+fn origin(set: &StatefulSet) -> Option<Origin> {
+    let marks = set.annotations();
+    let (execution, uid) = marks.get(annotations::EXECUTION)?.split_once(' ')?;
+    let release = marks.get(annotations::RELEASE)?.parse().ok()?;
+    Some(Origin { execution: execution.into(), uid: uid.into(), release })
 }
 
 /// Whether the execution that holds the lock still exists and has not ended.
@@ -270,4 +273,69 @@ async fn lock_holder_runs(context: &Context, namespace: &str, environment: &Envi
         holder.metadata.uid.as_ref() == Some(&lock.uid)
             && holder.status.is_none_or(|status| status.completion_time.is_none())
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use launchway_crds::deploy::{CacheFlush, CachePaths};
+
+    use super::*;
+    use crate::{
+        plan::environment::objects::Cause,
+        render::{
+            compare::marked,
+            tests::{contract, deployed, environment},
+        },
+    };
+
+    fn contracts() -> Contracts {
+        Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") }
+    }
+
+    /// The workloads of a deployment, as they are in the cluster.
+    fn sets(deployed: Deployed) -> Sets {
+        let (environment, contracts, content) = (environment(), contracts(), Content::Release(Box::new(deployed)));
+        let release = Release { environment: &environment, content: &content, contracts: &contracts };
+        let of = |tier| {
+            let set = marked(&workload::stateful_set(&release, tier, 1, 0)).unwrap();
+            Some(serde_json::from_value(set).unwrap())
+        };
+        Sets { author: of(Tier::Author), publish: of(Tier::Publish), dispatcher: of(Tier::Dispatcher) }
+    }
+
+    #[test]
+    fn drift_is_seen_after_another_execution_deployed_the_same_release_or_dispatchers_alone() {
+        let paths = CachePaths { flush_paths: vec!["/a".into()], ..CachePaths::default() };
+        let again = Deployed { execution: "wknd-2".into(), uid: "uid-2".into(), ..deployed() };
+        let flushed = Deployed { cache: Some(CacheFlush { uid: "uid-2".into(), paths }), ..again.clone() };
+        for (now, dispatchers_of) in [(again, deployed()), (flushed.clone(), flushed)] {
+            // Author and publish stay as the first execution brought them.
+            let found = Sets { dispatcher: sets(dispatchers_of).dispatcher, ..sets(deployed()) };
+            let (environment, contracts, content) = (environment(), contracts(), Content::Release(Box::new(now)));
+            let revisions = Release { environment: &environment, content: &content, contracts: &contracts }.revisions();
+            let content = found.as_brought(content, &revisions);
+            let release = Release { environment: &environment, content: &content, contracts: &contracts };
+            assert_eq!(release.revisions(), revisions);
+            for (tier, set) in Tier::ALL.into_iter().zip([&found.author, &found.publish, &found.dispatcher]) {
+                let mut set = set.clone().unwrap();
+                assert_eq!(deviation::of_workload(&release, tier, &set), []);
+                set.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0].image = Some("evil".into());
+                let seen = deviation::of_workload(&release, tier, &set);
+                assert!(matches!(seen.as_slice(), [Deviation { cause: Cause::Edited(_), .. }]), "{tier:?}: {seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_status_is_read_from_the_workloads_and_base_images_are_no_release() {
+        assert_eq!(recovered(&sets(deployed())).unwrap().unwrap().images, deployed().images);
+        let mut mixed = sets(deployed());
+        mixed.publish = sets(Deployed { release: deployed().images.aem, ..deployed() }).publish;
+        assert!(recovered(&mixed).is_err());
+        let mut bare = sets(deployed());
+        for set in [&mut bare.author, &mut bare.publish, &mut bare.dispatcher].into_iter().flatten() {
+            set.metadata.annotations.get_or_insert_default().insert(annotations::RELEASE.into(), "bare".into());
+        }
+        assert_eq!(recovered(&bare).unwrap(), None);
+    }
 }

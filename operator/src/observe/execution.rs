@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, ResourceExt, api::ListParams};
-use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Environments, step::StepName};
+use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Environments, step::StepName, web_tier};
 
 use crate::{
     context::Context,
     error::{Error, bounded},
     plan::{
         execution::{
-            needs, next, queue, revision, route,
+            needs, next, queue, revision, route, uses_job,
             world::{GitFacts, Guard, JobEnd, JobFacts, Needs, RevisionFacts, Siblings, World},
         },
         pipeline::rival,
@@ -73,6 +73,7 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
         release: None,
         refused: vec![],
         guard: Guard::NotLookedAt,
+        web_tiers: None,
         default_runtime: context.config.default_runtime(),
     };
     let needs = needs(&world);
@@ -99,10 +100,13 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
         look(context, &mut world, step).await?;
     }
     sources(context, namespace, &needs, &mut world).await;
+    if needs.web_tiers {
+        world.web_tiers = Some(web_tiers(context, namespace).await?);
+    }
     if let Some(request) = needs.guard {
         world.guard = guard::look(client, &context.config.approval_policy, request).await?;
     }
-    // Each look adds one of the steps' Jobs, so this ends.
+    // Each look adds one of the steps' Jobs, or who has which dispatcher, so this ends.
     while let Some(step) = next(&world).look {
         look(context, &mut world, step).await?;
     }
@@ -130,10 +134,21 @@ async fn as_it_began(
     Ok((Some(pipeline), facts))
 }
 
-/// Adds the Job of a step, and what it left in the registry.
+/// Which pipelines have the dispatcher image of which Environment to themselves.
+async fn web_tiers(context: &Context, namespace: &str) -> Result<BTreeMap<String, String>, Error> {
+    let pipelines: Api<Pipeline> = Api::namespaced(context.client.clone(), namespace);
+    Ok(web_tier::owners(&bounded("list pipelines", pipelines.list(&ListParams::default())).await?))
+}
+
+/// Adds what the planner asks for at a step: its Job and what that left in the registry, or, where it deploys, who has which
+/// dispatcher.
 async fn look(context: &Context, world: &mut World, step: StepName) -> Result<(), Error> {
     let client = &context.client;
     let namespace = &*world.execution.namespace().unwrap_or_default();
+    if !uses_job(step) {
+        world.web_tiers = Some(web_tiers(context, namespace).await?);
+        return Ok(());
+    }
     let images = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.images.clone());
     let repository = images.as_ref().map_or("", |images| &images.repository);
     let job = job::facts(client, &world.execution, step, repository).await?;

@@ -24,7 +24,7 @@ pub fn of_workload(release: &Release<'_>, tier: Tier, found: &StatefulSet) -> Ve
     let revision = found.metadata.labels.as_ref().and_then(|all| all.get(labels::REVISION));
     let wanted = marked(&stateful_set(release, tier, 0, 0));
     let (Some(wanted), Some(found)) = (wanted, value(found)) else { return vec![] };
-    if revision != Some(&release.revision()) || mark(&wanted) != mark(&found) {
+    if revision.map(String::as_str) != Some(release.revisions().of(tier)) || mark(&wanted) != mark(&found) {
         return vec![];
     }
     let fields: Vec<String> = edited(&wanted, &found).iter().map(super::compare::Difference::told).collect();

@@ -24,12 +24,15 @@ pub mod workload;
 
 use launchway_crds::{
     Environment,
-    environment::{EnvironmentSpec, ReleaseImages},
+    environment::{EnvironmentSpec, Tier, Variable},
     names::short_hash,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{image::contract::RuntimeContract, plan::environment::world::Content};
+use crate::{
+    image::contract::RuntimeContract,
+    plan::environment::world::{Content, Revisions},
+};
 
 /// Bumped when pods of an unchanged release and spec have to be replaced by an upgrade of the
 /// operator. Everything else about the templates may change without touching what runs.
@@ -49,27 +52,25 @@ pub struct Contracts {
 pub struct Release<'a> {
     /// The Environment.
     pub environment: &'a Environment,
-    /// What the images are.
+    /// What it should run, and who deploys it.
     pub content: &'a Content,
-    /// Its images.
-    pub images: &'a ReleaseImages,
-    /// What they promise.
+    /// What the images promise.
     pub contracts: &'a Contracts,
-    /// Name and UID of the execution that deploys it; empty for bare base images.
-    pub execution: &'a str,
 }
 
 impl Release<'_> {
-    /// Hash of everything that reaches a pod: a change of it is rolled out, and nothing else is.
+    /// Hashes of everything that reaches the pods of a tier: a change of one is rolled out, and nothing else is.
+    ///
+    /// Author and publish share one. That of the dispatchers covers it, for a dispatcher names its publish by revision.
     #[must_use]
-    pub fn revision(&self) -> String {
+    pub fn revisions(&self) -> Revisions {
         let EnvironmentSpec {
             type_,
             runtime,
             author,
             publish,
             dispatcher,
-            rollout: _,
+            rollout,
             emergency_mode: _,
             hold: _,
             windows: _,
@@ -78,19 +79,35 @@ impl Release<'_> {
             network: _,
         } = &self.environment.spec;
         let secrets = runtime.as_ref().map(|runtime| &runtime.image_pull_secrets);
-        let parts = serde_json::json!([
+        let of = |tiers: &[Tier]| -> Vec<_> {
+            let concerns = |variable: &&Variable| {
+                variable.services.is_empty() || variable.services.iter().any(|tier| tiers.contains(tier))
+            };
+            variables.iter().filter(concerns).collect()
+        };
+        let aem = serde_json::json!([
             TEMPLATE_FORMAT,
-            self.content.mark(),
-            self.images,
-            self.contracts,
+            self.content.mark(Tier::Publish),
+            self.content.images().aem,
+            self.contracts.aem,
             type_,
             secrets,
             author,
             publish.resources,
-            dispatcher,
-            variables,
+            of(&[Tier::Author, Tier::Publish]),
         ]);
-        short_hash(parts.to_string().as_bytes())
+        let aem = short_hash(aem.to_string().as_bytes());
+        let dispatcher = serde_json::json!([
+            aem,
+            self.content.mark(Tier::Dispatcher),
+            self.content.images().dispatcher,
+            self.contracts.dispatcher,
+            dispatcher,
+            (!dispatcher.warm_up.is_empty()).then_some(rollout.ready_timeout),
+            self.content.cache(),
+            of(&[Tier::Dispatcher]),
+        ]);
+        Revisions { dispatcher: short_hash(dispatcher.to_string().as_bytes()), aem }
     }
 }
 

@@ -3,8 +3,9 @@
 use launchway_crds::{
     Environment, PipelineExecution,
     common::LocalName,
+    deploy::{CacheFlush, Origin},
     digest::ImageRef,
-    environment::{ReleaseImages, Tier},
+    environment::{Deployed, Tier},
     step::StepName,
 };
 use serde_json::{Value, json};
@@ -57,17 +58,26 @@ pub fn contract(tier: &str, port: &str) -> RuntimeContract {
     RuntimeContract::from_config(&json!({ "config": { "User": "1000", "Labels": labels } })).unwrap()
 }
 
-fn rendered(tier: Tier) -> Value {
-    let (environment, images) = (environment(), ReleaseImages { aem: image('a'), dispatcher: image('d') });
+pub fn deployed() -> Deployed {
+    serde_json::from_value(json!({
+        "execution": "wknd-1", "uid": "uid-1", "release": image('e'), "at": "2026-11-21T10:00:00Z",
+        "images": { "aem": image('a'), "dispatcher": image('d') },
+    }))
+    .unwrap()
+}
+
+fn with<T>(environment: &Environment, deployed: &Deployed, then: impl FnOnce(&Release<'_>) -> T) -> T {
     let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
-    let release = Release {
-        environment: &environment,
-        content: &Content::Release(image('e')),
-        images: &images,
-        contracts: &contracts,
-        execution: "wknd-1 uid-1",
-    };
-    serde_json::to_value(workload::stateful_set(&release, tier, 3, 2)).unwrap()
+    let content = Content::Release(Box::new(deployed.clone()));
+    then(&Release { environment, content: &content, contracts: &contracts })
+}
+
+fn set(deployed: &Deployed, tier: Tier) -> Value {
+    with(&environment(), deployed, |release| serde_json::to_value(workload::stateful_set(release, tier, 3, 2)).unwrap())
+}
+
+fn rendered(tier: Tier) -> Value {
+    set(&deployed(), tier)
 }
 
 fn variable<'a>(set: &'a Value, name: &str) -> &'a str {
@@ -108,12 +118,13 @@ fn workloads_are_restricted_and_pinned_and_belong_to_their_environment() {
 
 #[test]
 fn a_dispatcher_reaches_its_own_publish_on_its_own_revision() {
-    let set = rendered(Tier::Dispatcher);
-    let revision = set["metadata"]["labels"]["launchway.dev/revision"].as_str().unwrap();
+    let (set, publish) = (rendered(Tier::Dispatcher), rendered(Tier::Publish));
+    let revision = publish["metadata"]["labels"]["launchway.dev/revision"].as_str().unwrap();
     assert_eq!(variable(&set, "AEM_HOST"), format!("prod-pair-$(LAUNCHWAY_ORDINAL)-{revision}"));
     assert_eq!(variable(&set, "ENVIRONMENT_TYPE"), "prod");
     assert_eq!(variable(&set, "LAUNCHWAY_DRAIN_SECONDS"), "7");
     assert_eq!(variable(&set, "LAUNCHWAY_WARM_UP"), "/ /home.html");
+    assert_eq!(variable(&set, "LAUNCHWAY_WARM_UP_SECONDS"), "960", "a minute more than the ready time-out");
     let pod = &set["spec"]["template"]["spec"];
     assert_eq!(pod["initContainers"][0]["command"], json!(["/config-test"]));
     assert_eq!(pod["securityContext"]["sysctls"][0]["name"], "net.ipv4.ip_unprivileged_port_start");
@@ -140,25 +151,83 @@ fn variables_and_volumes_go_to_the_services_that_they_are_for() {
 
 #[test]
 fn a_revision_follows_what_reaches_a_pod_and_nothing_else() {
-    let images = ReleaseImages { aem: image('a'), dispatcher: image('d') };
-    let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
-    let revision = |edit: &dyn Fn(&mut Environment), execution: &str| {
-        let mut environment = environment();
-        edit(&mut environment);
-        let release = Release {
-            environment: &environment,
-            content: &Content::Release(image('e')),
-            images: &images,
-            contracts: &contracts,
-            execution,
-        };
-        release.revision()
+    type Edit = dyn Fn(&mut Environment, &mut Deployed);
+    let revisions = |edit: &Edit| {
+        let (mut environment, mut deployed) = (environment(), deployed());
+        edit(&mut environment, &mut deployed);
+        with(&environment, &deployed, |release| release.revisions())
     };
-    let same = revision(&|_| (), "wknd-1 a");
-    assert_eq!(same, revision(&|environment| environment.spec.publish.replicas = 9, "wknd-2 b"));
-    assert_eq!(same, revision(&|environment| environment.spec.rollout.surge = 0, "wknd-1 a"));
-    assert_ne!(same, revision(&|environment| environment.spec.dispatcher.drain_seconds = 9, "wknd-1 a"));
-    assert_ne!(same, revision(&|environment| environment.spec.variables.clear(), "wknd-1 a"));
+    let same = revisions(&|_, _| ());
+    let nothing: [&Edit; 3] = [
+        &|environment, _| environment.spec.publish.replicas = 9,
+        &|environment, _| environment.spec.rollout.surge = 0,
+        &|_, deployed| deployed.execution = "wknd-2".into(),
+    ];
+    for edit in nothing {
+        assert_eq!(revisions(edit), same);
+    }
+    let dispatchers: [&Edit; 4] = [
+        &|environment, _| environment.spec.dispatcher.drain_seconds = 9,
+        &|_, deployed| deployed.images.dispatcher = image('7'),
+        &|_, deployed| deployed.cache = Some(flush()),
+        &|_, deployed| deployed.web_tier = Some(web_tier()),
+    ];
+    for edit in dispatchers {
+        let other = revisions(edit);
+        assert_eq!(other.aem, same.aem);
+        assert_ne!(other.dispatcher, same.dispatcher);
+    }
+    let all: [&Edit; 3] = [
+        &|environment, _| environment.spec.variables.clear(),
+        &|_, deployed| deployed.images.aem = image('7'),
+        &|_, deployed| deployed.release = image('7'),
+    ];
+    for edit in all {
+        let other = revisions(edit);
+        assert!(
+            other.aem != same.aem && other.dispatcher != same.dispatcher,
+            "a dispatcher names its publish by revision"
+        );
+    }
+}
+
+fn flush() -> CacheFlush {
+    serde_json::from_value(json!({
+        "uid": "uid-1", "invalidatePaths": ["/content/wknd", "/content/other"], "flushPaths": ["/content/dam/logo.png"],
+    }))
+    .unwrap()
+}
+
+fn web_tier() -> Origin {
+    Origin { execution: "web-1".into(), uid: "uid-7".into(), release: image('7') }
+}
+
+#[test]
+fn the_same_release_by_another_execution_is_the_same_template() {
+    let again = Deployed { execution: "wknd-2".into(), uid: "uid-2".into(), ..deployed() };
+    for tier in Tier::ALL {
+        assert_eq!(set(&again, tier)["spec"]["template"], rendered(tier)["spec"]["template"]);
+    }
+    assert_eq!(set(&again, Tier::Publish)["metadata"]["annotations"]["launchway.dev/execution"], "wknd-2 uid-2");
+}
+
+#[test]
+fn dispatchers_get_what_they_drop_from_their_caches_and_workloads_tell_of_it() {
+    let set = set(&Deployed { cache: Some(flush()), ..deployed() }, Tier::Dispatcher);
+    assert_eq!(variable(&set, "LAUNCHWAY_INVALIDATE"), "/content/wknd /content/other");
+    assert_eq!(variable(&set, "LAUNCHWAY_FLUSH"), "/content/dam/logo.png");
+    let told = set["metadata"]["annotations"]["launchway.dev/cache"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<CacheFlush>(told).unwrap(), flush());
+}
+
+#[test]
+fn tiers_name_the_deployments_that_their_images_came_with() {
+    let deployed = Deployed { web_tier: Some(web_tier()), ..deployed() };
+    let mark = |tier, key: &str| set(&deployed, tier)["metadata"]["annotations"][key].clone();
+    assert_eq!(mark(Tier::Publish, "launchway.dev/release"), image('e').to_string());
+    assert_eq!(mark(Tier::Dispatcher, "launchway.dev/release"), image('7').to_string());
+    assert_eq!(mark(Tier::Dispatcher, "launchway.dev/execution"), "web-1 uid-7");
+    assert_eq!(variable(&set(&deployed, Tier::Dispatcher), "LAUNCHWAY_RELEASE"), image('7').digest().to_string());
 }
 
 #[test]
@@ -184,6 +253,7 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         artifact: image('f'),
         aem: image('1'),
         dispatcher: image('2'),
+        web_tier: false,
         provided: vec!["day/cq60/product".into()],
         registries: registries.clone(),
         timeout: launchway_crds::common::Span::from_secs(1800),

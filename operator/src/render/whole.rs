@@ -12,7 +12,7 @@ use super::{Release, compare::marked, further, service::service, workload::state
 #[must_use]
 pub fn objects(release: &Release<'_>) -> Vec<Value> {
     let environment = release.environment;
-    let (spec, revision) = (&environment.spec, release.revision());
+    let (spec, revision) = (&environment.spec, release.revisions().aem);
     let pairs = spec.publish.replicas;
     let rules = Further::ALL.into_iter().filter(|object| object.wanted(spec));
     let services = ServiceName::all(pairs).map(|name| service(environment, &name, &revision));

@@ -32,6 +32,9 @@ pub const CONTAINER: &str = "main";
 /// Name of the container that tests a dispatcher's configuration before it serves.
 pub const CONFIG_TEST: &str = "config-test";
 const DATA: &str = "data";
+/// Seconds after the ready time-out, at which a rollout stops, until a dispatcher that starts outside of one serves although a
+/// page of the warm-up does not answer well.
+const WARM_UP_GRACE: u64 = 60;
 /// Seconds that a JVM with a repository gets to end by itself.
 const STOP_SECONDS: i64 = 60;
 
@@ -46,21 +49,29 @@ pub fn name(environment: &str, tier: Tier) -> String {
 pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition: i32) -> StatefulSet {
     let owner = release.environment;
     let environment = owner.metadata.name.as_deref().unwrap_or_default();
-    let revision = release.revision();
+    let revisions = release.revisions();
+    let revision = revisions.of(tier);
     let selector = meta::selector(environment, tier);
-    let marks =
-        meta::map([(annotations::RELEASE, &release.content.mark()), (annotations::EXECUTION, release.execution)]);
+    let marks = meta::map([(annotations::RELEASE, &release.content.mark(tier))]);
     let mut metadata = meta::of_environment(
         owner,
         name(environment, tier),
-        meta::map([(labels::TIER, tier.as_str()), (labels::REVISION, &revision)]),
+        meta::map([(labels::TIER, tier.as_str()), (labels::REVISION, revision)]),
     );
-    metadata.annotations = Some(marks.clone());
+    // Who deployed it is no part of the template: the same release, deployed by somebody else, replaces no pod.
+    let mut told = marks.clone();
+    if let Some(origin) = release.content.origin(tier) {
+        told.insert(annotations::EXECUTION.into(), format!("{} {}", origin.execution, origin.uid));
+    }
+    if let (Tier::Dispatcher, Some(cache)) = (tier, release.content.cache()) {
+        told.insert(annotations::CACHE.into(), serde_json::json!(cache).to_string());
+    }
+    metadata.annotations = Some(told);
     let mut pod_labels = selector.clone();
     pod_labels.extend(meta::map([
         (labels::MANAGED_BY, launchway_crds::names::FIELD_MANAGER),
-        (labels::REVISION, &revision),
-        (labels::RELEASE, &release.content.short()),
+        (labels::REVISION, revision),
+        (labels::RELEASE, &release.content.short(tier)),
     ]));
     let storage = match tier {
         Tier::Author => owner.spec.author.storage.as_ref(),
@@ -70,7 +81,7 @@ pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition:
         metadata,
         spec: Some(StatefulSetSpec {
             replicas: Some(replicas),
-            service_name: Some(ServiceName::Pods(tier).of(environment, &revision)),
+            service_name: Some(ServiceName::Pods(tier).of(environment, &revisions.aem)),
             selector: meta::matching(selector),
             // A pod that never becomes ready must not stop others from being replaced: the planner,
             // not the StatefulSet, decides the order.
@@ -89,7 +100,7 @@ pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition:
                     annotations: Some(marks),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod_spec(release, tier, environment, &revision)),
+                spec: Some(pod_spec(release, tier, environment, &revisions.aem)),
             },
             volume_claim_templates: storage.map(|storage| vec![claim(storage)]),
             ..StatefulSetSpec::default()
@@ -98,14 +109,14 @@ pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition:
     }
 }
 
-fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, revision: &str) -> PodSpec {
+fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> PodSpec {
     let spec = &release.environment.spec;
     let (contract, image) = match tier {
-        Tier::Author | Tier::Publish => (&release.contracts.aem, &release.images.aem),
-        Tier::Dispatcher => (&release.contracts.dispatcher, &release.images.dispatcher),
+        Tier::Author | Tier::Publish => (&release.contracts.aem, &release.content.images().aem),
+        Tier::Dispatcher => (&release.contracts.dispatcher, &release.content.images().dispatcher),
     };
     let (volumes, mounts) = folders(contract, tier, spec);
-    let mut env = variables(release, tier, environment, revision);
+    let mut env = variables(release, tier, environment, aem);
     env.extend(own_variables(spec, tier));
     let resources = match tier {
         Tier::Author => &spec.author.resources,
@@ -227,8 +238,8 @@ fn claim(storage: &Storage) -> PersistentVolumeClaim {
     }
 }
 
-/// Variables that the base image's contract promises.
-fn variables(release: &Release<'_>, tier: Tier, environment: &str, revision: &str) -> Vec<EnvVar> {
+/// Variables that the base image's contract promises. `aem` is the revision of author and publish.
+fn variables(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> Vec<EnvVar> {
     let spec = &release.environment.spec;
     let mode = spec.type_.run_mode();
     let field = |name: &str, path: &str| EnvVar {
@@ -240,7 +251,7 @@ fn variables(release: &Release<'_>, tier: Tier, environment: &str, revision: &st
         }),
     };
     let mut all = vec![
-        pod::env("LAUNCHWAY_RELEASE", release.content.digest()),
+        pod::env("LAUNCHWAY_RELEASE", release.content.digest(tier)),
         pod::env("LAUNCHWAY_TIER", tier.as_str()),
         field("POD_NAME", "metadata.name"),
     ];
@@ -251,16 +262,33 @@ fn variables(release: &Release<'_>, tier: Tier, environment: &str, revision: &st
         Tier::Dispatcher => {
             all.push(field("LAUNCHWAY_ORDINAL", "metadata.labels['apps.kubernetes.io/pod-index']"));
             // The kubelet puts the ordinal in: the dispatcher's own publish, on its own revision.
-            all.push(pod::env("AEM_HOST", pair_service(environment, "$(LAUNCHWAY_ORDINAL)", revision)));
+            all.push(pod::env("AEM_HOST", pair_service(environment, "$(LAUNCHWAY_ORDINAL)", aem)));
             all.push(pod::env("AEM_PORT", HTTP_PORT.to_string()));
             all.push(pod::env("ENVIRONMENT_TYPE", mode));
             all.push(pod::env("LAUNCHWAY_DRAIN_SECONDS", spec.dispatcher.drain_seconds.to_string()));
-            if !spec.dispatcher.warm_up.is_empty() {
-                all.push(pod::env("LAUNCHWAY_WARM_UP", spec.dispatcher.warm_up.join(" ")));
-            }
+            all.extend(before_serving(release));
         }
     }
     all
+}
+
+/// What a dispatcher does once before it is ready for the first time: paths that it drops from its cache, and paths that
+/// it requests.
+fn before_serving(release: &Release<'_>) -> Vec<EnvVar> {
+    let spec = &release.environment.spec;
+    let paths = |name: &str, paths: &[String]| (!paths.is_empty()).then(|| pod::env(name, paths.join(" ")));
+    let cache = release.content.cache().map(|cache| &cache.paths);
+    let limit = spec.rollout.ready_timeout.as_secs() + WARM_UP_GRACE;
+    let limit = (!spec.dispatcher.warm_up.is_empty()).then(|| pod::env("LAUNCHWAY_WARM_UP_SECONDS", limit.to_string()));
+    [
+        cache.and_then(|cache| paths("LAUNCHWAY_INVALIDATE", &cache.invalidate_paths)),
+        cache.and_then(|cache| paths("LAUNCHWAY_FLUSH", &cache.flush_paths)),
+        paths("LAUNCHWAY_WARM_UP", &spec.dispatcher.warm_up),
+        limit,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn own_variables(spec: &EnvironmentSpec, tier: Tier) -> Vec<EnvVar> {

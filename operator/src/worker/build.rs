@@ -46,6 +46,9 @@ pub struct BuildRequest {
     pub target: String,
     /// Base images.
     pub base: Bases,
+    /// Whether the dispatcher image alone is built; `base.aem` is then the image beside it.
+    #[serde(default)]
+    pub web_tier: bool,
     /// `namespace/name` of the execution, for log lines alone.
     #[serde(default)]
     pub execution: String,
@@ -69,6 +72,7 @@ impl BuildRequest {
             source: Source::Artifact(self.artifact.clone()),
             aem: BaseRef::Image(self.base.aem.clone()),
             dispatcher: BaseRef::Image(self.base.dispatcher.clone()),
+            web_tier: self.web_tier,
             provided: self.provided.clone(),
             platform: self.platform.clone().unwrap_or_else(|| build::PLATFORM.to_owned()),
         }

@@ -3,7 +3,7 @@
 use super::row::{
     Document::{Blog, Cloud, Earlier, Managed},
     Row,
-    Stance::{NotYet, Otherwise, Out, Same},
+    Stance::{Otherwise, Out, Same},
     files::*,
 };
 
@@ -254,12 +254,12 @@ pub const ROWS: &[Row] = &[
         documents: &[Earlier, Managed, Cloud],
         says: "All dispatchers leave the load balancer first and come back when everything is deployed; dev and stage may skip \
                this",
-        stance: Otherwise(
-            "a pod that is replaced leaves its Service by itself, and a dispatcher is ready only when its own publish is: there \
-             is no load balancer to write to, and nothing to skip",
+        stance: Same(
+            "the Service of the dispatchers is the load balancer: they drain and are gone before publishes are replaced, and \
+             come back when all of them are ready. `deploy.detach: false` of a place where releases are tested leaves them in",
             &[
-                (ROLLOUT, "all_at_once_replaces_every_pod"),
-                (RENDER, "a_dispatcher_reaches_its_own_publish_on_its_own_revision"),
+                (ROLLOUT, "dispatchers_leave_before_publishes_are_replaced_and_come_back_when_all_are_ready"),
+                (ROLLOUT, "without_detaching_every_pod_is_replaced_in_one_go"),
             ],
         ),
     },
@@ -326,8 +326,13 @@ pub const ROWS: &[Row] = &[
         id: "D27",
         documents: &[Earlier, Managed, Cloud],
         says: "Each path of the pipeline's configuration is invalidated or flushed from the dispatcher's cache",
-        stance: NotYet(
-            "a new dispatcher pod starts with an empty cache, so nothing old is served; lists of paths are being made",
+        stance: Same(
+            "`deploy.invalidatePaths` and `deploy.flushPaths`: before it serves, a dispatcher drops them and proves it by a \
+             request. A new pod's cache is empty in any case; where nothing else changes, dispatchers are replaced for it",
+            &[
+                (RENDER, "dispatchers_get_what_they_drop_from_their_caches_and_workloads_tell_of_it"),
+                (ROLLOUT, "the_same_release_again_replaces_nothing_unless_caches_are_to_be_emptied"),
+            ],
         ),
     },
     Row {

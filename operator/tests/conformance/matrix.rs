@@ -86,7 +86,17 @@ pub const ROWS: &[Row] = &[
     row(
         "P7",
         "Web tier: the dispatcher alone; the full stack leaves it alone meanwhile; flexible mode only",
-        NotYet("type WebTier is being made"),
+        Otherwise(
+            "type WebTier; both layouts of dispatcher configurations are taken, not flexible mode alone. Who has the \
+             dispatcher is decided when a deployment begins; the lock of the Environment keeps the two apart",
+            &[
+                (WEB_TIER, "the_dispatcher_alone_goes_to_production_after_its_approval"),
+                (WEB_TIER, "a_full_release_leaves_a_dispatcher_with_a_pipeline_of_its_own_alone"),
+                (WEB_TIER, "without_an_aem_image_or_beside_another_web_tier_pipeline_it_cannot_run"),
+                (WEB_TIER, "a_web_tier_goes_back_without_taking_aem_back"),
+                (SUPPLY, "a_release_of_the_dispatcher_alone_names_the_aem_image_that_runs_and_can_be_verified"),
+            ],
+        ),
     ),
     row(
         "P8",

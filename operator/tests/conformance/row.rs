@@ -107,6 +107,8 @@ pub mod files {
     pub const HERE: &str = "operator/tests/conformance/planner.rs";
     pub const EXECUTION: &str = "operator/src/plan/execution/tests.rs";
     pub const CHANGES: &str = "operator/src/plan/pipeline/tests.rs";
+    pub const WEB_TIER: &str = "operator/src/plan/execution/tests/web_tier.rs";
+    pub const SUPPLY: &str = "operator/tests/supply.rs";
     pub const KINDS: &str = "operator/src/plan/execution/tests/kinds.rs";
     pub const EDITS: &str = "operator/src/plan/execution/tests/edits.rs";
     pub const SOURCES: &str = "operator/src/plan/execution/tests/git.rs";

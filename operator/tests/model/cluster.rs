@@ -4,28 +4,43 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment,
     conditions::{self, types},
+    deploy::{CacheFlush, CachePaths, Scope},
     digest::ImageRef,
     environment::{ReleaseImages, RolloutState, Target, Tier},
 };
 use launchway_operator::plan::environment::{
     Change, next, pair_service,
-    world::{Content, Desired, DesiredRelease, Pod, Workload, World},
+    world::{Content, Desired, DesiredRelease, Pod, Revisions, Workload, World},
 };
 
 pub fn image(letter: char) -> ImageRef {
     format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
 }
 
-pub fn release(letter: char) -> DesiredRelease {
-    DesiredRelease {
-        content: Content::Release(image(letter)),
+fn wish(letter: char, now: Timestamp) -> Target {
+    Target {
+        execution: format!("wknd-{letter}"),
+        uid: format!("uid-{letter}"),
+        release: image(letter),
         images: ReleaseImages { aem: image('a'), dispatcher: image('d') },
-        revision: format!("rev-{letter}"),
+        scope: Scope::Release,
+        detach: true,
+        cache: None,
+        made_at: None,
+        since: Time(now),
+        pause_after: None,
     }
+}
+
+/// Revisions of a release, and of dispatchers that were replaced on it so many times: what comes before the point names the
+/// publish that a dispatcher is for.
+pub fn revisions(letter: char, dispatcher: u8) -> Revisions {
+    Revisions { aem: format!("rev-{letter}"), dispatcher: format!("rev-{letter}.{dispatcher}") }
 }
 
 #[derive(Clone, Debug)]
@@ -71,19 +86,23 @@ impl Cluster {
     }
 
     pub fn target(&mut self, letter: char) -> &mut Self {
-        let wanted = release(letter);
+        self.ask(wish(letter, self.world.now), revisions(letter, 0))
+    }
+
+    /// The same release again, by an execution that has dispatchers drop something from their caches.
+    pub fn flush(&mut self, letter: char, dispatcher: u8) -> &mut Self {
+        let paths = CachePaths { invalidate_paths: vec!["/content/wknd".into()], ..CachePaths::default() };
+        let cache = Some(CacheFlush { uid: format!("uid-{letter}-{dispatcher}"), paths });
+        self.ask(Target { cache, ..wish(letter, self.world.now) }, revisions(letter, dispatcher))
+    }
+
+    pub fn ask(&mut self, target: Target, revisions: Revisions) -> &mut Self {
         let status = self.world.environment.status.get_or_insert_default();
+        let wanted = target.reached(status.deployed.as_ref(), target.since.clone());
         status.rollout = None;
-        status.target = Some(Target {
-            execution: format!("wknd-{letter}"),
-            uid: format!("uid-{letter}"),
-            release: image(letter),
-            images: wanted.images.clone(),
-            made_at: None,
-            since: Time(self.world.now),
-            pause_after: None,
-        });
-        self.world.desired = Desired::Release(Box::new(wanted));
+        status.target = Some(target);
+        let content = Content::Release(Box::new(wanted));
+        self.world.desired = Desired::Release(Box::new(DesiredRelease { content, revisions }));
         self
     }
 
@@ -116,7 +135,7 @@ impl Cluster {
         let Desired::Release(desired) = self.world.desired.clone() else { panic!("nothing is desired") };
         match change {
             Change::Service(name) => {
-                self.world.services.insert(name.of("prod", &desired.revision));
+                self.world.services.insert(name.of("prod", &desired.revisions.aem));
             }
             Change::DeleteService(name) => {
                 self.world.services.remove(&name);
@@ -128,7 +147,7 @@ impl Cluster {
                 self.world.further.remove(&object);
             }
             Change::Workload { tier, replicas, partition } => {
-                let revision = desired.revision.clone();
+                let revision = desired.revisions.of(tier).to_string();
                 let old = self.slot(tier).replace(Workload { revision: revision.clone(), replicas, partition });
                 match old {
                     None => self.previous[index(tier)] = revision,
@@ -186,8 +205,9 @@ impl Cluster {
             let answers = match pod.tier {
                 Tier::Author | Tier::Publish => self.broken.as_ref() != Some(&pod.revision),
                 Tier::Dispatcher => {
-                    publishes.contains(&(pod.ordinal, pod.revision.clone()))
-                        && services.contains(&pair_service("prod", &pod.ordinal.to_string(), &pod.revision))
+                    let (aem, _) = pod.revision.split_once('.').unwrap();
+                    publishes.contains(&(pod.ordinal, aem.to_string()))
+                        && services.contains(&pair_service("prod", &pod.ordinal.to_string(), aem))
                 }
             };
             if pod.ready != answers {
@@ -198,11 +218,13 @@ impl Cluster {
         false
     }
 
-    /// Pairs that serve: both pods ready, on one revision.
+    /// Pairs that serve: both pods ready, the dispatcher for just that publish.
     pub fn serving(&self) -> usize {
-        (0..10)
-            .filter(|ordinal| {
-                ["rev-1", "rev-2", "rev-3"].iter().any(|revision| self.world.pair_is_ready(*ordinal, revision))
+        let ready = |tier| self.world.pods.iter().filter(move |pod| pod.tier == tier && pod.ready && !pod.terminating);
+        ready(Tier::Dispatcher)
+            .filter(|dispatcher| {
+                let of = |publish: &&Pod| dispatcher.revision.starts_with(&format!("{}.", publish.revision));
+                ready(Tier::Publish).filter(of).any(|publish| publish.ordinal == dispatcher.ordinal)
             })
             .count()
     }
@@ -230,14 +252,17 @@ impl Cluster {
     }
 
     pub fn is_complete(&self, letter: char) -> bool {
+        self.is_complete_on(letter, &revisions(letter, 0))
+    }
+
+    pub fn is_complete_on(&self, letter: char, revisions: &Revisions) -> bool {
         let status = self.world.environment.status.as_ref().unwrap();
-        let wanted = release(letter);
         let pairs = self.world.environment.spec.publish.replicas;
         status.target.is_none()
             && status.deployed.as_ref().is_some_and(|deployed| deployed.release == image(letter))
             && status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Complete)
-            && self.world.is_ready(Tier::Author, 0, &wanted.revision)
-            && (0..pairs).all(|ordinal| self.world.pair_is_ready(ordinal, &wanted.revision))
+            && self.world.is_ready(Tier::Author, 0, revisions)
+            && (0..pairs).all(|ordinal| self.world.pair_is_ready(ordinal, revisions))
             && i32::try_from(self.world.pods.len()).unwrap() == 1 + 2 * pairs
     }
 

@@ -15,7 +15,7 @@ use launchway_crds::{
     step::StepName,
 };
 use launchway_operator::plan::execution::{
-    needs, next, queue, revision, route,
+    needs, next, queue, revision, route, uses_job,
     world::{Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
 };
 
@@ -27,8 +27,10 @@ pub fn image(letter: char) -> ImageRef {
     format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
 }
 
-fn images() -> ReleaseImages {
-    ReleaseImages { aem: image('1'), dispatcher: image('2') }
+/// The images that the build of an execution makes: each its own.
+fn images(uid: &str) -> ReleaseImages {
+    let at = uid.bytes().last().unwrap_or_default() % 5;
+    ReleaseImages { aem: image(char::from(b'0' + at)), dispatcher: image(char::from(b'5' + at)) }
 }
 
 /// What the build of an execution makes: each one its own.
@@ -88,9 +90,10 @@ fn pipeline(shape: &PipelineShape) -> Pipeline {
         Kind::FullStack => ("FullStack", artifact),
         Kind::StageOnly => ("StageOnly", artifact),
         Kind::ProductionOnly { source } => ("ProductionOnly", serde_json::json!({ "pipeline": name_of(source) })),
+        Kind::WebTier => ("WebTier", artifact),
     };
     (spec["type"], spec["source"]) = (type_.into(), source);
-    if stage.is_some() {
+    if stage.is_some() || shape.kind == Kind::WebTier {
         spec["images"] = serde_json::json!({ "repository": "registry.example.com/wknd/images" });
     }
     for (field, value) in [("stage", stage), ("production", production)] {
@@ -183,7 +186,7 @@ impl Site {
         let (pipeline, revision) = revision::apply(live, wanted, kept);
         let source = match shape.kind {
             Kind::ProductionOnly { source } => Some(self.pipeline(source)),
-            Kind::FullStack | Kind::StageOnly => None,
+            Kind::FullStack | Kind::StageOnly | Kind::WebTier => None,
         };
         let mut world = World {
             now: self.now(),
@@ -202,6 +205,7 @@ impl Site {
             release: None,
             refused: vec![],
             guard: Guard::NotLookedAt,
+            web_tiers: None,
             default_runtime: TEMPLATES.runtime.clone(),
         };
         let needs = needs(&world);
@@ -219,11 +223,20 @@ impl Site {
                 Guard::InForce { since, creations_since: since }
             };
         }
+        if needs.web_tiers {
+            world.web_tiers = Some(self.web_tiers());
+        }
         let mut look = needs.job.or_else(|| next(&world).look);
         while let Some(step) = look {
+            if !uses_job(step) {
+                world.web_tiers = Some(self.web_tiers());
+                look = next(&world).look;
+                continue;
+            }
             let job = self.job(execution, step);
             if let JobFacts::Ended { end: JobEnd::Built { release }, .. } = &job {
-                let found = FoundRelease { release: release.release.clone(), images: images(), files: vec![] };
+                let found =
+                    FoundRelease { release: release.release.clone(), images: release.images.clone(), files: vec![] };
                 world.release = Some(self.answer(found));
             }
             world.jobs.insert(step, job);
@@ -236,6 +249,15 @@ impl Site {
         let versions = &TEMPLATES.pipelines[pipeline];
         let at = versions.iter().position(|version| version.revision.name == wanted.name)?;
         self.kept.contains(&(pipeline, at == 1)).then(|| versions[at].data.clone())
+    }
+
+    /// A pipeline of type WebTier is there as soon as somebody ran it.
+    fn web_tiers(&self) -> BTreeMap<String, String> {
+        let shapes = self.executions.iter().map(|one| (one.pipeline, &Self::PIPELINES[one.pipeline]));
+        shapes
+            .filter(|(_, shape)| shape.kind == Kind::WebTier)
+            .filter_map(|(index, shape)| Some((shape.production?.to_owned(), name_of(index))))
+            .collect()
     }
 
     fn answer<T>(&self, found: T) -> Result<T, Fault> {
@@ -266,7 +288,7 @@ impl Site {
         let end = match (job.passed, step) {
             (None, _) => return JobFacts::Active { name, uid, problem: None },
             (Some(true), StepName::BuildImage) => JobEnd::Built {
-                release: ReleaseDigests { release: release(job.owner), images: images(), report: image('0') },
+                release: ReleaseDigests { release: release(job.owner), images: images(job.owner), report: image('0') },
             },
             (Some(true), StepName::CodeQuality) => {
                 JobEnd::Measured { metrics: vec![], message: "checked".into(), report: None }

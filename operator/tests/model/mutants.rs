@@ -14,7 +14,7 @@ use super::promises::Promise;
 use super::site::Planner;
 
 /// Every mutant: the promise that it breaks, none for "it ends", and the planner.
-pub const ALL: [(&str, Option<Promise>, Planner); 16] = [
+pub const ALL: [(&str, Option<Promise>, Planner); 17] = [
     ("production without an approval", Some(Promise::Proof), unapproved),
     ("production without tests", Some(Promise::Proof), untested),
     ("an approval of something else counts", Some(Promise::Proof), any_approval),
@@ -27,6 +27,7 @@ pub const ALL: [(&str, Option<Promise>, Planner); 16] = [
     ("the beginning is written anew", Some(Promise::Settled), restless),
     ("a failed Job is made again", Some(Promise::JobOnce), job_again),
     ("nothing is remembered", Some(Promise::NotAgain), forgetful),
+    ("a full release brings its own web tier", Some(Promise::Parts), ownerless),
     ("the ledger keeps what did not come true", Some(Promise::Ledger), hasty),
     ("nobody wakes who waits for who is older", Some(Promise::Woken), unwoken),
     ("who has stage waits for who is older", None, polite),
@@ -40,6 +41,7 @@ pub fn world(name: &str) -> &'static [(&'static str, usize)] {
         "who has stage waits for who is older in its pipeline" | "nobody wakes who waits for who is older" => {
             &[("a", 0), ("b", 0)]
         }
+        _ if name.contains("web tier") => &[("a", 0), ("b", 6)],
         _ if name.contains("older") || name.contains("lock") => &[("a", 2), ("b", 0)],
         _ => &[("a", 0)],
     }
@@ -49,6 +51,14 @@ fn unapproved(world: &World) -> Plan {
     let mut world = world.clone();
     if let Some(production) = world.pipeline.as_mut().and_then(|pipeline| pipeline.spec.production.as_mut()) {
         production.approval.required = false;
+    }
+    next(&world)
+}
+
+fn ownerless(world: &World) -> Plan {
+    let mut world = world.clone();
+    if let Some(owners) = &mut world.web_tiers {
+        owners.clear();
     }
     next(&world)
 }

@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use launchway_crds::{
     conditions::reasons,
+    deploy::Scope,
     digest::Sha256Digest,
-    environment::RolloutState,
+    environment::{Deployed, RolloutState},
     execution::{PipelineExecutionStatus, Step},
-    pipeline::PipelineStatus,
+    pipeline::{PipelineStatus, PipelineType},
     step::{StepName, StepState},
 };
 use launchway_operator::plan::execution::{
     Plan,
+    action::Action,
     world::{JobFacts, World},
 };
 
@@ -46,6 +48,8 @@ pub enum Promise {
     NotAgain,
     /// The ledger tells of an execution what its status tells.
     Ledger,
+    /// Where a web-tier pipeline is, it replaces the dispatcher image alone, and nobody else does.
+    Parts,
 }
 
 impl Promise {
@@ -63,6 +67,7 @@ impl Promise {
             Self::JobOnce => "JobOnce",
             Self::NotAgain => "NotAgain",
             Self::Ledger => "Ledger",
+            Self::Parts => "Parts",
         }
     }
 }
@@ -115,6 +120,8 @@ impl Past {
         let tested = match pipeline.kind {
             Kind::ProductionOnly { .. } => self.tested.iter().any(|(_, tested)| tested == release),
             Kind::FullStack | Kind::StageOnly => self.tested.contains(&key),
+            // A dispatcher alone has no stage before it: a person's word is the proof.
+            Kind::WebTier => true,
         };
         let proved = !place.starts_with("prod") || (tested && self.approved.contains(&key));
         self.hold(Promise::Proof, proved);
@@ -124,12 +131,22 @@ impl Past {
     /// A plan was made. Once its status is written and nothing happens, the planner has nothing to add.
     pub fn planned(&mut self, planner: Planner, world: &World, plan: &Plan) {
         self.hold(Promise::SamePlan, planner(world) == *plan);
+        self.hold(Promise::Parts, plan.actions.iter().all(|action| is_in_scope(world, action)));
         if plan.actions.is_empty() && !plan.again {
             let mut written = world.clone();
             written.execution.status = Some(plan.status.clone());
             let again = planner(&written);
             self.hold(Promise::Settled, again.actions.is_empty() && again.status == plan.status);
         }
+    }
+
+    /// A rollout ended well: what ran, what runs, and who asked for it.
+    pub fn deployed(&mut self, pipeline: &PipelineShape, before: Option<&Deployed>, now: &Deployed) {
+        let kept = pipeline.kind != Kind::WebTier || before.is_some_and(|before| before.images.aem == now.images.aem);
+        let left = now.web_tier.is_none()
+            || pipeline.kind == Kind::WebTier
+            || before.is_some_and(|before| before.images.dispatcher == now.images.dispatcher);
+        self.hold(Promise::Parts, kept && left);
     }
 
     /// An execution rests: nothing is to be done and nothing to be written.
@@ -182,6 +199,20 @@ impl Past {
             self.hold(Promise::Exclusive, alone);
         }
     }
+}
+
+/// Whether a target brings what its pipeline may bring to the Environment, and no more.
+fn is_in_scope(world: &World, action: &Action) -> bool {
+    let Action::SetTarget { environment, target } = action else { return true };
+    let type_ = world.pipeline.as_ref().map(|pipeline| pipeline.spec.type_);
+    target.scope
+        == if type_ == Some(PipelineType::WebTier) {
+            Scope::Dispatcher
+        } else if world.web_tiers.as_ref().is_some_and(|owners| owners.contains_key(environment)) {
+            Scope::Aem
+        } else {
+            Scope::Release
+        }
 }
 
 fn forward(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> bool {

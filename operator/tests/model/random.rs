@@ -13,12 +13,14 @@ use super::site::{Event, Site};
 /// Executions at the beginning: name, and index of the pipeline.
 type World = &'static [(&'static str, usize)];
 
-const WORLDS: [World; 4] = [
+const WORLDS: [World; 5] = [
     &[("a", 0), ("b", 1), ("c", 0)],
     // What stage tested goes to production, while stage goes on.
     &[("a", 2), ("b", 3), ("c", 2)],
     &[("a", 4), ("b", 4), ("c", 2)],
     &[("a", 5), ("b", 0), ("c", 3)],
+    // The dispatcher of production has a pipeline of its own.
+    &[("a", 0), ("b", 6), ("c", 6)],
 ];
 /// More objects than this are never created in one history.
 const OBJECTS: usize = 6;

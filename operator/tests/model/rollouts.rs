@@ -2,7 +2,7 @@
 //! and go, releases are broken and mended, the operator dies between two changes, and time passes.
 
 use jiff::SignedDuration;
-use launchway_crds::environment::RolloutState;
+use launchway_crds::environment::{RolloutState, Tier};
 use launchway_operator::plan::environment::{next, world::Desired};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -23,6 +23,8 @@ enum Event {
     Die(usize),
     /// Another release is to be rolled out.
     Target(char),
+    /// A release is deployed again, and dispatchers drop something from their caches.
+    Flush(char, u8),
     /// Pods of this release do not become ready; none: all do.
     Broken(Option<char>),
     /// Pairs are added or taken away.
@@ -51,6 +53,7 @@ impl ReferenceStateMachine for Anything {
             5 => (0..3_usize).prop_map(Event::Cut),
             5 => (0..12_usize).prop_map(Event::Die),
             2 => letter().prop_map(Event::Target),
+            1 => (letter(), 0..3_u8).prop_map(|(letter, time)| Event::Flush(letter, time)),
             1 => prop::option::of(letter()).prop_map(Event::Broken),
             1 => (1..4).prop_map(Event::Pairs),
             2 => prop::sample::select(vec![1, 31, 460, 1000]).prop_map(Event::Pass),
@@ -93,6 +96,9 @@ impl StateMachineTest for Histories {
             Event::Target(letter) => {
                 cluster.target(letter);
             }
+            Event::Flush(letter, time) => {
+                cluster.flush(letter, time);
+            }
             Event::Broken(letter) => cluster.broken = letter.map(|letter| format!("rev-{letter}")),
             Event::Pairs(pairs) => cluster.world.environment.spec.publish.replicas = pairs,
             Event::Pass(seconds) => {
@@ -105,12 +111,17 @@ impl StateMachineTest for Histories {
     fn check_invariants(cluster: &Cluster, _: &<Anything as ReferenceStateMachine>::State) {
         let plan = next(&cluster.world);
         assert_eq!(plan, next(&cluster.world), "the same facts give another plan");
-        let (Some(publish), Some(dispatcher)) = (&cluster.world.publish, &cluster.world.dispatcher) else { return };
+        let Some(publish) = &cluster.world.publish else { return };
         let Desired::Release(desired) = &cluster.world.desired else { return };
         // A dispatcher is gone before its publish is replaced, so that it never stands alone in the Service.
-        if publish.revision == desired.revision && dispatcher.revision == desired.revision {
-            assert!(dispatcher.partition <= publish.partition, "{dispatcher:?} behind {publish:?}");
-        }
+        let own = format!("{}.", desired.revisions.aem);
+        let alone = cluster.world.pods.iter().find(|pod| {
+            pod.tier == Tier::Dispatcher
+                && pod.ready
+                && pod.ordinal >= publish.partition
+                && !pod.revision.starts_with(&own)
+        });
+        assert!(publish.revision != desired.revisions.aem || alone.is_none(), "{alone:?} behind {publish:?}");
         let failed = plan.status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Failed);
         if plan.status.target.is_some() && plan.changes.is_empty() && !failed {
             assert!(plan.wake.is_some(), "nothing ends the wait of {:?}", plan.status.rollout);

@@ -11,6 +11,8 @@ pub enum Kind {
     ProductionOnly {
         source: usize,
     },
+    /// The dispatcher of production alone, which others leave to it.
+    WebTier,
 }
 
 /// A pipeline: where it goes, and what becomes of the next execution while one runs.
@@ -24,7 +26,7 @@ pub struct PipelineShape {
 
 impl Site {
     /// Pipelines, by index.
-    pub const PIPELINES: [PipelineShape; 6] = [
+    pub const PIPELINES: [PipelineShape; 7] = [
         PipelineShape { kind: Kind::FullStack, stage: Some("stage"), production: Some("prod"), concurrency: "Queue" },
         PipelineShape { kind: Kind::FullStack, stage: Some("stage2"), production: Some("prod"), concurrency: "Queue" },
         PipelineShape { kind: Kind::StageOnly, stage: Some("stage"), production: None, concurrency: "Queue" },
@@ -36,5 +38,6 @@ impl Site {
         },
         PipelineShape { kind: Kind::FullStack, stage: Some("stage"), production: Some("prod"), concurrency: "Replace" },
         PipelineShape { kind: Kind::FullStack, stage: Some("stage"), production: Some("prod"), concurrency: "Refuse" },
+        PipelineShape { kind: Kind::WebTier, stage: None, production: Some("prod"), concurrency: "Queue" },
     ];
 }

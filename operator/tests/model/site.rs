@@ -13,7 +13,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
-    environment::{Deployed, EnvironmentStatus, Lock, RolloutState, RolloutStatus, Urls},
+    environment::{EnvironmentStatus, Lock, RolloutState, RolloutStatus, Urls},
     execution::PipelineExecutionStatus,
     pipeline::PipelineStatus,
     step::StepName,
@@ -364,7 +364,8 @@ impl Site {
 
     fn rollout_ends(&mut self, name: &'static str, well: bool) -> bool {
         let now = Time(self.now());
-        self.edit(name, |status| {
+        let old = self.environments[name].get().clone();
+        let changed = self.edit(name, |status| {
             if status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Failed) {
                 return false;
             }
@@ -373,16 +374,15 @@ impl Site {
                 return status.target.is_some();
             }
             let Some(target) = status.target.take() else { return false };
-            status.deployed = Some(Deployed {
-                execution: target.execution,
-                uid: target.uid,
-                release: target.release,
-                images: target.images,
-                made_at: target.made_at,
-                at: now,
-            });
+            status.deployed = Some(target.reached(status.deployed.as_ref(), now));
             true
-        })
+        });
+        let asked = old.target.and_then(|target| self.executions.iter().find(|one| one.uid == target.uid));
+        let runs = self.environments[name].get().deployed.clone();
+        if let (true, Some(asked), Some(runs)) = (changed && well, asked, runs) {
+            self.past.deployed(&Self::PIPELINES[asked.pipeline], old.deployed.as_ref(), &runs);
+        }
+        changed
     }
 
     fn edit(&mut self, name: &'static str, change: impl FnOnce(&mut EnvironmentStatus) -> bool) -> bool {

@@ -1,9 +1,12 @@
 //! Executions for the planner, as far along as a test wants them: everything is there, and nothing went wrong.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, reason = "shared by several tests")]
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
+    deploy::Scope,
     digest::ImageRef,
     environment::{Lock, ReleaseImages, Runtime, Target, Urls},
     execution::{Artifact, PipelineExecutionStatus, Step},
@@ -109,6 +112,7 @@ pub fn fresh(pipeline: &Value, asked: &Value) -> World {
         release: None,
         refused: vec![],
         guard: Guard::InForce { since: guarded, creations_since: guarded },
+        web_tiers: Some(BTreeMap::new()),
         default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), ..Runtime::default() },
     }
 }
@@ -169,6 +173,9 @@ pub fn rolling(world: &mut World) {
             uid: UID.into(),
             release: image('e'),
             images: ReleaseImages { aem: image('a'), dispatcher: image('d') },
+            scope: Scope::Release,
+            detach: true,
+            cache: None,
             made_at: None,
             since: since.clone(),
             pause_after: None,

@@ -2,7 +2,7 @@
 
 use launchway_crds::{
     PipelineExecution,
-    environment::{ReleaseImages, Tier},
+    environment::Tier,
     execution::{PipelineExecutionStatus, Step},
     step::{StepName, StepState},
 };
@@ -19,20 +19,15 @@ use crate::{
     },
     render::{
         Contracts, Release,
-        tests::{contract, environment, image},
+        tests::{contract, deployed, environment},
     },
 };
 
 async fn done(change: &Change, answers: Vec<Answer>) -> (Result<(), Error>, Vec<Asked>) {
-    let (environment, images) = (environment(), ReleaseImages { aem: image('a'), dispatcher: image('d') });
+    let environment = environment();
     let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
-    let release = Release {
-        environment: &environment,
-        content: &Content::Release(image('e')),
-        images: &images,
-        contracts: &contracts,
-        execution: "wknd-1 uid-1",
-    };
+    let content = Content::Release(Box::new(deployed()));
+    let release = Release { environment: &environment, content: &content, contracts: &contracts };
     let (context, script) = apiserver(answers);
     let result = perform(&context, &environment, &release, change).await;
     (result, script.asked())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
     common::Span,
+    deploy::Scope,
     digest::ImageRef,
     environment::{ReleaseImages, Runtime, Target},
     pipeline::LedgerEntry,
@@ -106,6 +107,9 @@ fn set_target() -> Action {
         uid: "uid-1".into(),
         release: image('e'),
         images: ReleaseImages { aem: image('a'), dispatcher: image('d') },
+        scope: Scope::Release,
+        detach: true,
+        cache: None,
         made_at: None,
         since: serde_json::from_value("2026-11-21T10:00:00Z".into()).unwrap(),
         pause_after: None,
@@ -189,6 +193,7 @@ async fn done_knowing(
         release: None,
         refused: vec![],
         guard: Guard::NotLookedAt,
+        web_tiers: None,
         default_runtime: Runtime::default(),
     };
     let result = perform(&context, &world, &action).await;

@@ -15,7 +15,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(15);
 /// Until when the base images are not started yet, if there is nothing at all and a first release may be on its way.
 pub(super) fn waits(world: &World, desired: &DesiredRelease) -> Option<Timestamp> {
     let nothing = world.author.is_none() && world.publish.is_none() && world.dispatcher.is_none();
-    if desired.content != Content::Bare || !nothing {
+    if !matches!(desired.content, Content::Bare(_)) || !nothing {
         return None;
     }
     let created = world.environment.metadata.creation_timestamp.as_ref();

@@ -4,9 +4,9 @@
 //! from what was done before, so that a rollout goes on after a crash from wherever it was, and a
 //! changed number of pairs or a new release in the middle of it needs no case of its own.
 //!
-//! A *revision* names everything in the pods' templates. The two pods of a pair find each other
-//! through a Service that selects ordinal **and** revision: a dispatcher never serves from a publish
-//! of another release, whatever dies when.
+//! A *revision* names everything in the pods' templates of a tier; author and publish share one, and that of the
+//! dispatchers follows it. A dispatcher finds the publish of its pair through a Service that selects ordinal **and**
+//! revision: it never serves from a publish of another release, whatever dies when.
 
 mod all_at_once;
 mod bare;
@@ -20,9 +20,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::{reasons, truncate},
-    environment::{
-        Deployed, EnvironmentSpec, EnvironmentStatus, EnvironmentType, RolloutState, RolloutStatus, Strategy, Tier,
-    },
+    environment::{EnvironmentSpec, EnvironmentStatus, EnvironmentType, RolloutState, RolloutStatus, Strategy, Tier},
 };
 
 pub use self::services::{ServiceName, pair_service};
@@ -83,6 +81,8 @@ impl Change {
 const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
 /// How often pods that a rollout waits for are asked what they lack.
 const LOOK: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
+/// The tiers of a pair.
+const PAIR: [Tier; 2] = [Tier::Publish, Tier::Dispatcher];
 /// The phase in which only numbers of pods change.
 const SETTLE: &str = "Settle";
 /// The phase in which the first release starts.
@@ -167,7 +167,7 @@ fn workloads(world: &World) -> Plan {
     let stopped = status
         .rollout
         .as_ref()
-        .filter(|rollout| rollout.state == RolloutState::Failed && rollout.revision == desired.revision);
+        .filter(|rollout| rollout.state == RolloutState::Failed && rollout.revision == desired.revision());
     if let Some(rollout) = stopped {
         let why = format!("{} stopped: {}", rollout.phase, rollout.message);
         status::ready(world, &mut status, false, reasons::ROLLOUT_FAILED, &why);
@@ -186,12 +186,11 @@ fn workloads(world: &World) -> Plan {
     progress(world, status, desired, taken)
 }
 
-/// Whether every workload is on the desired revision already, so that only numbers may have to change.
+/// Whether every workload is on its desired revision already, so that only numbers may have to change.
 fn rolls_nothing(world: &World, desired: &DesiredRelease) -> bool {
     Tier::ALL.iter().all(|tier| {
-        world.workload(*tier).is_some_and(|workload| {
-            workload.revision == desired.revision && (workload.partition == 0 && workload.replicas > 0)
-        })
+        world.is_rolled(*tier, &desired.revisions)
+            && world.workload(*tier).is_some_and(|workload| workload.replicas > 0)
     })
 }
 
@@ -208,13 +207,13 @@ fn steady(world: &World, desired: &DesiredRelease) -> Move {
         return Move::change(SETTLE, changes);
     }
     let quiet = if starts(world, desired) { START } else { SETTLE };
-    if !world.is_ready(Tier::Author, 0, &desired.revision) {
-        return Move::wait(quiet, waits_for(world, desired, Tier::Author, 0..1));
+    if !world.is_ready(Tier::Author, 0, &desired.revisions) {
+        return Move::wait(quiet, waits_for(world, desired, &[Tier::Author], 0..1));
     }
-    if let Some(ordinal) = (0..pairs).rev().find(|ordinal| !world.pair_is_ready(*ordinal, &desired.revision)) {
+    if let Some(ordinal) = (0..pairs).rev().find(|ordinal| !world.pair_is_ready(*ordinal, &desired.revisions)) {
         // A rollout's last pair is reached when nothing but numbers is left to change.
         let phase = if dispatcher > pairs { rolling::phase(pairs, ordinal) } else { quiet.into() };
-        return Move::wait(phase, waits_for(world, desired, Tier::Publish, 0..pairs));
+        return Move::wait(phase, waits_for(world, desired, &PAIR, 0..pairs));
     }
     if dispatcher > pairs {
         return Move::change(SETTLE, vec![resize(Tier::Dispatcher)]);
@@ -235,29 +234,25 @@ fn steady(world: &World, desired: &DesiredRelease) -> Move {
 /// Whether what is desired is the first that ever runs here: a first release, or base images that have not been ready yet.
 fn starts(world: &World, desired: &DesiredRelease) -> bool {
     let Some(status) = &world.environment.status else { return false };
-    let rollout = status.rollout.as_ref().filter(|rollout| rollout.revision == desired.revision);
+    let rollout = status.rollout.as_ref().filter(|rollout| rollout.revision == desired.revision());
     let begun = rollout.is_some_and(|rollout| rollout.phase == START && rollout.state == RolloutState::Progressing);
     status.deployed.is_none() && (status.target.is_some() || begun)
 }
 
-/// What the pods of some ordinals still lack. For publish this looks at the whole pair.
-fn waits_for(world: &World, desired: &DesiredRelease, tier: Tier, ordinals: std::ops::Range<i32>) -> String {
-    let tiers: &[Tier] = match tier {
-        Tier::Author => &[Tier::Author],
-        Tier::Publish | Tier::Dispatcher => &[Tier::Publish, Tier::Dispatcher],
-    };
+/// What the pods of some tiers and ordinals still lack.
+fn waits_for(world: &World, desired: &DesiredRelease, tiers: &[Tier], ordinals: std::ops::Range<i32>) -> String {
     let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
     let mut parts = vec![];
     for ordinal in ordinals {
         for tier in tiers {
-            if world.is_ready(*tier, ordinal, &desired.revision) {
+            if world.is_ready(*tier, ordinal, &desired.revisions) {
                 continue;
             }
             let pod = world.pods.iter().find(|pod| pod.tier == *tier && pod.ordinal == ordinal);
             let state = match pod {
                 None => "is not there yet".to_string(),
                 Some(pod) if pod.terminating => "ends".into(),
-                Some(pod) if pod.revision != desired.revision => "is on the previous release".into(),
+                Some(pod) if pod.revision != desired.revisions.of(*tier) => "is on the previous release".into(),
                 Some(pod) => pod.problem.clone().unwrap_or_else(|| "starts".into()),
             };
             parts.push(format!("{environment}-{}-{ordinal} {state}", tier.as_str()));
@@ -269,33 +264,27 @@ fn waits_for(world: &World, desired: &DesiredRelease, tier: Tier, ordinals: std:
 fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelease) -> Plan {
     let pairs = world.environment.spec.publish.replicas;
     let now = Time(world.now);
-    if let Some(target) = status.target.take_if(|target| desired.content.release() == Some(&target.release)) {
-        status.deployed = Some(Deployed {
-            execution: target.execution,
-            uid: target.uid,
-            release: target.release,
-            images: target.images,
-            made_at: target.made_at,
-            at: now.clone(),
-        });
+    let released = matches!(desired.content, Content::Release(_));
+    if let Some(target) = status.target.take_if(|_| released) {
+        status.deployed = Some(target.reached(status.deployed.as_ref(), now.clone()));
     }
     let since = match &status.rollout {
-        Some(old) if old.state == RolloutState::Complete && old.revision == desired.revision => old.since.clone(),
+        Some(old) if old.state == RolloutState::Complete && old.revision == desired.revision() => old.since.clone(),
         _ => now,
     };
     status.rollout = Some(RolloutStatus {
         state: RolloutState::Complete,
         phase: "Complete".into(),
         since,
-        revision: desired.revision.clone(),
+        revision: desired.revision().into(),
         updated: pairs,
         total: pairs,
         message: String::new(),
         message_at: None,
     });
     let (reason, told) = match &desired.content {
-        Content::Bare => (reasons::BARE, "every pod runs the bare base images: nothing was deployed yet".into()),
-        Content::Release(release) => (reasons::READY, format!("every pod runs {}", release.digest())),
+        Content::Bare(_) => (reasons::BARE, "every pod runs the bare base images: nothing was deployed yet".into()),
+        Content::Release(deployed) => (reasons::READY, format!("every pod runs {}", deployed.release.digest())),
     };
     status::ready(world, &mut status, true, reason, &told);
     Plan { changes: unneeded_services(world, desired), status, wake: None }
@@ -304,7 +293,7 @@ fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
 fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelease, taken: Move) -> Plan {
     let spec = &world.environment.spec;
     let pairs = spec.publish.replicas;
-    let old = status.rollout.take().filter(|old| old.revision == desired.revision);
+    let old = status.rollout.take().filter(|old| old.revision == desired.revision());
     let going = if taken.paused { RolloutState::Paused } else { RolloutState::Progressing };
     let since = match &old {
         Some(old) if old.phase == taken.phase && old.state == going => old.since.clone(),
@@ -316,7 +305,10 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     let waiting = taken.changes.is_empty();
     // Nobody asked for a release: pods died and come back, or pairs are added. That may take as long as it takes.
     let resting = status.target.is_none() && rolls_nothing(world, desired) && taken.phase != START;
-    let hopeless = world.pods.iter().find(|pod| pod.hopeless && pod.revision == desired.revision && !pod.terminating);
+    let hopeless = world
+        .pods
+        .iter()
+        .find(|pod| pod.hopeless && pod.revision == desired.revisions.of(pod.tier) && !pod.terminating);
     let failure = match hopeless {
         // A pod that dies while a person is waited for comes back, or that person stops the rollout.
         _ if resting || taken.paused => None,
@@ -326,7 +318,8 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         }
         _ if waiting && world.now >= deadline => {
             let told = format!("not ready within {}: {}", spec.rollout.ready_timeout, taken.message);
-            let speaks = |pod: &&world::Pod| pod.revision == desired.revision && !pod.ready && pod.log.is_some();
+            let speaks =
+                |pod: &&world::Pod| pod.revision == desired.revisions.of(pod.tier) && !pod.ready && pod.log.is_some();
             Some(with_log(&told, world, world.pods.iter().find(speaks)))
         }
         _ => None,
@@ -339,7 +332,7 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         // So it will be when this status is written: told now, it is not written once more.
         status::paired(world, &mut status, replicas);
     }
-    let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revision)).count();
+    let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revisions)).count();
     let state = if failure.is_some() { RolloutState::Failed } else { going };
     let updated = i32::try_from(updated).unwrap_or(pairs);
     let (message, at) = match failure {
@@ -352,7 +345,7 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         state,
         phase: taken.phase.clone(),
         since,
-        revision: desired.revision.clone(),
+        revision: desired.revision().into(),
         updated,
         total: pairs,
         message: truncate(&message, 1024),

@@ -228,7 +228,7 @@ fn numbers(world: &World, desired: &DesiredRelease) -> Vec<Deviation> {
         let complete = status
             .rollout
             .as_ref()
-            .is_some_and(|rollout| rollout.state == RolloutState::Complete && rollout.revision == desired.revision);
+            .is_some_and(|rollout| rollout.state == RolloutState::Complete && rollout.revision == desired.revision());
         seen && complete && status.target.is_none()
     });
     if !rests {
@@ -239,7 +239,7 @@ fn numbers(world: &World, desired: &DesiredRelease) -> Vec<Deviation> {
     tiers
         .into_iter()
         .filter_map(|(tier, wanted)| {
-            let known = world.workload(tier).filter(|known| known.revision == desired.revision)?;
+            let known = world.workload(tier).filter(|known| known.revision == desired.revisions.of(tier))?;
             let mut fields = vec![];
             if known.replicas != wanted {
                 fields.push(format!("spec.replicas is {}, should be {wanted}", known.replicas));
@@ -256,15 +256,15 @@ fn numbers(world: &World, desired: &DesiredRelease) -> Vec<Deviation> {
 /// A pod that does not run what was deployed.
 fn changed_pod(pod: &Pod, desired: &DesiredRelease) -> Option<Deviation> {
     let wanted = match pod.tier {
-        Tier::Author | Tier::Publish => &desired.images.aem,
-        Tier::Dispatcher => &desired.images.dispatcher,
+        Tier::Author | Tier::Publish => &desired.content.images().aem,
+        Tier::Dispatcher => &desired.content.images().dispatcher,
     };
     if pod.terminating || pod.asks.is_empty() {
         return None;
     }
     let digest = |image: &str| image.rsplit_once('@').map(|(_, digest)| digest.to_string());
     let (asked, run) = (digest(&pod.asks), digest(&pod.runs));
-    let field = if pod.revision == desired.revision && pod.asks != wanted.to_string() {
+    let field = if pod.revision == desired.revisions.of(pod.tier) && pod.asks != wanted.to_string() {
         format!("asks for image {}, deployed was {wanted}", pod.asks)
     } else {
         // A base image may be an index, whose digest is not that of what runs.
@@ -282,7 +282,7 @@ fn say(world: &World, desired: &DesiredRelease, drift: &[Deviation], status: &mu
     let namespace = world.environment.metadata.namespace.as_deref().unwrap_or_default();
     let told = |wanted: fn(&Cause) -> bool| {
         let all = drift.iter().filter(|deviation| wanted(&deviation.cause));
-        all.map(|deviation| Told(deviation, name, &desired.revision).to_string()).collect::<Vec<_>>().join("; ")
+        all.map(|deviation| Told(deviation, name, &desired.revisions.aem).to_string()).collect::<Vec<_>>().join("; ")
     };
     let edited = told(|cause| matches!(cause, Cause::Edited(_)));
     let not_ours = told(|cause| matches!(cause, Cause::NotOurs(_)));

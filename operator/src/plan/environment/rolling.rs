@@ -3,7 +3,7 @@
 use launchway_crds::environment::Tier;
 
 use super::{
-    Change, Move, START, missing_services, steady, waits_for,
+    Change, Move, PAIR, START, missing_services, steady, waits_for,
     world::{DesiredRelease, World},
 };
 
@@ -15,9 +15,9 @@ const GROW: &str = "Grow";
 /// Pairs are reached from the highest ordinal down, by lowering the `partition` of both StatefulSets:
 /// the dispatcher's first, so that its pod has left the Service and drained before its publish ends;
 /// then the publish's, and both start in parallel. Whatever dies meanwhile comes back on the revision
-/// that its ordinal is on.
+/// that its ordinal is on. When only dispatchers change, publishes stay.
 pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
-    let revision = &desired.revision;
+    let revisions = &desired.revisions;
     let pairs = world.environment.spec.publish.replicas;
     let surge = world.environment.spec.rollout.surge;
     let (publish, dispatcher) = match (&world.publish, &world.dispatcher) {
@@ -25,31 +25,32 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
         // Nothing serves yet: there is nothing to spare.
         _ => return first(world, desired),
     };
-    let reached = |workload: &super::world::Workload| &workload.revision == revision && workload.partition == 0;
-    if reached(publish) && reached(dispatcher) && world.author.as_ref().is_some_and(reached) {
+    if Tier::ALL.iter().all(|tier| world.is_rolled(*tier, revisions)) {
         return steady(world, desired);
     }
     let most = publish.replicas.max(dispatcher.replicas).max(pairs.saturating_add(surge));
     let mut changes = missing_services(world, desired, most);
 
-    if world.author.as_ref().is_none_or(|author| &author.revision != revision) {
+    if world.author.as_ref().is_none_or(|author| author.revision != revisions.aem) {
         changes.push(Change::Workload { tier: Tier::Author, replicas: 1, partition: 0 });
         return Move::change("Author", changes);
     }
-    if !world.is_ready(Tier::Author, 0, revision) {
-        return Move { changes, ..Move::wait("Author", waits_for(world, desired, Tier::Author, 0..1)) };
+    if !world.is_ready(Tier::Author, 0, revisions) {
+        return Move { changes, ..Move::wait("Author", waits_for(world, desired, &[Tier::Author], 0..1)) };
     }
 
-    if &publish.revision != revision || &dispatcher.revision != revision {
-        // Only new ordinals get the new revision: nothing that serves is touched yet. An interrupted
-        // start has changed one of the two already; its partition tells how many pairs were there.
-        let begun = |workload: &super::world::Workload| (&workload.revision == revision).then_some(workload.partition);
-        let serving =
-            begun(publish).or_else(|| begun(dispatcher)).unwrap_or_else(|| publish.replicas.max(dispatcher.replicas));
-        for (tier, workload) in [(Tier::Publish, publish), (Tier::Dispatcher, dispatcher)] {
-            if &workload.revision != revision {
-                changes.push(Change::Workload { tier, replicas: most, partition: serving });
-            }
+    if publish.revision != revisions.aem || dispatcher.revision != revisions.dispatcher {
+        // Only new ordinals get the new revision: nothing that serves is touched yet. An interrupted start has changed
+        // publish already; its partition tells how many pairs were there. One that stays may have to grow.
+        let all = publish.replicas.max(dispatcher.replicas);
+        let begun = publish.revision == revisions.aem;
+        let serving = if begun { publish.partition.max(dispatcher.replicas) } else { all };
+        if !begun || publish.replicas < most {
+            let partition = if begun { publish.partition } else { all };
+            changes.push(Change::Workload { tier: Tier::Publish, replicas: most, partition });
+        }
+        if dispatcher.revision != revisions.dispatcher {
+            changes.push(Change::Workload { tier: Tier::Dispatcher, replicas: most, partition: serving });
         }
         return Move::change("Surge", changes);
     }
@@ -67,14 +68,15 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
         return Move::change(GROW, grown.collect());
     }
 
-    let partition = publish.partition;
+    // Pairs of this ordinal and above are on the new release, or on their way to it.
+    let partition = publish.partition.max(dispatcher.partition);
     let replicas = publish.replicas;
     if dispatcher.partition < partition {
         let ordinal = dispatcher.partition;
         let detaching = world
             .pods
             .iter()
-            .any(|pod| pod.tier == Tier::Dispatcher && pod.ordinal == ordinal && &pod.revision != revision);
+            .any(|pod| pod.tier == Tier::Dispatcher && pod.ordinal == ordinal && pod.revision != revisions.dispatcher);
         if detaching {
             return Move::wait(phase(pairs, ordinal), format!("dispatcher {ordinal} leaves the Service and drains"));
         }
@@ -83,11 +85,13 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
             vec![Change::Workload { tier: Tier::Publish, replicas, partition: ordinal }],
         );
     }
-    if (partition..replicas).any(|ordinal| !world.pair_is_ready(ordinal, revision)) {
-        return Move::wait(phase(pairs, partition), waits_for(world, desired, Tier::Publish, partition..replicas));
+    if (partition..replicas).any(|ordinal| !world.pair_is_ready(ordinal, revisions)) {
+        return Move::wait(phase(pairs, partition), waits_for(world, desired, &PAIR, partition..replicas));
     }
     let ordinal = partition.saturating_sub(1);
-    if let Some(away) = (0..ordinal).find(|other| !serves(world, *other)).filter(|_| patient(world, revision)) {
+    // A dispatcher of the previous release beside a publish of the new one serves only when it is replaced.
+    let whole = if publish.partition > 0 { ordinal.min(publish.partition) } else { ordinal };
+    if let Some(away) = (0..whole).find(|other| !serves(world, *other)).filter(|_| patient(world, desired)) {
         let next = phase(pairs, ordinal);
         return Move::wait(
             phase(pairs, partition),
@@ -119,10 +123,10 @@ fn serves(world: &World, ordinal: i32) -> bool {
 
 /// Whether a pair that is away is still waited for. After half of the ready time-out the rollout goes
 /// on: the new release may be what cures it.
-fn patient(world: &World, revision: &str) -> bool {
+fn patient(world: &World, desired: &DesiredRelease) -> bool {
     let spec = &world.environment.spec.rollout;
     let rollout = world.environment.status.as_ref().and_then(|status| status.rollout.as_ref());
-    rollout.filter(|rollout| rollout.revision == revision).is_none_or(|rollout| {
+    rollout.filter(|rollout| rollout.revision == desired.revision()).is_none_or(|rollout| {
         world.now.duration_since(rollout.since.0).as_secs()
             < i64::try_from(spec.ready_timeout.as_secs() / 2).unwrap_or(0)
     })
@@ -138,7 +142,7 @@ fn first(world: &World, desired: &DesiredRelease) -> Move {
     let pairs = world.environment.spec.publish.replicas;
     let mut changes = missing_services(world, desired, pairs);
     for (tier, replicas) in [(Tier::Author, 1), (Tier::Publish, pairs), (Tier::Dispatcher, pairs)] {
-        if world.workload(tier).is_none_or(|workload| workload.revision != desired.revision) {
+        if world.workload(tier).is_none_or(|workload| workload.revision != desired.revisions.of(tier)) {
             changes.push(Change::Workload { tier, replicas, partition: 0 });
         }
     }

@@ -62,7 +62,7 @@ fn pair_prefix(environment: &str) -> String {
 pub(super) fn missing_services(world: &World, desired: &DesiredRelease, pairs: i32) -> Vec<Change> {
     let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
     ServiceName::all(pairs)
-        .filter(|name| !world.services.contains(&name.of(environment, &desired.revision)))
+        .filter(|name| !world.services.contains(&name.of(environment, &desired.revisions.aem)))
         .map(Change::Service)
         .collect()
 }
@@ -71,7 +71,7 @@ pub(super) fn missing_services(world: &World, desired: &DesiredRelease, pairs: i
 pub(super) fn unneeded_services(world: &World, desired: &DesiredRelease) -> Vec<Change> {
     let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
     let wanted: Vec<String> = (0..world.environment.spec.publish.replicas)
-        .map(|ordinal| ServiceName::Pair { ordinal }.of(environment, &desired.revision))
+        .map(|ordinal| ServiceName::Pair { ordinal }.of(environment, &desired.revisions.aem))
         .collect();
     world
         .services

@@ -13,11 +13,15 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::reasons,
-    environment::{RolloutState, Tier},
+    deploy::Scope,
+    environment::{ReleaseImages, RolloutState, Tier},
 };
 
-use self::cluster::{Cluster, image};
-use super::{next, world::Desired};
+use self::cluster::{Cluster, image, revisions};
+use super::{
+    next,
+    world::{self, Desired},
+};
 
 #[test]
 fn the_first_release_starts_everything_together() {
@@ -60,7 +64,7 @@ fn a_rollout_pauses_after_so_many_pairs_and_goes_on_when_it_may() {
     assert!(pauses(&cluster) && !cluster.is_complete('2'));
     assert_eq!(cluster.ready_reason(), reasons::PAUSED);
     assert_eq!(cluster.phases.last().unwrap(), "Pair 3");
-    let on = |cluster: &Cluster, ordinal| cluster.world.pair_is_ready(ordinal, "rev-2");
+    let on = |cluster: &Cluster, ordinal| cluster.world.pair_is_ready(ordinal, &revisions('2', 0));
     assert!(on(&cluster, 2) && !on(&cluster, 1) && !on(&cluster, 0), "one of three serves the new release");
     // However long it takes: nobody fails it but who was asked.
     cluster.world.now = cluster.world.now.checked_add(SignedDuration::from_hours(1000)).unwrap();
@@ -97,7 +101,7 @@ fn a_dispatcher_leaves_before_its_publish_is_replaced() {
                     .find(|pod| pod.tier == tier && pod.ordinal == ordinal)
                     .map(|pod| &pod.revision)
             };
-            if on(Tier::Dispatcher).is_some_and(|revision| revision == "rev-1") {
+            if on(Tier::Dispatcher).is_some_and(|revision| revision == "rev-1.0") {
                 assert_eq!(on(Tier::Publish).map(String::as_str), Some("rev-1"));
             }
         }
@@ -221,6 +225,105 @@ fn all_at_once_replaces_every_pod() {
         cluster.target('2').play(|_| ());
         assert!(cluster.is_complete('2'), "{:?}", cluster.world.pods);
     }
+}
+
+/// `000` and `001` of the seeds, "Deployment to Non-Production": dispatchers leave the load balancer first, and come back when
+/// everything is deployed.
+#[test]
+fn dispatchers_leave_before_publishes_are_replaced_and_come_back_when_all_are_ready() {
+    for pairs in [1, 3] {
+        let mut cluster = Cluster::rolled("Stage", pairs, 1);
+        cluster.target('2').play(|cluster| {
+            let of = |tier| cluster.world.pods.iter().filter(move |pod| pod.tier == tier);
+            let moved = of(Tier::Publish).filter(|pod| pod.revision == "rev-2").count();
+            let old = of(Tier::Publish).count() < usize::try_from(pairs).unwrap() || moved > 0;
+            assert!(!old || of(Tier::Dispatcher).all(|pod| pod.revision == "rev-2.0"), "{:?}", cluster.world.pods);
+            let all = of(Tier::Publish).filter(|pod| pod.revision == "rev-2" && pod.ready).count();
+            let back = of(Tier::Dispatcher).any(|pod| pod.revision == "rev-2.0");
+            assert!(!back || all == usize::try_from(pairs).unwrap(), "{:?}", cluster.world.pods);
+        });
+        assert!(cluster.is_complete('2'));
+        assert_eq!(cluster.phases, ["Detach", "AllAtOnce", "Complete"]);
+    }
+}
+
+#[test]
+fn without_detaching_every_pod_is_replaced_in_one_go() {
+    let mut cluster = Cluster::rolled("Stage", 2, 1);
+    cluster.target('2');
+    cluster.world.environment.status.as_mut().unwrap().target.as_mut().unwrap().detach = false;
+    cluster.round();
+    assert!(Tier::ALL.iter().all(|tier| cluster.world.workload(*tier).unwrap().revision.starts_with("rev-2")));
+    cluster.play(|_| ());
+    assert!(cluster.is_complete('2'));
+    assert_eq!(cluster.phases, ["AllAtOnce", "Complete"]);
+}
+
+#[test]
+fn the_same_release_again_replaces_nothing_unless_caches_are_to_be_emptied() {
+    for (type_, pairs) in [("Production", 1), ("Production", 3), ("Stage", 1), ("Stage", 2)] {
+        let mut cluster = Cluster::rolled(type_, pairs, 1);
+        let before = cluster.world.pods.clone();
+        cluster.target('1').play(|cluster| assert_eq!(cluster.world.pods, before));
+        assert!(cluster.is_complete('1'));
+
+        let serve = usize::try_from(pairs).unwrap();
+        cluster.phases.clear();
+        cluster.flush('1', 1).play(|cluster| {
+            let publishes = |pods: &[world::Pod]| -> Vec<_> {
+                pods.iter().filter(|pod| pod.tier == Tier::Publish && pod.ordinal < pairs).cloned().collect()
+            };
+            assert_eq!(publishes(&cluster.world.pods), publishes(&before), "a publish is replaced for its dispatcher");
+            assert!(type_ == "Stage" || cluster.serving() >= serve, "{:?}", cluster.world.pods);
+        });
+        assert!(cluster.is_complete_on('1', &revisions('1', 1)), "{:?}", cluster.world.pods);
+        let cache = cluster.world.environment.status.as_ref().unwrap().deployed.as_ref().unwrap().cache.clone();
+        assert_eq!(cache.map(|cache| cache.uid).as_deref(), Some("uid-1-1"));
+    }
+}
+
+#[test]
+fn dispatchers_that_change_in_the_middle_of_a_rollout_are_replaced_one_by_one() {
+    for moment in 0..80 {
+        let mut cluster = Cluster::rolled("Production", 3, 1);
+        cluster.target('2');
+        for _ in 0..moment {
+            cluster.round();
+            cluster.kubelet();
+        }
+        cluster.flush('2', 1).play(|cluster| assert!(cluster.serving() >= 2, "at {moment}: {:?}", cluster.world.pods));
+        // A pair whose dispatcher was replaced and whose publish was not is waited for, half-way to the deadline of every step.
+        for _ in 0..3 {
+            cluster.world.now = cluster.world.now.checked_add(SignedDuration::from_secs(460)).unwrap();
+            cluster.play(|cluster| assert!(cluster.serving() >= 2, "at {moment}: {:?}", cluster.world.pods));
+        }
+        assert!(cluster.is_complete_on('2', &revisions('2', 1)), "at {moment}: {:?}", cluster.world.pods);
+    }
+}
+
+#[test]
+fn a_target_brings_what_is_in_its_scope_and_leaves_the_rest() {
+    let mut cluster = Cluster::rolled("Stage", 1, 1);
+    let ask = |cluster: &mut Cluster, letter: char, scope| {
+        let images = ReleaseImages { aem: image(letter), dispatcher: image(letter) };
+        cluster.target(letter);
+        let status = cluster.world.environment.status.as_mut().unwrap();
+        let target = status.target.as_mut().unwrap();
+        (target.images, target.scope) = (images, scope);
+        cluster.play(|_| ());
+        cluster.world.environment.status.clone().unwrap().deployed.unwrap()
+    };
+    let web = ask(&mut cluster, '2', Scope::Dispatcher);
+    assert_eq!((&web.images.aem, &web.images.dispatcher), (&image('a'), &image('2')));
+    assert_eq!((&web.release, web.web_tier.as_ref().map(|origin| &origin.release)), (&image('1'), Some(&image('2'))));
+    assert!(web.is_of("uid-2", &image('2')) && web.is_of("uid-1", &image('1')));
+
+    let full = ask(&mut cluster, '3', Scope::Aem);
+    assert_eq!((&full.images.aem, &full.images.dispatcher), (&image('3'), &image('2')));
+    assert_eq!((&full.release, full.web_tier), (&image('3'), web.web_tier));
+
+    let back = ask(&mut cluster, '1', Scope::Release);
+    assert_eq!((&back.images.dispatcher, back.web_tier), (&image('1'), None));
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use launchway_crds::{
     Environment,
+    deploy::{CacheFlush, Origin},
     digest::ImageRef,
-    environment::{ReleaseImages, Tier},
+    environment::{Deployed, ReleaseImages, Tier},
 };
 
 use super::objects::{Deviation, Further};
@@ -50,43 +51,75 @@ pub enum Desired {
 }
 
 /// What two images are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// Base images without anything added: nothing was ever deployed.
-    Bare,
-    /// A release.
-    Release(ImageRef),
+    Bare(ReleaseImages),
+    /// A release, who deploys it, and what else its deployment brings.
+    Release(Box<Deployed>),
 }
 
 /// How the bare base images are called where a release has its reference.
 const BARE: &str = "bare";
 
 impl Content {
-    /// The release, if it is one.
+    /// The images.
     #[must_use]
-    pub const fn release(&self) -> Option<&ImageRef> {
+    pub const fn images(&self) -> &ReleaseImages {
         match self {
-            Self::Bare => None,
-            Self::Release(release) => Some(release),
+            Self::Bare(images) => images,
+            Self::Release(deployed) => &deployed.images,
         }
     }
 
-    /// The whole reference, for annotations.
+    /// The release of author and publish, if it is one.
     #[must_use]
-    pub fn mark(&self) -> String {
-        self.release().map_or_else(|| BARE.into(), ToString::to_string)
+    pub const fn release(&self) -> Option<&ImageRef> {
+        match self {
+            Self::Bare(_) => None,
+            Self::Release(deployed) => Some(&deployed.release),
+        }
     }
 
-    /// The digest, for containers.
+    /// The deployment that the image of a tier comes with; none for base images.
     #[must_use]
-    pub fn digest(&self) -> String {
-        self.release().map_or_else(|| BARE.into(), |release| release.digest().to_string())
+    pub fn origin(&self, tier: Tier) -> Option<Origin> {
+        match (self, tier) {
+            (Self::Bare(_), _) => None,
+            (Self::Release(deployed), Tier::Author | Tier::Publish) => Some(deployed.aem_origin()),
+            (Self::Release(deployed), Tier::Dispatcher) => Some(deployed.dispatcher_origin()),
+        }
     }
 
-    /// The short digest, for labels.
+    /// What dispatchers drop from their caches before they serve.
     #[must_use]
-    pub fn short(&self) -> String {
-        self.release().map_or_else(|| BARE.into(), |release| release.digest().short())
+    pub const fn cache(&self) -> Option<&CacheFlush> {
+        match self {
+            Self::Bare(_) => None,
+            Self::Release(deployed) => deployed.cache.as_ref(),
+        }
+    }
+
+    /// The whole reference of a tier's release, for annotations.
+    #[must_use]
+    pub fn mark(&self, tier: Tier) -> String {
+        self.told(tier, ToString::to_string)
+    }
+
+    /// Its digest, for containers.
+    #[must_use]
+    pub fn digest(&self, tier: Tier) -> String {
+        self.told(tier, |release| release.digest().to_string())
+    }
+
+    /// Its short digest, for labels.
+    #[must_use]
+    pub fn short(&self, tier: Tier) -> String {
+        self.told(tier, |release| release.digest().short())
+    }
+
+    fn told(&self, tier: Tier, how: impl FnOnce(&ImageRef) -> String) -> String {
+        self.origin(tier).map_or_else(|| BARE.into(), |origin| how(&origin.release))
     }
 
     /// Whether a mark says that the bare base images run.
@@ -96,15 +129,41 @@ impl Content {
     }
 }
 
-/// What should run, and the hash of everything in the pods' templates.
+/// What should run, and the hashes of everything in the pods' templates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesiredRelease {
-    /// What the images are.
+    /// What the Environment runs when its pods are what they should be.
     pub content: Content,
-    /// The images.
-    pub images: ReleaseImages,
-    /// Hash of content, contract and the parts of the spec that reach a pod.
-    pub revision: String,
+    /// Hashes of content, contract and the parts of the spec that reach a pod.
+    pub revisions: Revisions,
+}
+
+impl DesiredRelease {
+    /// One name for all of it.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        &self.revisions.dispatcher
+    }
+}
+
+/// The revision that each tier is on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revisions {
+    /// Of author and publish.
+    pub aem: String,
+    /// Of the dispatchers. Another one of author and publish is another one of these, too: so it names the whole.
+    pub dispatcher: String,
+}
+
+impl Revisions {
+    /// The revision of a tier.
+    #[must_use]
+    pub fn of(&self, tier: Tier) -> &str {
+        match tier {
+            Tier::Author | Tier::Publish => &self.aem,
+            Tier::Dispatcher => &self.dispatcher,
+        }
+    }
 }
 
 /// A StatefulSet.
@@ -154,17 +213,24 @@ impl World {
         }
     }
 
-    /// Whether the pod of a tier and ordinal is ready on a revision, and is the only one there.
+    /// Whether the StatefulSet of a tier has a revision for every ordinal.
     #[must_use]
-    pub fn is_ready(&self, tier: Tier, ordinal: i32, revision: &str) -> bool {
+    pub fn is_rolled(&self, tier: Tier, revisions: &Revisions) -> bool {
+        self.workload(tier).is_some_and(|workload| workload.revision == revisions.of(tier) && workload.partition == 0)
+    }
+
+    /// Whether the pod of a tier and ordinal is ready on its revision, and is the only one there.
+    #[must_use]
+    pub fn is_ready(&self, tier: Tier, ordinal: i32, revisions: &Revisions) -> bool {
+        let revision = revisions.of(tier);
         self.pods.iter().any(|pod| {
             pod.tier == tier && pod.ordinal == ordinal && pod.revision == revision && pod.ready && !pod.terminating
         })
     }
 
-    /// Whether both pods of a pair are ready on a revision.
+    /// Whether both pods of a pair are ready on their revisions.
     #[must_use]
-    pub fn pair_is_ready(&self, ordinal: i32, revision: &str) -> bool {
-        self.is_ready(Tier::Publish, ordinal, revision) && self.is_ready(Tier::Dispatcher, ordinal, revision)
+    pub fn pair_is_ready(&self, ordinal: i32, revisions: &Revisions) -> bool {
+        self.is_ready(Tier::Publish, ordinal, revisions) && self.is_ready(Tier::Dispatcher, ordinal, revisions)
     }
 }

@@ -162,10 +162,12 @@ pub enum Work {
     BuildImage {
         /// The artifact.
         artifact: ImageRef,
-        /// Base of the AEM image.
+        /// Base of the AEM image; with `web_tier` that image itself.
         aem: ImageRef,
         /// Base of the dispatcher image.
         dispatcher: ImageRef,
+        /// Whether the dispatcher image alone is built.
+        web_tier: bool,
         /// Dependencies that the base satisfies.
         provided: Vec<String>,
         /// Where the artifact is, and where the images go.

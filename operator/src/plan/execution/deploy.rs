@@ -5,6 +5,7 @@ use launchway_crds::{
     Environment,
     common::Span,
     conditions::{self, reasons, types},
+    deploy::{CacheFlush, DeployOptions},
     digest::ImageRef,
     environment::{EnvironmentStatus, EnvironmentType, RolloutState, Target},
     execution::{PipelineExecutionStatus, Trigger, WaitingFor},
@@ -20,12 +21,18 @@ use super::{
     requested::Clock,
     route, source,
     validate::locked,
+    web_tier,
     world::World,
 };
 
 /// The release runs where it is tested.
 pub(super) fn tested(world: &World, status: &PipelineExecutionStatus, step: StepName) -> Verdict {
-    deploy(world, status, world.stage.as_ref(), step)
+    let spec = world.pipeline.as_ref().map(|pipeline| &pipeline.spec);
+    let options = spec.and_then(|spec| match (&spec.stage, &spec.deployment) {
+        (Some(place), _) => Some(place.deploy.clone()),
+        (None, place) => place.as_ref().map(|place| place.deploy.clone()),
+    });
+    deploy(world, status, world.stage.as_ref(), step, options.unwrap_or_default())
 }
 
 /// The release runs on production: only after stage, its tests, and the approval passed.
@@ -36,7 +43,10 @@ pub(super) fn production(world: &World, status: &PipelineExecutionStatus) -> Ver
     {
         return verdict;
     }
-    deploy(world, status, world.production.as_ref(), StepName::DeployProduction)
+    let production = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.production.as_ref());
+    let cache = production.map(|production| production.deploy.clone()).unwrap_or_default();
+    let options = DeployOptions { cache, ..DeployOptions::default() };
+    deploy(world, status, world.production.as_ref(), StepName::DeployProduction, options)
 }
 
 /// Every step before passed, and the approval that the pipeline requires names this very release: it was given to this
@@ -76,7 +86,9 @@ pub(super) fn began(world: &World, environment: Option<&Environment>) -> bool {
     let (_, _, uid) = identity(world);
     environment.and_then(|environment| environment.status.as_ref()).is_some_and(|status| {
         status.target.as_ref().is_some_and(|target| target.uid == uid)
-            || status.deployed.as_ref().is_some_and(|deployed| deployed.uid == uid)
+            || status.deployed.as_ref().is_some_and(|deployed| {
+                deployed.uid == uid || deployed.web_tier.as_ref().is_some_and(|origin| origin.uid == uid)
+            })
     })
 }
 
@@ -85,6 +97,7 @@ fn deploy(
     status: &PipelineExecutionStatus,
     environment: Option<&Environment>,
     step: StepName,
+    options: DeployOptions,
 ) -> Verdict {
     let (name, _, uid) = identity(world);
     if let Err(verdict) = locked(world) {
@@ -97,20 +110,30 @@ fn deploy(
         );
     };
     let known = environment.status.clone().unwrap_or_default();
-    if known.deployed.as_ref().is_some_and(|deployed| deployed.uid == uid && &deployed.release == release) {
+    if let Some(deployed) = known.deployed.as_ref().filter(|deployed| deployed.is_of(uid, release)) {
         let late = request(world, requests::CANCEL).filter(|_| environment.spec.type_ == EnvironmentType::Production);
         let late = late.map_or(String::new(), |_| "; the cancellation came too late".into());
-        return Verdict::finished(format!("every pod of {} runs {}{late}", name_of(environment), release.digest()));
+        let pods = if web_tier::is_own(world) { "every dispatcher" } else { "every pod" };
+        let beside = web_tier::told(world, deployed);
+        return Verdict::finished(format!(
+            "{pods} of {} runs {}{beside}{late}",
+            name_of(environment),
+            release.digest()
+        ));
     }
     if known.target.as_ref().is_none_or(|target| target.uid != uid) {
         if let Some(closed) = calendar::closed(&environment.spec, world.now) {
             return not_now(world, status, environment, step, &closed);
         }
+        let Some(owners) = &world.web_tiers else { return Verdict::Unseen };
         let target = Target {
             execution: name.into(),
             uid: uid.into(),
             release: release.clone(),
             images: images.clone(),
+            scope: web_tier::scope(world, owners, environment),
+            detach: options.detach,
+            cache: (!options.cache.is_empty()).then(|| CacheFlush { uid: uid.into(), paths: options.cache }),
             made_at: status.made_at.clone(),
             since: Time(world.now),
             pause_after: pause::after(world, &world.execution.spec, step),

@@ -22,6 +22,7 @@ use super::{
     revision::gone,
     step_of,
     validate::locked,
+    web_tier,
     world::{JobEnd, JobFacts, World},
 };
 
@@ -73,12 +74,15 @@ pub(super) fn packages(world: &World) -> Option<PackageRepository> {
 
 /// Packages become images, and a release that names both.
 pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
-    let (Some(pipeline), Some(artifact), Some(tested)) = (&world.pipeline, &status.artifact, &world.stage) else {
+    let web_tier = web_tier::is_own(world);
+    let place = if web_tier { web_tier::place(world) } else { world.stage.as_ref() };
+    let (Some(pipeline), Some(artifact), Some(place)) = (&world.pipeline, &status.artifact, place) else {
         return gone(world);
     };
     let Some(source) = pipeline.spec.packages() else { return gone(world) };
-    let runtime = bases::of(&tested.spec, &world.default_runtime);
-    let (Some(aem), Some(dispatcher)) = (runtime.aem, runtime.dispatcher) else {
+    let runtime = bases::of(&place.spec, &world.default_runtime);
+    let aem = if web_tier { web_tier::aem_image(world) } else { runtime.aem };
+    let (Some(aem), Some(dispatcher)) = (aem, runtime.dispatcher) else {
         return Verdict::failed(
             reasons::NO_RUNTIME,
             "the base images were taken out of the Environment while the execution ran",
@@ -88,6 +92,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
         artifact: artifact.reference.clone(),
         aem,
         dispatcher,
+        web_tier,
         provided: pipeline.spec.images.as_ref().map(|images| images.provided_packages.clone()).unwrap_or_default(),
         registries: registries(pipeline, &source),
         timeout: pipeline.spec.build_timeout,

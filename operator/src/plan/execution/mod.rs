@@ -28,6 +28,7 @@ mod schedule;
 mod source;
 pub mod status;
 mod validate;
+pub mod web_tier;
 pub mod world;
 
 use jiff::Timestamp;
@@ -55,7 +56,8 @@ pub struct Plan {
     pub again: bool,
     /// When to look again even if nothing happens.
     pub wake: Option<Timestamp>,
-    /// A step whose Job has to be looked at before anything can be decided: add it to [`World::jobs`] and plan again.
+    /// A step whose Job has to be looked at before anything can be decided: add it to [`World::jobs`] and plan again. Where a
+    /// step deploys, [`World::web_tiers`] is what is missing.
     /// Nothing else of such a plan counts.
     pub look: Option<StepName>,
 }
@@ -84,7 +86,7 @@ enum Verdict {
     Passed { state: StepState, reason: &'static str, message: String, persist: bool },
     /// The execution ends here.
     Ended { state: StepState, reason: String, message: String, actions: Vec<Action> },
-    /// Nothing can be said before its Job was looked at.
+    /// Nothing can be said before its Job, or who has the dispatcher, was looked at.
     Unseen,
 }
 
@@ -132,6 +134,7 @@ pub fn needs(world: &World) -> Needs {
             if held {
                 git::needs_commit(world, &mut needs);
             }
+            needs.web_tiers = web_tier::is_own(world);
         }
         StepName::Build if git::sources(world).is_some() => git::needs_build(world, &mut needs),
         StepName::Build => needs.artifact = validate::takes_artifact(world),

@@ -32,7 +32,8 @@ pub(super) const fn only_production(type_: PipelineType, trigger: Trigger) -> bo
 /// Every step of an execution, in order.
 ///
 /// What the pipeline does not ask for has no step, but for the smoke test and the functional test, which every tested
-/// release has: without a test they end as Incomplete (`cloud-manager.md` §2.1). `taken` is the record of the execution
+/// release has: without a test they end as Incomplete (`cloud-manager.md` §2.1). A release of the dispatcher alone has no
+/// packages to check, and those tests only if it asks for them (§2.7). `taken` is the record of the execution
 /// that is done again or gone back to: what was approved then needs no second approval.
 pub(super) fn steps(
     pipeline: &PipelineSpec,
@@ -41,17 +42,19 @@ pub(super) fn steps(
 ) -> Vec<StepName> {
     let trigger = trigger(asked);
     let only_production = only_production(pipeline.type_, trigger);
+    let web_tier = pipeline.type_ == PipelineType::WebTier;
     let again = !fresh(trigger) && taken.is_some_and(|entry| entry.approved);
     let tests = pipeline.tested_on().map(|(_, tests)| tests);
     let production = pipeline.production.as_ref();
     let wanted = |step: StepName| match step {
         Validate | Build => true,
-        CodeQuality => !only_production,
+        CodeQuality => !only_production && !web_tier,
         BuildImage => !only_production && pipeline.images.is_some(),
-        Deploy => pipeline.type_ == PipelineType::Deployment,
+        Deploy => pipeline.deployment.is_some(),
         DeployStage => !only_production && pipeline.stage.is_some(),
         ApprovalStage => !only_production && pipeline.stage.as_ref().is_some_and(|stage| stage.approval.required),
-        SmokeTest | FunctionalTest => !only_production && tests.is_some(),
+        SmokeTest => !only_production && tests.is_some_and(|tests| !web_tier || !tests.smoke.is_empty()),
+        FunctionalTest => !only_production && tests.is_some_and(|tests| !web_tier || tests.functional.is_some()),
         SecurityTest => !only_production && tests.is_some_and(|tests| tests.security.is_some()),
         LoadTest | ReportPerformanceTest => !only_production && tests.is_some_and(|tests| tests.performance.is_some()),
         ProductTest => !only_production && tests.is_some_and(|tests| tests.product.is_some()),

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
     conditions::{self, reasons, types},
+    deploy::Origin,
     digest::ImageRef,
     environment::{Deployed, Lock, ReleaseImages, RolloutState, RolloutStatus, Runtime, Urls},
     execution::ArtifactFile,
@@ -125,6 +126,7 @@ impl Play {
             release: None,
             refused: vec![],
             guard: in_force(),
+            web_tiers: Some(BTreeMap::new()),
             default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), ..Runtime::default() },
         };
         Self { world, revisions: BTreeMap::new(), quality: vec![], done: vec![], writes: 0 }
@@ -241,14 +243,7 @@ impl Play {
         let now = Time(self.world.now);
         let status = self.status(environment);
         let target = status.target.take().expect("no target");
-        status.deployed = Some(Deployed {
-            execution: target.execution,
-            uid: target.uid,
-            release: target.release,
-            images: target.images,
-            made_at: target.made_at,
-            at: now,
-        });
+        status.deployed = Some(target.reached(status.deployed.as_ref(), now));
         self.run()
     }
 
@@ -505,3 +500,4 @@ mod pauses;
 mod scans;
 mod turns;
 mod waits;
+mod web_tier;

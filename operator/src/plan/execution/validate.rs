@@ -22,7 +22,7 @@ use super::{
     name_of,
     prepare::began,
     route::{self, only_production},
-    source,
+    source, web_tier,
     world::{Guard, World},
 };
 
@@ -75,6 +75,9 @@ pub(super) fn validate(world: &World, status: &mut PipelineExecutionStatus) -> V
     if let Some(verdict) = no_emergency(world, &environments) {
         return verdict;
     }
+    if let Some(verdict) = web_tier::impossible(world) {
+        return verdict;
+    }
     if !only_production(pipeline.spec.type_, status.trigger)
         && let Err(verdict) = same_bases(world, &environments)
     {
@@ -123,8 +126,8 @@ fn impossible(world: &World, pipeline: &Pipeline) -> Option<Verdict> {
         "spec.sourceExecution: only a ProductionOnly pipeline takes the release of another execution"
     } else if (asked.re_execute.is_some() || asked.roll_back_to.is_some()) && pipeline.spec.production.is_none() {
         "spec.reExecute and spec.rollBackTo: this pipeline does not deploy to production"
-    } else if asked.mode == Mode::Emergency && type_ == PipelineType::CodeQuality {
-        "spec.mode: a CodeQuality pipeline has nothing that an emergency could leave out"
+    } else if asked.mode == Mode::Emergency && pipeline.spec.tested_on().is_none() && builds {
+        "spec.mode: a pipeline without a place for tests has nothing that an emergency could leave out"
     } else {
         return None;
     };
@@ -226,7 +229,8 @@ fn same_bases(world: &World, environments: &[&Environment]) -> Result<(), Box<Ve
     let (Some(first), Some(last)) = (environments.first(), environments.last()) else { return Ok(()) };
     let (one, other) = (bases::of(&first.spec, &world.default_runtime), bases::of(&last.spec, &world.default_runtime));
     for (field, one, other) in [("aem", &one.aem, &other.aem), ("dispatcher", &one.dispatcher, &other.dispatcher)] {
-        if one.is_none() {
+        // Beside a dispatcher that is built alone stands the image that runs there.
+        if one.is_none() && !(field == "aem" && web_tier::is_own(world)) {
             return Err(Box::new(Verdict::failed(
                 reasons::NO_RUNTIME,
                 format!(

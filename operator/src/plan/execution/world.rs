@@ -50,6 +50,9 @@ pub struct World {
     pub refused: Vec<ArtifactFile>,
     /// Whether the request that [`Needs::guard`] named can be trusted.
     pub guard: Guard,
+    /// Names of the pipelines that have the dispatcher image of an Environment to themselves, by Environment; none when
+    /// not looked at.
+    pub web_tiers: Option<BTreeMap<String, String>>,
     /// Base images that the operator was installed with.
     pub default_runtime: Runtime,
 }
@@ -287,6 +290,8 @@ pub struct Needs {
     pub commit: bool,
     /// Look in the registry for an earlier build with this tag, unless the step has a Job.
     pub earlier: Option<String>,
+    /// Look for pipelines that have a dispatcher image to themselves.
+    pub web_tiers: bool,
     /// Look for the Job of this step, and at what it left.
     pub job: Option<StepName>,
     /// Look whether the admission policies that guard this are in force.

@@ -8,6 +8,7 @@ use launchway_crds::{
 };
 
 use super::world::World;
+use crate::plan::execution::web_tier::taken;
 
 /// A reason and what it means here.
 pub(super) type Doubt = (&'static str, String);
@@ -51,6 +52,9 @@ fn place(field: &str, name: &str, found: Option<&Environment>, fits: &[Environme
 
 fn older(pipeline: &Pipeline, (older, environment): &(String, String)) -> Doubt {
     let type_ = pipeline.spec.type_;
+    if type_ == PipelineType::WebTier {
+        return (reasons::WEB_TIER_TAKEN, taken(environment, older));
+    }
     (
         reasons::PIPELINE_EXISTS,
         format!(

@@ -6,7 +6,7 @@ use launchway_crds::{
 };
 use serde_json::{Value, json};
 
-use super::{contract, image, rendered as workload};
+use super::{contract, deployed, image, rendered as workload};
 use crate::{
     plan::environment::{
         objects::{Cause, Further, Side},
@@ -129,14 +129,14 @@ fn pairs_are_spread_over_zones_and_nodes_where_there_are_any() {
 }
 
 fn with_release<T>(environment: &Environment, content: &Content, look: impl Fn(&Release<'_>) -> T) -> T {
-    let images = ReleaseImages { aem: image('a'), dispatcher: image('d') };
     let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
-    look(&Release { environment, content, images: &images, contracts: &contracts, execution: "wknd-1 uid-1" })
+    look(&Release { environment, content, contracts: &contracts })
 }
 
 #[test]
 fn base_images_are_marked_as_such() {
-    let set = with_release(&environment(&json!({})), &Content::Bare, |release| {
+    let images = ReleaseImages { aem: image('a'), dispatcher: image('d') };
+    let set = with_release(&environment(&json!({})), &Content::Bare(images), |release| {
         serde_json::to_value(stateful_set(release, Tier::Publish, 3, 0)).unwrap()
     });
     let template = &set["spec"]["template"];
@@ -146,7 +146,7 @@ fn base_images_are_marked_as_such() {
 
 #[test]
 fn a_changed_workload_is_told_field_by_field_and_one_of_another_version_is_not_compared() {
-    let (environment, content) = (environment(&json!({})), Content::Release(image('e')));
+    let (environment, content) = (environment(&json!({})), Content::Release(Box::new(deployed())));
     with_release(&environment, &content, |release| {
         let found = marked(&stateful_set(release, Tier::Publish, 3, 1)).unwrap();
         let look = |found: &Value| {
@@ -190,8 +190,8 @@ fn a_changed_policy_is_drift_and_one_of_an_older_spec_is_out_of_date() {
 
 #[test]
 fn the_whole_of_an_environment_is_rendered_for_a_plan() {
-    let names = with_release(&environment(&json!({})), &Content::Release(image('e')), |release| {
-        let revision = release.revision();
+    let names = with_release(&environment(&json!({})), &Content::Release(Box::new(deployed())), |release| {
+        let revision = release.revisions().aem;
         let all = whole::objects(release);
         all.iter()
             .map(|object| {

@@ -2,7 +2,7 @@
 
 use launchway_crds::environment::Tier;
 
-use super::cluster::{Cluster, index};
+use super::cluster::{Cluster, index, revisions};
 
 /// Who scales also makes another generation, as the apiserver does.
 fn scale(cluster: &mut Cluster, pairs: i32) {
@@ -23,7 +23,9 @@ fn check(cluster: &Cluster, at_least: usize, when: &str) {
     for pod in cluster.world.pods.iter().filter(|pod| pod.tier == Tier::Dispatcher && pod.ready) {
         let publish = |other: &&super::super::world::Pod| other.tier == Tier::Publish && other.ordinal == pod.ordinal;
         let same = cluster.world.pods.iter().find(publish);
-        assert!(same.is_some_and(|other| other.revision == pod.revision), "{when}: {pod:?} beside {same:?}");
+        // A dispatcher's revision begins with that of its publish.
+        let of = pod.revision.split('.').next().unwrap();
+        assert!(same.is_some_and(|other| other.revision == of), "{when}: {pod:?} beside {same:?}");
     }
     assert!(cluster.serving() >= at_least, "{when}: {} serve, {:?}", cluster.serving(), cluster.world.pods);
 }
@@ -68,7 +70,7 @@ fn pairs_that_are_added_in_the_middle_of_a_rollout_come_at_once_and_on_the_new_r
     scale(&mut cluster, 5);
     cluster.play(|cluster| {
         let first = cluster.world.pods.iter().find(|pod| pod.tier == Tier::Publish && pod.ordinal == 0);
-        let new = |ordinal| cluster.world.pair_is_ready(ordinal, "rev-2");
+        let new = |ordinal| cluster.world.pair_is_ready(ordinal, &revisions('2', 0));
         // They do not wait for the pairs that are still to be replaced.
         if first.is_some_and(|pod| pod.revision == "rev-2") {
             assert!((3..5).all(new), "{:?}", cluster.world.pods);

@@ -165,6 +165,8 @@ fn a_release_older_than_the_one_that_production_runs_is_refused() {
             uid: "uid-7".into(),
             release: image('7'),
             images: images(),
+            web_tier: None,
+            cache: None,
             made_at: Some(newer),
             at,
         });
