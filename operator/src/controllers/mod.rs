@@ -205,7 +205,9 @@ async fn pipelines(
         .watches(
             Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
             watcher::Config::default(),
-            move |changed| pipeline::of_environment(&of_environment, changed.namespace(), &changed.name_any()),
+            move |changed| {
+                pipeline::of_environment(&of_environment, changed.namespace().as_deref(), &changed.name_any())
+            },
         )
         .watches(
             Api::<DeserializeGuard<Pipeline>>::all(parts.watch_client.clone()),

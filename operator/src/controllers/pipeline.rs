@@ -54,13 +54,13 @@ pub(super) async fn reconcile(
 /// Pipelines of a namespace in memory that can be read and are chosen.
 fn chosen(
     store: &Store<DeserializeGuard<Pipeline>>,
-    namespace: Option<String>,
+    namespace: Option<&str>,
     choose: impl Fn(&Pipeline) -> bool,
 ) -> Vec<ObjectRef<DeserializeGuard<Pipeline>>> {
     store
         .state()
         .iter()
-        .filter(|object| object.namespace() == namespace)
+        .filter(|object| object.namespace().as_deref() == namespace)
         .filter(|object| object.0.as_ref().is_ok_and(&choose))
         .map(|object| ObjectRef::from_obj(object.as_ref()))
         .collect()
@@ -69,7 +69,7 @@ fn chosen(
 /// Pipelines that name an Environment.
 pub(super) fn of_environment(
     store: &Store<DeserializeGuard<Pipeline>>,
-    namespace: Option<String>,
+    namespace: Option<&str>,
     environment: &str,
 ) -> Vec<ObjectRef<DeserializeGuard<Pipeline>>> {
     chosen(store, namespace, |pipeline| environments(&pipeline.spec).any(|name| name == environment))
@@ -81,7 +81,7 @@ pub(super) fn of_pipeline(
     changed: &DeserializeGuard<Pipeline>,
 ) -> Vec<ObjectRef<DeserializeGuard<Pipeline>>> {
     let Ok(changed) = &changed.0 else { return vec![] };
-    chosen(store, changed.namespace(), |other| concerns(changed, other))
+    chosen(store, changed.namespace().as_deref(), |other| concerns(changed, other))
 }
 
 /// The pipeline of an execution, while it waits for its executions to end: most changes of most executions mean nothing
@@ -92,7 +92,7 @@ pub(super) fn of_execution(
 ) -> Vec<ObjectRef<DeserializeGuard<Pipeline>>> {
     let Ok(changed) = &changed.0 else { return vec![] };
     let name = &changed.spec.pipeline_ref.name;
-    chosen(store, changed.namespace(), |pipeline| {
+    chosen(store, changed.namespace().as_deref(), |pipeline| {
         let seen = pipeline.status.as_ref().and_then(|status| status.source.as_ref());
         pipeline.metadata.name.as_ref() == Some(name) && seen.is_some_and(|seen| seen.due.is_some())
     })

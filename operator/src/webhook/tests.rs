@@ -90,17 +90,20 @@ async fn send(receiver: &Receiver, method: &str, path: &str, fields: &[(&str, St
     (status, String::from_utf8_lossy(&text).into_owned())
 }
 
+/// Fields of a request's head.
+type Fields = Vec<(&'static str, String)>;
+
 /// Every way to sign, right and wrong: field, its value, and the status of the answer.
 #[tokio::test]
 async fn requests_are_believed_by_their_signature_alone() {
     let one = |name: &'static str, value: String| vec![(name, value)];
-    let with = |mut fields: Vec<(&'static str, String)>, name, value: &str| {
+    let with = |mut fields: Fields, name, value: &str| {
         fields.retain(|(field, _)| *field != name);
         fields.push((name, value.to_string()));
         fields
     };
     let right = github(SECRET, BODY);
-    let table: Vec<(&str, Vec<(&'static str, String)>, u16)> = vec![
+    let table: Vec<(&str, Fields, u16)> = vec![
         ("GitHub", one("x-hub-signature-256", right.clone()), 202),
         ("GitHub, another secret", one("x-hub-signature-256", github("another secret, as long", BODY)), 401),
         ("GitHub, another payload", one("x-hub-signature-256", github(SECRET, "{}")), 401),

@@ -25,7 +25,10 @@ use serde_json::{Value, json};
 
 use super::planned::{self, UID, annotate, at, everything, fresh, image, job_ended, state, steps};
 
-const NOTHING: fn() -> Value = || json!({});
+/// What an execution asks for besides its pipeline.
+type Asked = fn() -> Value;
+
+const NOTHING: Asked = || json!({});
 
 /// An execution that deployed to production and succeeded.
 fn entry() -> LedgerEntry {
@@ -58,7 +61,7 @@ fn every_kind_of_pipeline_has_its_steps_from_the_first_status() {
     let production = [ApprovalProduction, Schedule, Managed, DeployProduction];
     let again = || json!({ "reExecute": "wknd-0" });
     let back = || json!({ "rollBackTo": "wknd-0" });
-    let cases: [(&str, fn() -> Value, Vec<StepName>); 7] = [
+    let cases: [(&str, Asked, Vec<StepName>); 7] = [
         ("FullStack", NOTHING, [&stage[..], &production].concat()),
         ("StageOnly", NOTHING, stage.clone()),
         ("ProductionOnly", NOTHING, [&[Validate, Build], &production[..]].concat()),

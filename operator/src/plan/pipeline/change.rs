@@ -150,12 +150,12 @@ fn exists(world: &World, name: &str) -> bool {
 
 /// Whether nothing of this pipeline is in the way of an execution that is due.
 pub(super) fn may_start(world: &World, due: &str) -> bool {
-    // With Replace the new one takes the place of the other: that is for the executions to settle.
-    let waits = match world.pipeline.spec.concurrency {
-        Concurrency::Queue | Concurrency::Refuse => true,
+    let busy = match world.pipeline.spec.concurrency {
+        Concurrency::Queue | Concurrency::Refuse => world.executions.iter().any(is_busy),
+        // The new one takes the place of the other: that is for the executions to settle.
         Concurrency::Replace => false,
     };
-    !exists(world, due) && !(waits && world.executions.iter().any(is_busy))
+    !busy && !exists(world, due)
 }
 
 /// Whether an execution has not ended.

@@ -4,7 +4,7 @@ use super::*;
 
 const IMAGE: &str = "reg.example/builder@sha256:1111111111111111111111111111111111111111111111111111111111111111";
 
-fn sources(builder: serde_json::Value) -> Sources {
+fn sources(builder: &serde_json::Value) -> Sources {
     let git = json!({
         "url": "https://git.example.com/wknd.git", "branch": "main", "secretRef": { "name": "login" }, "builder": builder,
     });
@@ -17,7 +17,7 @@ fn sources(builder: serde_json::Value) -> Sources {
     }
 }
 
-fn parts(builder: serde_json::Value) -> Parts {
+fn parts(builder: &serde_json::Value) -> Parts {
     let execution: PipelineExecution = serde_json::from_value(json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
         "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "u" },
@@ -56,7 +56,7 @@ fn seen<'a>(container: &'a Container, name: &str) -> &'a str {
 
 #[test]
 fn each_container_sees_only_what_its_part_needs() {
-    let parts = parts(json!({}));
+    let parts = parts(&json!({}));
     let [tools, fetch, commands] = parts.init_containers.as_slice() else { panic!("three containers come first") };
     let [pack] = parts.containers.as_slice() else { panic!("one container uploads") };
     assert_eq!([&tools.name, &fetch.name, &commands.name, &pack.name], [TOOLS, FETCH, BUILD, PACK]);
@@ -74,7 +74,7 @@ fn each_container_sees_only_what_its_part_needs() {
 
 #[test]
 fn every_container_is_restricted_and_bounded() {
-    let parts = parts(json!({}));
+    let parts = parts(&json!({}));
     for container in parts.init_containers.iter().chain(&parts.containers) {
         let context = container.security_context.as_ref().unwrap();
         assert_eq!(context.allow_privilege_escalation, Some(false), "{}", container.name);
@@ -88,7 +88,7 @@ fn every_container_is_restricted_and_bounded() {
 
 #[test]
 fn variables_are_cloud_managers_and_nobody_changes_ours() {
-    let parts = parts(json!({
+    let parts = parts(&json!({
         "variables": [{ "name": "BRANCH", "value": "mine" }, { "name": "MAVEN_OPTS", "value": "-Xmx1g" }],
         "secrets": [{ "name": "TOKEN", "secretKeyRef": { "name": "nexus", "key": "token" } }],
     }));
@@ -111,7 +111,7 @@ fn variables_are_cloud_managers_and_nobody_changes_ours() {
 
 #[test]
 fn a_cache_is_the_pipelines_and_is_prepared_by_the_checkout() {
-    let parts = parts(json!({ "cache": { "size": "2Gi" } }));
+    let parts = parts(&json!({ "cache": { "size": "2Gi" } }));
     let claim = parts.volumes.iter().find_map(|volume| volume.persistent_volume_claim.as_ref()).unwrap();
     assert_eq!(claim.claim_name, "wknd-build-cache");
     let commands = &parts.init_containers[2];
@@ -129,11 +129,11 @@ fn a_cache_is_the_pipelines_and_is_prepared_by_the_checkout() {
 
 #[test]
 fn requests_are_what_the_workers_read() {
-    let parts = parts(json!({}));
+    let parts = parts(&json!({}));
     let request = seen(&parts.containers[0], "LAUNCHWAY_PACK");
     let request: crate::worker::pack::Request = serde_json::from_str(request).unwrap();
     assert_eq!((request.execution.as_str(), request.commands.len()), ("wknd/wknd-1", 1));
-    let resolve = resolve(&sources(json!({})), &installation());
+    let resolve = resolve(&sources(&json!({})), &installation());
     let request = seen(&resolve.containers[0], "LAUNCHWAY_RESOLVE");
     let request: crate::worker::resolve::Request = serde_json::from_str(request).unwrap();
     assert_eq!(request.reference, "refs/heads/main");

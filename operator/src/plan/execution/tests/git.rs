@@ -7,7 +7,7 @@ const COMMIT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 /// A full-stack pipeline with a Git source.
-fn sources(git: serde_json::Value) -> Play {
+fn sources(git: &serde_json::Value) -> Play {
     let mut play = Play::new();
     play.world.pipeline.as_mut().unwrap().spec.source =
         serde_json::from_value(serde_json::json!({ "git": git })).unwrap();
@@ -20,7 +20,7 @@ fn sources(git: serde_json::Value) -> Play {
 }
 
 fn branch() -> Play {
-    sources(serde_json::json!({ "url": "https://git.example.com/wknd.git", "branch": "main" }))
+    sources(&serde_json::json!({ "url": "https://git.example.com/wknd.git", "branch": "main" }))
 }
 
 fn metric(name: &str, actual: &str) -> Metric {
@@ -92,7 +92,7 @@ fn what_decides_what_a_build_makes_is_its_key() {
     let git = |more: serde_json::Value| {
         let mut git = serde_json::json!({ "url": "https://git.example.com/wknd.git", "branch": "main" });
         git.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let mut play = sources(git);
+        let mut play = sources(&git);
         play.run();
         key(&play)
     };
@@ -139,14 +139,14 @@ fn each_fault_of_a_git_server_has_its_own_end() {
 
 #[test]
 fn by_ssh_a_job_asks() {
-    let mut play = sources(serde_json::json!({ "url": "git@example.com:wknd.git", "branch": "main" }));
+    let mut play = sources(&serde_json::json!({ "url": "git@example.com:wknd.git", "branch": "main" }));
     play.world.git.commit = None;
     play.run();
     assert_eq!(play.step(StepName::Validate).0, StepState::Running);
     play.job_ends(JobEnd::Resolved { commit: OTHER.into() }).run();
     assert_eq!(play.world.execution.status.clone().unwrap().commit.unwrap().id, OTHER);
     assert_eq!(play.step(StepName::Build).0, StepState::Running);
-    let mut play = sources(serde_json::json!({ "url": "git@example.com:wknd.git", "branch": "main" }));
+    let mut play = sources(&serde_json::json!({ "url": "git@example.com:wknd.git", "branch": "main" }));
     let unknown = JobEnd::Failed { reason: reasons::HOST_KEY_UNKNOWN.into(), message: "key".into(), report: None };
     play.run().job_ends(unknown).run();
     assert_eq!(play.step(StepName::Validate), (StepState::Failed, reasons::HOST_KEY_UNKNOWN));
@@ -159,7 +159,7 @@ fn a_commit_that_was_asked_for_is_taken_and_a_tag_has_to_agree() {
     play.world.execution.spec.commit = Some(OTHER.into());
     play.run();
     assert_eq!(play.world.execution.status.clone().unwrap().commit.unwrap().id, OTHER);
-    let mut play = sources(serde_json::json!({ "url": "https://git.example.com/wknd.git", "tag": "v1" }));
+    let mut play = sources(&serde_json::json!({ "url": "https://git.example.com/wknd.git", "tag": "v1" }));
     play.world.execution.spec.commit = Some(OTHER.into());
     play.run();
     assert_eq!(play.step(StepName::Validate), (StepState::Failed, reasons::TAG_MOVED));
