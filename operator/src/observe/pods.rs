@@ -27,7 +27,7 @@ pub(super) async fn of_environment(
     for pod in bounded("list pods", pods.list(&selector)).await?.items {
         let Some((tier, ordinal)) = place(&pod) else { continue };
         let ready = is_ready(&pod);
-        let Why { problem, hopeless, log } =
+        let Why { problem, troubled, hopeless, log } =
             if ready { Why::default() } else { why_not_ready(client, namespace, &pod).await? };
         facts.push(world::Pod {
             tier,
@@ -36,6 +36,7 @@ pub(super) async fn of_environment(
             ready,
             terminating: pod.metadata.deletion_timestamp.is_some(),
             problem,
+            troubled,
             hopeless,
             log,
             asks: asks(&pod),
@@ -120,6 +121,8 @@ fn configuration_is_refused(pod: &Pod) -> bool {
 #[derive(Clone, Debug, Default)]
 struct Why {
     problem: Option<String>,
+    /// The kubelet names it.
+    troubled: bool,
     /// Waiting cannot help: its readiness command says that a package failed to install (base-image contract).
     hopeless: bool,
     /// The end of its log, when the problem does not have it.
@@ -133,7 +136,7 @@ async fn why_not_ready(client: &Client, namespace: &str, pod: &Pod) -> Result<Wh
             Some(container) => log::last(client, namespace, pod, container, true).await,
             None => None,
         };
-        return Ok(Why { problem: Some(problem), hopeless: configuration_is_refused(pod), log });
+        return Ok(Why { problem: Some(problem), troubled: true, hopeless: configuration_is_refused(pod), log });
     }
     let running = pod
         .status
@@ -143,7 +146,7 @@ async fn why_not_ready(client: &Client, namespace: &str, pod: &Pod) -> Result<Wh
     let Some(container) = running else { return Ok(Why::default()) };
     let heard = readiness::heard(client, namespace, pod, &container.name).await?;
     let (problem, hopeless) = heard.said.map_or((None, false), readiness::Said::into_problem);
-    Ok(Why { problem, hopeless, log: heard.tail })
+    Ok(Why { problem, troubled: false, hopeless, log: heard.tail })
 }
 
 /// A container that was started again and left no message when it ended.

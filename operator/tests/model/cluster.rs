@@ -183,6 +183,7 @@ impl Cluster {
                         ready: false,
                         terminating: false,
                         problem: None,
+                        troubled: false,
                         hopeless: false,
                         log: None,
                         asks: String::new(),

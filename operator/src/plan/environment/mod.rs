@@ -77,8 +77,10 @@ impl Change {
     }
 }
 
-/// How long a wait is told of in the same words.
+/// How long a wait is told of in the same words while something is wrong with a pod.
 const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
+/// The same while pods only start: how far each is changes every few seconds.
+const START_PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 /// How often pods that a rollout waits for are asked what they lack.
 const LOOK: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
 /// The tiers of a pair.
@@ -328,10 +330,11 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         Change::Workload { tier: Tier::Publish, replicas, .. } => Some(*replicas),
         _ => None,
     });
+    // So it will be when this status is written: told now, it is not written once more.
     if let Some(replicas) = resized {
-        // So it will be when this status is written: told now, it is not written once more.
         status::paired(world, &mut status, replicas);
     }
+    status.ready_replicas = status::serving(world, &taken.changes, &desired.revisions);
     let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revisions)).count();
     let state = if failure.is_some() { RolloutState::Failed } else { going };
     let updated = i32::try_from(updated).unwrap_or(pairs);
@@ -340,7 +343,7 @@ fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         None => steadied(world, old.as_ref(), &taken, updated),
     };
     // Words that are held back are told when their time has come.
-    let held_back = (message != taken.message).then(|| at.0.saturating_add(PATIENCE).ok()).flatten();
+    let held_back = (message != taken.message).then(|| at.0.saturating_add(patience(world)).ok()).flatten();
     status.rollout = Some(RolloutStatus {
         state,
         phase: taken.phase.clone(),
@@ -381,12 +384,18 @@ fn with_log(cause: &str, world: &World, pod: Option<&world::Pod>) -> String {
     truncate(&format!("{}{tail}", truncate(cause, room)), 1024)
 }
 
+/// How long words are kept: what is wrong is told soon.
+fn patience(world: &World) -> jiff::SignedDuration {
+    let troubled = world.pods.iter().any(|pod| pod.troubled && !pod.terminating);
+    if troubled { PATIENCE } else { START_PATIENCE }
+}
+
 /// What a rollout waits for and since when that is told: what pods say changes every few seconds while they start, and
 /// would be written as often.
 fn steadied(world: &World, old: Option<&RolloutStatus>, taken: &Move, updated: i32) -> (String, Time) {
     let told = old.filter(|old| old.phase == taken.phase && old.updated == updated).and_then(|old| {
         let at = old.message_at.clone()?;
-        let young = world.now.duration_since(at.0) < PATIENCE;
+        let young = world.now.duration_since(at.0) < patience(world);
         (young || old.message == taken.message).then(|| (old.message.clone(), at))
     });
     told.unwrap_or_else(|| (taken.message.clone(), Time(world.now)))

@@ -8,9 +8,9 @@ use launchway_crds::{
 };
 
 use super::{
-    ServiceName,
+    Change, ServiceName,
     objects::{Further, Side},
-    world::World,
+    world::{Pod, Revisions, World},
 };
 
 /// The old status with everything that follows from facts brought up to date.
@@ -21,21 +21,34 @@ pub(super) fn carried(world: &World) -> EnvironmentStatus {
     if !world.lock_holder_runs {
         status.lock = None;
     }
-    let ready = |ordinal: i32| {
-        let serves = |tier| {
-            world.pods.iter().any(|pod| pod.tier == tier && pod.ordinal == ordinal && pod.ready && !pod.terminating)
-        };
-        serves(Tier::Publish) && serves(Tier::Dispatcher)
-    };
     let pairs = world.publish.as_ref().map_or(0, |publish| publish.replicas);
     status.observed_generation = environment.metadata.generation.unwrap_or_default();
-    status.ready_replicas = i32::try_from((0..pairs).filter(|ordinal| ready(*ordinal)).count()).unwrap_or(pairs);
+    status.ready_replicas = serving(world, &[], &Revisions::default());
     status.selector = Some(format!("{}={name},{}={}", labels::ENVIRONMENT, labels::TIER, Tier::Publish.as_str()));
     (status.replicas, status.urls) = (0, None);
     if world.publish.is_some() {
         paired(world, &mut status, pairs);
     }
     status
+}
+
+/// The number of pairs that serve once these changes, towards these revisions, are made: a pod that a change replaces or
+/// takes away serves no more.
+pub(super) fn serving(world: &World, changes: &[Change], wanted: &Revisions) -> i32 {
+    let goes = |pod: &Pod| {
+        changes.iter().any(|change| {
+            matches!(change, Change::Workload { tier, replicas, partition } if *tier == pod.tier
+                && (pod.ordinal >= *replicas || (pod.ordinal >= *partition && pod.revision != wanted.of(*tier))))
+        })
+    };
+    let serves = |tier, ordinal| {
+        let mut pods = world.pods.iter().filter(|pod| pod.tier == tier && pod.ordinal == ordinal);
+        pods.any(|pod| pod.ready && !pod.terminating && !goes(pod))
+    };
+    let pairs = world.publish.as_ref().map_or(0, |publish| publish.replicas);
+    let count =
+        (0..pairs).filter(|ordinal| serves(Tier::Publish, *ordinal) && serves(Tier::Dispatcher, *ordinal)).count();
+    i32::try_from(count).unwrap_or(pairs)
 }
 
 /// The number of pairs that exist, and so the addresses where they are reached.

@@ -192,6 +192,9 @@ pub struct Pod {
     pub terminating: bool,
     /// Why it is not ready, as far as the kubelet tells.
     pub problem: Option<String>,
+    /// Whether the problem is one of the kubelet's, such as a container that ended. Else it is the readiness command that
+    /// says how far the start is.
+    pub troubled: bool,
     /// Whether the problem cannot go away by waiting: the runtime says that a package failed.
     pub hopeless: bool,
     /// The end of its log, when that says more than the problem.
