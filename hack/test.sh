@@ -48,12 +48,14 @@ main() {
 
 # operators N: how many operators run. The policies stay: the apiserver checks them, not the operator.
 operators() {
+  # A pod that was evicted stays as an object, and runs nothing.
   local system=(kubectl --namespace launchway-system)
+  local running=(--selector app.kubernetes.io/name=launchway --field-selector 'status.phase!=Succeeded,status.phase!=Failed')
   "${system[@]}" scale deployment launchway --replicas "$1" >/dev/null
   if (($1)); then
     "${system[@]}" rollout status deployment launchway --timeout 120s
-  elif [[ -n "$("${system[@]}" get pods --selector app.kubernetes.io/name=launchway --output name)" ]]; then
-    "${system[@]}" wait --for delete pod --selector app.kubernetes.io/name=launchway --timeout 120s
+  elif [[ -n "$("${system[@]}" get pods "${running[@]}" --output name)" ]]; then
+    "${system[@]}" wait --for delete pod "${running[@]}" --timeout 120s
   fi
 }
 

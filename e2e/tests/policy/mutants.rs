@@ -237,8 +237,8 @@ async fn acts(program: &Program, place: &Place) -> Outcome {
 }
 
 /// Everybody of [`people`] but the viewer.
-const PEOPLE: [&str; 12] =
-    ["ann", "carl", "mia", "max", "bob", "sam", "carol", "emma", "edda", "dave", "walt", "wanda"];
+const PEOPLE: [&str; 13] =
+    ["otto", "ann", "carl", "mia", "max", "bob", "sam", "carol", "emma", "edda", "dave", "walt", "wanda"];
 
 #[tokio::test]
 async fn every_rule_of_every_policy_is_needed() {

@@ -61,9 +61,9 @@ async fn the_operator_writes_no_pod_and_nothing_that_people_wrote() {
             expected.extend(WRITES.map(|verb| (verb, "", format!("pods{part}"), false)));
         }
         for kind in OWN {
-            // It starts executions for changes of a source; what is there it leaves as it is.
-            let starts = |verb: &str| verb == "create" && kind == "pipelineexecutions";
-            expected.extend(WRITES.map(|verb| (verb, "launchway.dev", kind.to_string(), starts(verb))));
+            // It starts executions for changes of a source, and removes what the history limits say; none is changed.
+            let its_own = |verb: &str| ["create", "delete"].contains(&verb) && kind == "pipelineexecutions";
+            expected.extend(WRITES.map(|verb| (verb, "launchway.dev", kind.to_string(), its_own(verb))));
             expected.extend(["get", "list", "watch"].map(|verb| (verb, "launchway.dev", kind.to_string(), true)));
             expected.push(("patch", "launchway.dev", format!("{kind}/status"), true));
         }

@@ -120,6 +120,7 @@ fn resumptions() -> Vec<Case> {
         case("after the end", Ended, "ann", go_on(), Refused("it has ended")),
         case("after the end, when it waited for this", EndedWaiting("deployProduction"), "ann", go_on(), Refused("it has ended")),
         case("the name alone", waits, "ann", json!({"resumed-by": "ann"}), Refused("resumed-by changes only together with")),
+        case("after a rejection", waits, "ann", go_on(), Refused("was rejected already")).given("approvalProduction", "bob", reject()),
         given(case("changed", waits, "ann", json!({"resume": "false"}), fixed())),
         given(case("taken away", waits, "ann", json!({"resume": null, "resumed-by": null}), fixed())),
         given(case("removed after the end", Ended, "dave", json!({"resume": null, "resumed-by": null}), admitted(&[]))),
