@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use k8s_openapi::api::{apps::v1::ControllerRevision, batch::v1::Job, coordination::v1::Lease, core::v1::Pod};
+use k8s_openapi::{
+    api::{apps::v1::ControllerRevision, batch::v1::Job, coordination::v1::Lease, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams},
@@ -109,7 +112,10 @@ async fn once(program: &Program, audit: &Audit, status: &PipelineExecutionStatus
 
     // A second deployment would leave a second revision of a StatefulSet, or make a pod a second time.
     let revisions: Api<ControllerRevision> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
-    let revisions = call(revisions.list(&ListParams::default())).await?.items.len();
+    // The pipeline's version that the execution keeps is one, too.
+    let of_set = |owner: &OwnerReference| owner.kind == "StatefulSet";
+    let revisions = call(revisions.list(&ListParams::default())).await?.items;
+    let revisions = revisions.iter().filter(|revision| revision.owner_references().iter().any(of_set)).count();
     ensure(revisions == 6, || format!("6 StatefulSets have {revisions} revisions"))?;
     let pods = audit.writes(Some(STATEFUL_SETS))?;
     let of_program = |verb: &str| {
