@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     metrics::Metrics,
     notify::Notifier,
-    observe::{registry::RegistryReader, source::Sources},
+    observe::{fresh::Freshness, registry::RegistryReader, source::Sources},
     operator_command::Parts,
     render::job::Installation,
 };
@@ -33,6 +33,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Reads artifacts and images.
     pub registry: RegistryReader,
+    /// How new lists have to be.
+    pub fresh: Freshness,
     /// Sources of pipelines that start on changes.
     pub sources: Sources,
     /// Writes Events.
@@ -57,6 +59,7 @@ impl Context {
             config: parts.config.clone(),
             metrics: parts.metrics.clone(),
             registry: RegistryReader::new(parts.config.plain_http.clone()),
+            fresh: Freshness::default(),
             sources: Sources::default(),
             recorder: Recorder::new(parts.client.clone(), reporter),
             installation: installation(&parts.config),
@@ -80,6 +83,7 @@ impl Context {
             ),
             installation: installation(&config),
             config: Arc::new(config),
+            fresh: Freshness::default(),
             sources: Sources::default(),
             identity: OnceCell::new(),
             notifier: Notifier::default(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DeserializeGuard, runtime::reflector::ObjectRef};
 use launchway_crds::{
@@ -18,6 +19,9 @@ use crate::{
     render::Release,
 };
 
+/// How many changes that do not wait for each other are made at once.
+const TOGETHER: usize = 4;
+
 /// Moves the workloads of an Environment one step on; says when to look again.
 ///
 /// Changes come before status: a status that says "complete" is never ahead of the workloads, and a
@@ -32,8 +36,11 @@ pub(super) async fn reconcile(
     let environment = &observed.world.environment;
     if let (Desired::Release(desired), Some(contracts)) = (&observed.world.desired, &observed.contracts) {
         let release = Release { environment, content: &desired.content, contracts };
-        for change in &plan.changes {
-            perform(&context, environment, &release, change).await?;
+        for together in plan.changes.chunk_by(|one, next| one.goes_with(next)) {
+            for some in together.chunks(TOGETHER) {
+                let made: Vec<_> = some.iter().map(|change| perform(&context, environment, &release, change)).collect();
+                try_join_all(made).await?;
+            }
         }
     }
     if environment.status.as_ref() != Some(&plan.status) {

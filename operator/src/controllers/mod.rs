@@ -92,7 +92,11 @@ async fn executions(
         .with_config(Config::default().concurrency(CONCURRENCY))
         .owns(Api::<Job>::all(parts.watch_client.clone()), made_by_us())
         // The container's end is known long before the Job's.
-        .watches(Api::<Pod>::all(parts.watch_client.clone()), made_by_us(), |pod| labelled(&pod, labels::EXECUTION))
+        .watches(
+            Api::<Pod>::all(parts.watch_client.clone()),
+            made_by_us(),
+            noted(context, |pod| labelled(pod, labels::EXECUTION)),
+        )
         .watches(
             Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
             watcher::Config::default(),
@@ -150,13 +154,17 @@ async fn environments(parts: &Parts, context: &Arc<Context>) {
     let counted = count_drifted(controller.store(), context.clone());
     let rounds = controller
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .owns(Api::<StatefulSet>::all(parts.watch_client.clone()), made_by_us())
+        .watches(Api::<StatefulSet>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
         // Whoever changes one of these by hand is told of it, and it is put back.
-        .owns(Api::<Service>::all(parts.watch_client.clone()), made_by_us())
-        .owns(Api::<PodDisruptionBudget>::all(parts.watch_client.clone()), made_by_us())
-        .owns(Api::<NetworkPolicy>::all(parts.watch_client.clone()), made_by_us())
-        .owns(Api::<Ingress>::all(parts.watch_client.clone()), made_by_us())
-        .watches(Api::<Pod>::all(parts.watch_client.clone()), made_by_us(), |pod| labelled(&pod, labels::ENVIRONMENT))
+        .watches(Api::<Service>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
+        .watches(Api::<PodDisruptionBudget>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
+        .watches(Api::<NetworkPolicy>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
+        .watches(Api::<Ingress>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
+        .watches(
+            Api::<Pod>::all(parts.watch_client.clone()),
+            made_by_us(),
+            noted(context, |pod| labelled(pod, labels::ENVIRONMENT)),
+        )
         .watches(
             Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
             watcher::Config::default(),
@@ -240,6 +248,32 @@ async fn pipelines(
         )
         .for_each(|_| std::future::ready(()))
         .await;
+}
+
+/// A mapper that also remembers how new the object is: what is read because of it must not be older.
+fn noted<K, T>(
+    context: &Arc<Context>,
+    concerned: impl Fn(&K) -> Option<ObjectRef<T>> + Send + Sync + 'static,
+) -> impl Fn(K) -> Option<ObjectRef<T>> + Send + Sync + 'static
+where
+    K: Resource<DynamicType = ()>,
+    T: Resource,
+{
+    let context = context.clone();
+    move |object| {
+        context.fresh.note(&object);
+        concerned(&object)
+    }
+}
+
+/// The object that made another.
+fn owned<K, T>(object: &K) -> Option<ObjectRef<T>>
+where
+    K: Resource<DynamicType = ()>,
+    T: Resource<DynamicType = ()>,
+{
+    let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    ObjectRef::from_owner_ref(object.namespace().as_deref(), owner, ())
 }
 
 /// The object that a pod names in a label.

@@ -99,7 +99,9 @@ impl Objects<'_> {
         // A route that the spec does not have is not planned.
         let Some(object) = object else { return Ok(()) };
         let applied = PatchParams::apply(FIELD_MANAGER).force();
-        bounded("apply an object", self.api::<K>().patch(name, &applied, &Patch::Apply(&object))).await.map(drop)
+        let answer = bounded("apply an object", self.api::<K>().patch(name, &applied, &Patch::Apply(&object))).await?;
+        self.context.fresh.note(&answer);
+        Ok(())
     }
 
     /// Deletes an object; that it is gone already is as good.

@@ -33,7 +33,7 @@ use crate::{
     render::{Contracts, Release, deviation, workload},
 };
 
-use super::{further::Found, now, pods};
+use super::{fresh, further::Found, now, pods};
 
 /// Facts about an Environment, and what is needed to render its desired release.
 #[derive(Clone, Debug)]
@@ -81,25 +81,23 @@ impl Sets {
 /// # Errors
 /// When the apiserver does not answer.
 pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Option<Observed>, Error> {
-    let client = &context.client;
-    let environments: Api<Environment> = Api::namespaced(client.clone(), namespace);
-    let Some(mut environment) = bounded("read the environment", environments.get_opt(name)).await? else {
+    let environments: Api<Environment> = Api::namespaced(context.client.clone(), namespace);
+    let own = ListParams::default().labels(&format!("{}={name}", labels::ENVIRONMENT));
+    let (environment, workloads, pods, services, mut found) = tokio::try_join!(
+        bounded("read the environment", environments.get_opt(name)),
+        fresh::list::<StatefulSet>(context, "list workloads", namespace, own.clone()),
+        pods::of_environment(context, namespace, name),
+        fresh::list::<Service>(context, "list services", namespace, own),
+        Found::read(context, namespace, name),
+    )?;
+    let Some(mut environment) = environment.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
         return Ok(None);
     };
-    if environment.metadata.deletion_timestamp.is_some() {
-        return Ok(None);
-    }
-    let workloads: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
-    let services: Api<Service> = Api::namespaced(client.clone(), namespace);
-    let own = ListParams::default().labels(&format!("{}={name}", labels::ENVIRONMENT));
-    let (workloads, pods, services, found, lock_holder_runs) = tokio::try_join!(
-        bounded("list workloads", workloads.list(&own)),
-        pods::of_environment(client, namespace, name),
-        bounded("list services", services.list(&own)),
-        Found::read(client, namespace, &environment),
+    let (lock_holder_runs, ()) = tokio::try_join!(
         lock_holder_runs(context, namespace, &environment),
+        found.read_routes(context, namespace, &environment),
     )?;
-    let of = |tier| workloads.items.iter().find(|set| set.name_any() == workload::name(name, tier)).cloned();
+    let of = |tier| workloads.iter().find(|set| set.name_any() == workload::name(name, tier)).cloned();
     let sets = Sets { author: of(Tier::Author), publish: of(Tier::Publish), dispatcher: of(Tier::Dispatcher) };
     let content = wanted(context, &mut environment, &sets);
     let (desired, contracts) = match content {
@@ -110,7 +108,7 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
     let deviations = match (&desired, &contracts) {
         (Desired::Release(desired), Some(contracts)) => {
             let release = Release { environment: &environment, content: &desired.content, contracts };
-            deviations(&release, &sets, &services.items, &found)
+            deviations(&release, &sets, &services, &found)
         }
         _ => vec![],
     };

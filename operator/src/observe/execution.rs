@@ -151,7 +151,7 @@ async fn look(context: &Context, world: &mut World, step: StepName) -> Result<()
     }
     let images = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.images.clone());
     let repository = images.as_ref().map_or("", |images| &images.repository);
-    let job = job::facts(client, &world.execution, step, repository).await?;
+    let job = job::facts(context, &world.execution, step, repository).await?;
     match (&job, &images) {
         (JobFacts::Ended { end: JobEnd::Built { release }, .. }, Some(images)) => {
             world.release = Some(context.registry.release(client, namespace, images, release).await);

@@ -9,15 +9,18 @@ use k8s_openapi::{
         policy::v1::PodDisruptionBudget,
     },
 };
-use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
+use kube::{Resource, ResourceExt, api::ListParams};
 use launchway_crds::{Environment, names::labels};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    error::{Error, bounded},
+    context::Context,
+    error::Error,
     plan::environment::objects::{Deviation, Further},
     render::deviation,
 };
+
+use super::fresh;
 
 /// What is there.
 #[derive(Clone, Debug, Default)]
@@ -28,16 +31,26 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Reads what belongs to an Environment.
-    pub(super) async fn read(client: &Client, namespace: &str, environment: &Environment) -> Result<Self, Error> {
-        let name = environment.name_any();
-        let (budgets, policies) = tokio::try_join!(list(client, namespace, &name), list(client, namespace, &name))?;
+    /// Reads what belongs to the Environment of this name, routes apart.
+    pub(super) async fn read(context: &Context, namespace: &str, name: &str) -> Result<Self, Error> {
+        let (budgets, policies) = tokio::try_join!(list(context, namespace, name), list(context, namespace, name))?;
+        Ok(Self { budgets, policies, routes: vec![] })
+    }
+
+    /// Reads its routes, where it may have any.
+    pub(super) async fn read_routes(
+        &mut self,
+        context: &Context,
+        namespace: &str,
+        environment: &Environment,
+    ) -> Result<(), Error> {
         // Few have a route; one that was taken out of the spec is in status until its Ingresses are gone.
         let urls = environment.status.as_ref().and_then(|status| status.urls.as_ref());
         let told = urls.is_some_and(|urls| urls.site.is_some() || urls.editors.is_some());
-        let routes =
-            if environment.spec.route.is_some() || told { list(client, namespace, &name).await? } else { vec![] };
-        Ok(Self { budgets, policies, routes })
+        if environment.spec.route.is_some() || told {
+            self.routes = list(context, namespace, &environment.name_any()).await?;
+        }
+        Ok(())
     }
 
     /// Those that are there.
@@ -74,10 +87,10 @@ fn named<K: ResourceExt>(all: &[K], object: Further) -> Option<&K> {
     })
 }
 
-async fn list<K>(client: &Client, namespace: &str, environment: &str) -> Result<Vec<K>, Error>
+async fn list<K>(context: &Context, namespace: &str, environment: &str) -> Result<Vec<K>, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
     let own = ListParams::default().labels(&format!("{}={environment}", labels::ENVIRONMENT));
-    Ok(bounded("list objects", Api::<K>::namespaced(client.clone(), namespace).list(&own)).await?.items)
+    fresh::list(context, "list objects", namespace, own).await
 }

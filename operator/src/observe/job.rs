@@ -4,7 +4,7 @@ use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
 };
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{
     PipelineExecution,
     conditions::{reasons, truncate},
@@ -15,6 +15,7 @@ use launchway_crds::{
 };
 
 use crate::{
+    context::Context,
     error::{Error, bounded},
     gate::TestKind,
     plan::execution::world::{JobEnd, JobFacts, ReleaseDigests},
@@ -28,7 +29,7 @@ use crate::{
 
 use super::{
     build_end::build_end,
-    pods, scan_end,
+    fresh, pods, scan_end,
     test_end::{TestEnd, test_end},
 };
 
@@ -36,14 +37,14 @@ use super::{
 ///
 /// `repository` is where the pipeline's images go: a worker reports digests only.
 pub(super) async fn facts(
-    client: &Client,
+    context: &Context,
     execution: &PipelineExecution,
     step: StepName,
     repository: &str,
 ) -> Result<JobFacts, Error> {
     let namespace = execution.namespace().unwrap_or_default();
     let name = child_name(&execution.name_any(), step.dashed());
-    let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
     let Some(job) = bounded("read a job", jobs.get_opt(&name)).await? else { return Ok(JobFacts::Absent) };
     let owned = job
         .owner_references()
@@ -53,23 +54,21 @@ pub(super) async fn facts(
         return Ok(JobFacts::Foreign { name });
     }
     let uid = job.metadata.uid.clone().unwrap_or_default();
-    let all: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let selector = ListParams::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
-    let pods = bounded("list the pods of a job", all.list(&selector)).await?;
+    let pods: Vec<Pod> = fresh::list(context, "list the pods of a job", &namespace, selector).await?;
     let failed = job
         .status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten())
         .find(|condition| condition.type_ == "Failed" && condition.status == "True");
     // The container's end is known more than a second before the Job's.
-    if let Some(end) = pods.items.iter().find_map(|pod| outcome(repository, step, pod)) {
+    if let Some(end) = pods.iter().find_map(|pod| outcome(repository, step, pod)) {
         return Ok(JobFacts::Ended { name, uid, end });
     }
     if let Some(condition) = failed {
         let message = condition.message.clone().unwrap_or_default();
         let end = if condition.reason.as_deref() == Some("DeadlineExceeded") {
-            let pending =
-                pods.items.iter().find_map(pods::problem).map_or(String::new(), |problem| format!(": {problem}"));
+            let pending = pods.iter().find_map(pods::problem).map_or(String::new(), |problem| format!(": {problem}"));
             JobEnd::Failed {
                 reason: reasons::TIMED_OUT.into(),
                 message: format!(
@@ -82,7 +81,7 @@ pub(super) async fn facts(
         };
         return Ok(JobFacts::Ended { name, uid, end });
     }
-    Ok(JobFacts::Active { name, uid, problem: pods.items.iter().find_map(pods::problem) })
+    Ok(JobFacts::Active { name, uid, problem: pods.iter().find_map(pods::problem) })
 }
 
 /// How the work of a pod ended, if it has.

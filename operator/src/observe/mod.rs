@@ -1,11 +1,12 @@
 //! Reads, and nothing else: the facts that [`crate::plan`] decides on.
 //!
-//! Objects are read live, not from a cache: a decision to deploy must not rest on what was true a
-//! while ago. What wakes the operator is watched; what it decides on is read.
+//! Objects are read live, not from a cache of this process: a decision to deploy must not rest on what was true a
+//! while ago. What wakes the operator is watched; what it decides on is read, lists by the rule of [`fresh`].
 
 mod build_end;
 pub mod environment;
 pub mod execution;
+pub mod fresh;
 mod further;
 pub mod git;
 mod guard;

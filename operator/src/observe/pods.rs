@@ -1,34 +1,34 @@
 //! What pods say: ready or not, and why not, in words that a person can act on.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{Client, ResourceExt, api::ListParams};
 use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
 
 use crate::{
-    error::{Error, bounded},
+    context::Context,
+    error::Error,
     plan::environment::world,
     render::workload::{CONFIG_TEST, CONTAINER},
 };
 
-use super::{log, readiness};
+use super::{fresh, log, readiness};
 
 /// Longest problem of one pod, with the end of what its container left.
 pub(super) const PROBLEM_MAX: usize = 480;
 
 /// Facts about the pods of an Environment.
 pub(super) async fn of_environment(
-    client: &Client,
+    context: &Context,
     namespace: &str,
     environment: &str,
 ) -> Result<Vec<world::Pod>, Error> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selector = ListParams::default().labels(&format!("{}={environment}", labels::ENVIRONMENT));
     let mut facts = vec![];
-    for pod in bounded("list pods", pods.list(&selector)).await?.items {
+    for pod in fresh::list::<Pod>(context, "list pods", namespace, selector).await? {
         let Some((tier, ordinal)) = place(&pod) else { continue };
         let ready = is_ready(&pod);
         let Why { problem, troubled, hopeless, log } =
-            if ready { Why::default() } else { why_not_ready(client, namespace, &pod).await? };
+            if ready { Why::default() } else { why_not_ready(&context.client, namespace, &pod).await? };
         facts.push(world::Pod {
             tier,
             ordinal,

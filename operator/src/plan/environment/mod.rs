@@ -64,6 +64,19 @@ pub enum Change {
 }
 
 impl Change {
+    /// Whether two changes, one planned right after the other, may be made at the same time: nothing that pods run is
+    /// touched, and nothing is taken away.
+    #[must_use]
+    pub const fn goes_with(&self, next: &Self) -> bool {
+        const fn only_adds(change: &Change) -> bool {
+            match change {
+                Change::Service(_) | Change::Further(_) => true,
+                Change::Workload { .. } | Change::DeleteService(_) | Change::DeleteFurther(_) => false,
+            }
+        }
+        only_adds(self) && only_adds(next)
+    }
+
     /// The kind of change, for metrics and logs.
     #[must_use]
     pub const fn category(&self) -> &'static str {

@@ -29,12 +29,11 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
         return steady(world, desired);
     }
     let most = publish.replicas.max(dispatcher.replicas).max(pairs.saturating_add(surge));
-    let mut changes = missing_services(world, desired, most);
-
     if world.author.as_ref().is_none_or(|author| author.revision != revisions.aem) {
-        changes.push(Change::Workload { tier: Tier::Author, replicas: 1, partition: 0 });
-        return Move::change("Author", changes);
+        // Its Services are there; those of new pairs can wait, for they do.
+        return Move::change("Author", vec![Change::Workload { tier: Tier::Author, replicas: 1, partition: 0 }]);
     }
+    let mut changes = missing_services(world, desired, most);
     if !world.is_ready(Tier::Author, 0, revisions) {
         return Move { changes, ..Move::wait("Author", waits_for(world, desired, &[Tier::Author], 0..1)) };
     }

@@ -19,7 +19,8 @@ use launchway_crds::{
 
 use self::cluster::{Cluster, image, revisions};
 use super::{
-    next,
+    Change, ServiceName, next,
+    objects::Further,
     world::{self, Desired},
 };
 
@@ -45,6 +46,19 @@ fn rolling_goes_author_surge_pair_by_pair_and_never_serves_with_fewer_pairs() {
         expected.extend(["Settle".into(), "Complete".into()]);
         assert_eq!(cluster.phases, expected);
         assert!(cluster.world.services.iter().all(|name| !name.contains("rev-1")), "{:?}", cluster.world.services);
+    }
+}
+
+#[test]
+fn a_rollout_writes_the_author_first_and_only_what_adds_is_made_together() {
+    let mut cluster = Cluster::rolled("Production", 2, 1);
+    cluster.target('2');
+    let author = Change::Workload { tier: Tier::Author, replicas: 1, partition: 0 };
+    assert_eq!(next(&cluster.world).changes, std::slice::from_ref(&author));
+    let (service, rule) = (Change::Service(ServiceName::Author), Change::Further(Further::Budget));
+    assert!(service.goes_with(&rule) && rule.goes_with(&service));
+    for alone in [author, Change::DeleteService("prod-old".into()), Change::DeleteFurther(Further::Budget)] {
+        assert!(!service.goes_with(&alone) && !alone.goes_with(&service), "{alone:?}");
     }
 }
 
