@@ -5,7 +5,10 @@ extern crate self as launchway_crds;
 
 #[path = "../../../crds/src/digest.rs"]
 pub mod digest;
+pub mod gate;
 #[path = "../../../operator/src/image/mod.rs"]
 pub mod image;
 pub mod registry;
+#[path = "../../../crds/src/step.rs"]
+pub mod step;
 pub mod webhook;

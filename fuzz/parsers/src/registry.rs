@@ -7,3 +7,8 @@ pub mod credentials;
 #[allow(dead_code, reason = "the client, which makes most of them, is not here")]
 #[path = "../../../operator/src/registry/error.rs"]
 pub mod error;
+#[path = "../../../operator/src/registry/repository.rs"]
+pub mod repository;
+
+pub use credentials::Credentials;
+pub use repository::Repository;
