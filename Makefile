@@ -90,11 +90,11 @@ bench-image: ## Compare image builds with crane, skopeo and buildah on one regis
 .PHONY: bench-planner
 bench-planner: ## How long one call of the planner takes on the largest world, p50 and p99 (seconds)
 	@hack/preflight.sh build
-	$(CARGO) build $(BUILD) --example bench_planner
+	$(CARGO) build $(RELEASE) --example bench_planner
 	@"$${CARGO_TARGET_DIR:-target}/release/examples/bench_planner"
 
 .PHONY: bench-operator
-bench-operator: ## What the operator costs on the cluster: a release, 1,000 and 10,000 executions (about 25 minutes; PARTS="release waiting finished many")
+bench-operator: ## What the operator costs on the cluster: a release, 1,000 and 10,000 executions, 1,000 Environments (about 45 minutes; PARTS="release waiting finished many environments")
 	@hack/preflight.sh cluster
 	$(CARGO) build $(RELEASE) --bin launchway
 	LAUNCHWAY_BINARY="$${CARGO_TARGET_DIR:-$$PWD/target}/release/launchway" $(CARGO) run $(BUILD) --bin bench_operator -- $(PARTS)

@@ -84,8 +84,7 @@ impl Program {
     /// # Errors
     /// When the apiserver refuses.
     pub async fn set_up(cluster: &Cluster, images: &Images, namespace: &str, options: &Options) -> Outcome<Self> {
-        let program = Self { cluster: cluster.clone(), namespace: namespace.into(), images: images.clone() };
-        program.make_namespace(options.scenario).await?;
+        let program = Self::empty(cluster, images, namespace, options.scenario).await?;
         for (name, type_, pairs) in [(STAGE, "Stage", 1), (PRODUCTION, "Production", options.pairs)] {
             program.apply(&program.environment_object(name, type_, pairs, options)).await?;
         }
@@ -93,6 +92,16 @@ impl Program {
         for (user, role) in [(DEVELOPER, "launchway-developer"), (APPROVER, "launchway-approver")] {
             program.apply(&people::binding(user, role)).await?;
         }
+        Ok(program)
+    }
+
+    /// Makes the namespace alone. `scenario`: it is removed by the next one.
+    ///
+    /// # Errors
+    /// When the apiserver refuses.
+    pub async fn empty(cluster: &Cluster, images: &Images, namespace: &str, scenario: bool) -> Outcome<Self> {
+        let program = Self { cluster: cluster.clone(), namespace: namespace.into(), images: images.clone() };
+        program.make_namespace(scenario).await?;
         Ok(program)
     }
 

@@ -13,6 +13,14 @@ pub enum Error {
         /// The client's error.
         source: Box<kube::Error>,
     },
+    /// An object is not what this version of the operator knows.
+    #[error("{doing}: {why}")]
+    Unreadable {
+        /// What was being done.
+        doing: &'static str,
+        /// What is wrong with the object.
+        why: String,
+    },
     /// The apiserver did not answer in time.
     #[error("{doing}: no answer within {} s", limit.as_secs())]
     TimedOut {
@@ -35,6 +43,7 @@ impl Error {
     pub const fn category(&self) -> &'static str {
         match self {
             Self::Kube { .. } => "apiserver",
+            Self::Unreadable { .. } => "unreadable",
             Self::TimedOut { .. } => "timeout",
             Self::Conflict(_) => "conflict",
             Self::NoProgress(_) => "no_progress",
@@ -47,6 +56,8 @@ impl Error {
     pub fn pause(&self, attempts: u32) -> Duration {
         let base = match self {
             Self::Conflict(_) => Duration::from_millis(50),
+            // A change wakes it; what it refers to may be what cannot be read.
+            Self::Unreadable { .. } => Duration::from_secs(60),
             Self::Kube { .. } | Self::TimedOut { .. } | Self::NoProgress(_) => Duration::from_secs(1),
         };
         base.saturating_mul(2_u32.saturating_pow(attempts.min(10))).min(Duration::from_secs(60))
@@ -64,6 +75,7 @@ pub async fn bounded<T>(doing: &'static str, call: impl Future<Output = Result<T
     match tokio::time::timeout(CALL_LIMIT, call).await {
         Err(_) => Err(Error::TimedOut { doing, limit: CALL_LIMIT }),
         Ok(Err(kube::Error::Api(status))) if status.is_conflict() => Err(Error::Conflict(doing)),
+        Ok(Err(kube::Error::SerdeError(error))) => Err(Error::Unreadable { doing, why: error.to_string() }),
         Ok(Err(source)) => Err(Error::Kube { doing, source: Box::new(source) }),
         Ok(Ok(value)) => Ok(value),
     }

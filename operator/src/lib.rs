@@ -7,6 +7,7 @@
 //! * [`gate`] turns what was measured into a decision, purely.
 //! * [`image`] turns zips into image bytes, purely.
 //! * [`observe`] reads; [`effects`] writes, and nothing else does.
+//! * [`outline`] is what is kept in memory of objects that are watched: enough to know whom a change concerns.
 //! * [`controllers`] wire these into rounds; [`operator_command`] is the frame around them.
 //! * [`attest`] says, purely, where a release comes from and what is in it.
 //! * [`registry`], [`artifact`] and [`release`] speak to registries; [`build`] makes releases; [`worker`] is what Jobs run.
@@ -42,6 +43,7 @@ pub mod metrics;
 pub mod notify;
 pub mod observe;
 pub mod operator_command;
+pub mod outline;
 pub mod plan;
 pub mod registry;
 pub mod release;

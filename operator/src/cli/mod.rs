@@ -213,6 +213,9 @@ fn parse() -> Cli {
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
+/// The most threads that wait and decide; what hashes and compresses has threads of its own.
+const THREADS_MAX: usize = 4;
+
 /// The whole program. It is here and not in the binary so that all of its code is generated once, with the library,
 /// and not again for everything that links to it.
 #[must_use]
@@ -223,7 +226,9 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let cli = parse();
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // A thread for each core of a large node would cost memory and do nothing: this program waits for others.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(dispatch(cli));
             // A read of the terminal cannot be called off: it must not hold up the end.

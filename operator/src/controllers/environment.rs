@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use kube::{ResourceExt, core::DeserializeGuard, runtime::reflector::ObjectRef};
-use launchway_crds::{
-    Environment, PipelineExecution,
-    conditions::{self, types},
+use kube::{
+    ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
 };
+use launchway_crds::execution::Environments;
 
 use crate::{
     context::Context,
     effects::{drift, environment::perform, status},
     error::Error,
     observe,
+    outline::{EnvironmentOutline, ExecutionOutline},
     plan::environment::{next, world::Desired},
     render::Release,
 };
@@ -52,21 +53,16 @@ pub(super) async fn reconcile(
     Ok(plan.wake)
 }
 
-/// Whether an Environment says that somebody changed it by hand.
-pub(super) fn has_drifted(environment: &Environment) -> bool {
-    let status = environment.status.as_ref();
-    status
-        .and_then(|status| conditions::get(&status.conditions, types::DRIFTED))
-        .is_some_and(|drifted| drifted.status == "True")
-}
-
-/// Environments of an execution. Whenever it changes: that it was deleted is told in the same way,
-/// and a lock that it left has to be taken away.
+/// Environments of an execution that was deleted: a lock that it left has to be taken away. One that ends takes it away
+/// itself, and what it asks for before is written in the Environment.
 pub(super) fn of_execution(
-    changed: &DeserializeGuard<PipelineExecution>,
-) -> Vec<ObjectRef<DeserializeGuard<Environment>>> {
-    let Ok(execution) = &changed.0 else { return vec![] };
-    let Some(names) = execution.status.as_ref().and_then(|status| status.environments.as_ref()) else { return vec![] };
-    let namespace = execution.namespace().unwrap_or_default();
-    names.all().map(|name| ObjectRef::new(name).within(&namespace)).collect()
+    store: &Store<ExecutionOutline>,
+    changed: &ExecutionOutline,
+) -> Vec<ObjectRef<EnvironmentOutline>> {
+    if store.get(&ObjectRef::from_obj(changed)).is_some() {
+        return vec![];
+    }
+    let namespace = changed.namespace().unwrap_or_default();
+    let names = changed.environments().into_iter().flat_map(Environments::all);
+    names.map(|name| ObjectRef::new(name).within(&namespace)).collect()
 }

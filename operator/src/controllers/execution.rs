@@ -8,13 +8,14 @@ use kube::{
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
-use launchway_crds::{Pipeline, PipelineExecution, step::StepName};
+use launchway_crds::{Pipeline, execution::Environments, step::StepName};
 
 use crate::{
     context::Context,
     effects::{events, execution::perform, status},
     error::Error,
     observe,
+    outline::{EnvironmentOutline, ExecutionOutline},
     plan::execution::{next, revision},
 };
 
@@ -24,7 +25,7 @@ const ROUNDS: usize = 40;
 /// Moves an execution on as far as it goes now; says when to look again.
 pub(super) async fn reconcile(
     context: Arc<Context>,
-    mut remembered: PipelineExecution,
+    mut remembered: Arc<ExecutionOutline>,
 ) -> Result<Option<Timestamp>, Error> {
     for _ in 0..ROUNDS {
         let Some(world) = observe::execution::world(&context, &remembered).await? else { return Ok(None) };
@@ -33,90 +34,167 @@ pub(super) async fn reconcile(
             for action in &plan.actions {
                 perform(&context, &world, action).await?;
             }
-            remembered = world.execution;
+            remembered = Arc::new(ExecutionOutline::of(&world.execution));
             continue;
         }
         let old = world.execution.status.clone().unwrap_or_default();
         let news = !plan.status.untold.is_empty();
         let changed = plan.status != old;
-        remembered = world.execution;
+        let mut execution = world.execution;
         if changed {
-            remembered.status = Some(plan.status);
-            let written = status::replace(&context, &remembered).await?;
+            execution.status = Some(plan.status);
+            let written = status::replace(&context, &execution).await?;
             // Nothing waits for an Event: the next step begins meanwhile.
             let context = context.clone();
             tokio::spawn(async move { events::tell(&context, &written, &old).await });
         }
         // After the record: what was not told before a restart is found here, too.
         if news {
-            context.notifier.tell(&remembered.namespace().unwrap_or_default(), &remembered.name_any());
+            context.notifier.tell(&execution.namespace().unwrap_or_default(), &execution.name_any());
         }
         if !(changed && plan.again) {
             return Ok(plan.wake);
         }
+        remembered = Arc::new(ExecutionOutline::of(&execution));
     }
     Err(Error::NoProgress(ROUNDS))
 }
 
-/// Executions of a namespace in memory that can be read and are chosen.
+/// Whether nothing is left to do for an execution: it ended, everybody was told, and no Environment is locked by it.
+///
+/// That is said from memory alone: after a start there are thousands of them. Each of it is true for ever once it is
+/// true, but the lock; an Environment whose lock's holder ended takes that away itself.
+pub(super) async fn has_settled(execution: &ExecutionOutline, environments: &Store<EnvironmentOutline>) -> bool {
+    if execution.ended().is_none() || !execution.is_told() || environments.wait_until_ready().await.is_err() {
+        return false;
+    }
+    let (uid, namespace) = (execution.uid().unwrap_or_default(), execution.namespace().unwrap_or_default());
+    let names = execution.environments().into_iter().flat_map(Environments::all);
+    let mut found = names.filter_map(|name| environments.get(&ObjectRef::new(name).within(&namespace)));
+    !found.any(|environment| environment.is_held_by(&uid))
+}
+
+/// Executions of a namespace in memory that are chosen.
 fn chosen(
-    store: &Store<DeserializeGuard<PipelineExecution>>,
-    namespace: &str,
-    choose: impl Fn(&PipelineExecution) -> bool,
-) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
+    store: &Store<ExecutionOutline>,
+    namespace: Option<&str>,
+    choose: impl Fn(&ExecutionOutline) -> bool,
+) -> Vec<ObjectRef<ExecutionOutline>> {
     store
-        .state()
+        .state_filter(|object| object.metadata.namespace.as_deref() == namespace && choose(object))
         .iter()
-        .filter(|object| object.namespace().as_deref() == Some(namespace))
-        .filter(|object| object.0.as_ref().is_ok_and(&choose))
         .map(|object| ObjectRef::from_obj(object.as_ref()))
         .collect()
 }
 
 /// Executions that a change of an Environment may move on: those that run or wait and go there.
 pub(super) fn concerned(
-    store: &Store<DeserializeGuard<PipelineExecution>>,
-    namespace: &str,
-    environment: &str,
-) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
-    chosen(store, namespace, |execution| {
-        execution.status.as_ref().is_none_or(|status| {
-            status.completion_time.is_none()
-                && status.environments.as_ref().is_none_or(|names| names.all().any(|name| name == environment))
-        })
+    store: &Store<ExecutionOutline>,
+    changed: &EnvironmentOutline,
+) -> Vec<ObjectRef<ExecutionOutline>> {
+    let environment = changed.metadata.name.as_deref().unwrap_or_default();
+    chosen(store, changed.metadata.namespace.as_deref(), |execution| {
+        execution.ended().is_none()
+            && execution.environments().is_none_or(|names| names.all().any(|name| name == environment))
     })
 }
 
-/// Executions of the same pipeline that a new one may replace, or that may go on because one has ended.
+/// Executions of the same pipeline that a new one may replace, or that may go on because one has ended or is gone.
 pub(super) fn siblings(
-    store: &Store<DeserializeGuard<PipelineExecution>>,
-    changed: &DeserializeGuard<PipelineExecution>,
-) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
-    let Ok(changed) = &changed.0 else { return vec![] };
+    store: &Store<ExecutionOutline>,
+    changed: &ExecutionOutline,
+) -> Vec<ObjectRef<ExecutionOutline>> {
     // In between nothing that it does concerns the others: with a thousand that wait, each write would wake them all.
-    if changed.status.as_ref().is_some_and(|status| status.completion_time.is_none()) {
+    let goes_on = changed.progress.is_some() && changed.ended().is_none();
+    if goes_on && store.get(&ObjectRef::from_obj(changed)).is_some() {
         return vec![];
     }
-    chosen(store, &changed.namespace().unwrap_or_default(), |other| {
+    chosen(store, changed.metadata.namespace.as_deref(), |other| {
         other.metadata.uid != changed.metadata.uid
-            && other.spec.pipeline_ref == changed.spec.pipeline_ref
-            && other.status.as_ref().is_some_and(|status| status.completion_time.is_none())
+            && other.pipeline == changed.pipeline
+            && other.progress.as_ref().is_some_and(|progress| progress.ended.is_none())
     })
 }
 
 /// Executions of a pipeline that changed: those that have not begun for good, and those that do not tell yet that they
 /// run another version of it.
 pub(super) fn of_pipeline(
-    store: &Store<DeserializeGuard<PipelineExecution>>,
+    store: &Store<ExecutionOutline>,
     changed: &DeserializeGuard<Pipeline>,
-) -> Vec<ObjectRef<DeserializeGuard<PipelineExecution>>> {
+) -> Vec<ObjectRef<ExecutionOutline>> {
     let name = changed.name_any();
     let version = changed.0.as_ref().ok().map(revision::of);
-    chosen(store, &changed.namespace().unwrap_or_default(), |execution| {
-        execution.spec.pipeline_ref.name == name
-            && execution.status.as_ref().is_none_or(|status| {
-                (status.step == Some(StepName::Validate) && status.completion_time.is_none())
-                    || version.as_ref().is_some_and(|version| revision::is_news(status, version))
+    chosen(store, changed.namespace().as_deref(), |execution| {
+        execution.pipeline == name
+            && execution.progress.as_ref().is_none_or(|progress| {
+                (progress.step == Some(StepName::Validate) && progress.ended.is_none())
+                    || version.as_ref().is_some_and(|version| revision::is_news(progress, version))
             })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::{reflector, watcher::Event};
+    use serde_json::json;
+
+    use super::*;
+
+    fn execution(name: &str, status: &serde_json::Value) -> ExecutionOutline {
+        serde_json::from_value(json!({
+            "metadata": { "name": name, "namespace": "wknd", "uid": format!("uid-{name}") },
+            "spec": { "pipelineRef": { "name": "wknd" } }, "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn running() -> serde_json::Value {
+        json!({ "state": "Running", "step": "build", "environments": { "stage": "stage", "production": "prod" } })
+    }
+
+    fn ended() -> serde_json::Value {
+        let mut status = running();
+        (status["state"], status["completionTime"]) = (json!("Finished"), json!("2026-11-21T10:00:00Z"));
+        status
+    }
+
+    fn environment(name: &str, holder: &str) -> EnvironmentOutline {
+        serde_json::from_value(json!({
+            "metadata": { "name": name, "namespace": "wknd" }, "status": { "lock": { "uid": format!("uid-{holder}") } },
+        }))
+        .unwrap()
+    }
+
+    fn store<K: kube::Resource<DynamicType = ()> + Clone + 'static>(all: Vec<K>) -> Store<K> {
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&Event::Init);
+        all.into_iter().for_each(|one| writer.apply_watcher_event(&Event::InitApply(one)));
+        writer.apply_watcher_event(&Event::InitDone);
+        store
+    }
+
+    #[tokio::test]
+    async fn one_that_ended_is_looked_at_while_it_holds_an_environment_or_has_something_to_tell() {
+        let free = store(vec![environment("stage", "b"), environment("prod", "b")]);
+        let held = store(vec![environment("stage", "b"), environment("prod", "a")]);
+        let mut untold = ended();
+        untold["untold"] = json!([{ "event": "Ended", "at": "2026-11-21T10:00:00Z" }]);
+        assert!(has_settled(&execution("a", &ended()), &free).await);
+        assert!(!has_settled(&execution("a", &ended()), &held).await);
+        assert!(!has_settled(&execution("a", &untold), &free).await);
+        assert!(!has_settled(&execution("a", &running()), &free).await);
+    }
+
+    #[test]
+    fn who_ended_or_is_gone_wakes_those_that_wait_for_it() {
+        let names = |changed: &ExecutionOutline, all: &[ExecutionOutline]| {
+            siblings(&store(all.to_vec()), changed).into_iter().map(|found| found.name).collect::<Vec<_>>()
+        };
+        let (goes_on, waits) = (execution("a", &running()), execution("b", &running()));
+        assert!(names(&goes_on, &[goes_on.clone(), waits.clone()]).is_empty());
+        assert_eq!(names(&goes_on, std::slice::from_ref(&waits)), ["b"], "it was deleted");
+        let over = execution("a", &ended());
+        assert_eq!(names(&over, &[over.clone(), waits.clone()]), ["b"]);
+        assert_eq!(names(&execution("c", &json!(null)), &[waits]), ["b"], "a new one may take its place");
+    }
 }

@@ -1,13 +1,14 @@
 //! After a round of a Pipeline: lets go what its limits do not keep.
 
 use kube::{ResourceExt, core::DeserializeGuard, runtime::reflector::ObjectRef};
-use launchway_crds::{Pipeline, PipelineExecution};
+use launchway_crds::Pipeline;
 
 use crate::{
     context::Context,
     effects::memory::perform,
     error::Error,
     observe::{self, memory::Executions},
+    outline::ExecutionOutline,
     plan::memory::next,
 };
 
@@ -21,10 +22,7 @@ pub(super) async fn tidy(context: &Context, executions: &Executions, namespace: 
 }
 
 /// The pipeline of an execution that ended: there may be one too many now.
-pub(super) fn of_execution(
-    changed: &DeserializeGuard<PipelineExecution>,
-) -> Option<ObjectRef<DeserializeGuard<Pipeline>>> {
-    let execution = changed.0.as_ref().ok()?;
-    execution.status.as_ref().and_then(|status| status.completion_time.as_ref())?;
-    Some(ObjectRef::new(&execution.spec.pipeline_ref.name).within(&execution.namespace()?))
+pub(super) fn of_execution(changed: &ExecutionOutline) -> Option<ObjectRef<DeserializeGuard<Pipeline>>> {
+    changed.ended()?;
+    Some(ObjectRef::new(&changed.pipeline).within(&changed.namespace()?))
 }

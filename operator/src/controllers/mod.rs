@@ -2,6 +2,7 @@
 
 mod environment;
 mod execution;
+mod feed;
 mod memory;
 mod pipeline;
 
@@ -10,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::StreamExt;
+use futures::{
+    Stream, StreamExt,
+    future::{join3, join4},
+};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -21,7 +25,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Resource, ResourceExt,
-    core::DeserializeGuard,
+    core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -30,27 +34,31 @@ use kube::{
     },
 };
 use launchway_crds::{
-    Environment, Pipeline, PipelineExecution,
+    Pipeline,
     names::{FIELD_MANAGER, labels},
 };
 use tokio::sync::mpsc;
 
+use self::feed::Feed;
 use crate::{
     context::Context,
     error::Error,
     notify,
     observe::{
-        memory::Executions,
         source::{Key, watch},
         webhook::Webhooks,
     },
     operator_command::Parts,
+    outline::{EnvironmentOutline, ExecutionOutline},
 };
 
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: u16 = 8;
 /// How often the gauges of executions are brought up to date.
 const GAUGES: Duration = Duration::from_secs(15);
+
+/// A pipeline, or why it cannot be read.
+type AnyPipeline = DeserializeGuard<Pipeline>;
 
 /// Runs the controllers until the operator is told to end.
 ///
@@ -61,183 +69,153 @@ pub async fn run(parts: Parts) -> Result<(), kube::Error> {
     let (changed, changes) = mpsc::unbounded_channel();
     // It never ends: it is dropped with the rest.
     let watching = tokio::spawn(watch::run(context.clone(), changed));
-    let all: Api<DeserializeGuard<PipelineExecution>> = Api::all(parts.watch_client.clone());
-    let controller = Controller::new(all, watcher::Config::default());
-    let store = controller.store();
-    tokio::join!(
-        executions(&parts, &context, controller),
-        environments(&parts, &context),
-        pipelines(&parts, &context, changes, store),
+    let mut feeds = Feeds { executions: Feed::new(), environments: Feed::new(), pipelines: Feed::new() };
+    let rounds = join4(
+        executions(&parts, &context, &mut feeds),
+        environments(&parts, &context, &mut feeds),
+        pipelines(&parts, &context, changes, &mut feeds),
         notify::run(context.clone(), parts.shutdown.clone()),
     );
+    let counting = count(feeds.executions.store(), feeds.environments.store(), context.clone());
+    let feeding = join3(
+        feeds.executions.run(Api::all(parts.watch_client.clone())),
+        feeds.environments.run(Api::all(parts.watch_client.clone())),
+        feeds.pipelines.run(Api::all(parts.watch_client.clone())),
+    );
+    tokio::select! {
+        _ = rounds => {}
+        _ = feeding => {}
+        () = counting => {}
+    }
     parts.receiver.serve_for(None);
     watching.abort();
     Ok(())
 }
 
-/// Pods and workloads that the operator made.
-fn made_by_us() -> watcher::Config {
-    watcher::Config::default().labels(&format!("{}={FIELD_MANAGER}", labels::MANAGED_BY))
+/// What several controllers watch, each kind once.
+struct Feeds {
+    executions: Feed<ExecutionOutline>,
+    environments: Feed<EnvironmentOutline>,
+    pipelines: Feed<AnyPipeline>,
 }
 
-async fn executions(
-    parts: &Parts,
-    context: &Arc<Context>,
-    controller: Controller<DeserializeGuard<PipelineExecution>>,
-) {
-    let store = controller.store();
-    let (same, of_pipeline) = (store.clone(), store.clone());
-    let counted = count(store.clone(), context.clone());
-    let rounds = controller
+/// Objects that the operator made.
+fn made_by_us() -> watcher::Config {
+    feed::config().labels(&format!("{}={FIELD_MANAGER}", labels::MANAGED_BY))
+}
+
+/// Objects of a kind by their metadata: a change of any part of them is told, and only that much is sent.
+fn metadata<K: Resource<DynamicType = ()>>(parts: &Parts) -> Api<PartialObjectMeta<K>> {
+    Api::all(parts.watch_client.clone())
+}
+
+/// Those of them that carry a label.
+fn made_with(label: &str) -> watcher::Config {
+    feed::config().labels(&format!("{}={FIELD_MANAGER},{label}", labels::MANAGED_BY))
+}
+
+fn executions(parts: &Parts, context: &Arc<Context>, feeds: &mut Feeds) -> impl Future<Output = ()> + Send + use<> {
+    let (store, environments) = (feeds.executions.store(), feeds.environments.store());
+    let (same, of_environment, of_pipeline) = (store.clone(), store.clone(), store.clone());
+    Controller::for_shared_stream(feeds.executions.changes(), store)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .owns(Api::<Job>::all(parts.watch_client.clone()), made_by_us())
         // The container's end is known long before the Job's.
         .watches(
-            Api::<Pod>::all(parts.watch_client.clone()),
-            made_by_us(),
+            metadata::<Pod>(parts),
+            made_with(labels::EXECUTION),
             noted(context, |pod| labelled(pod, labels::EXECUTION)),
         )
-        .watches(
-            Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
-            watcher::Config::default(),
-            move |changed| {
-                let namespace = changed.namespace().unwrap_or_default();
-                execution::concerned(&store, &namespace, &changed.name_any())
-            },
-        )
-        .watches(
-            Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
-            watcher::Config::default(),
-            move |changed| execution::siblings(&same, &changed),
-        )
-        .watches(
-            Api::<DeserializeGuard<Pipeline>>::all(parts.watch_client.clone()),
-            watcher::Config::default(),
-            move |changed| execution::of_pipeline(&of_pipeline, &changed),
-        )
+        .watches_shared_stream(feeds.environments.changes(), move |changed| {
+            execution::concerned(&of_environment, &changed)
+        })
+        .watches_shared_stream(feeds.executions.changes(), move |changed| execution::siblings(&same, &changed))
+        .watches_shared_stream(feeds.pipelines.changes(), move |changed| execution::of_pipeline(&of_pipeline, &changed))
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(
-            |object, context| {
-                let remembered = object.clone();
-                timed("execution", object, context, |context, _, _| async move {
-                    let Ok(remembered) = &remembered.0 else { return Ok(None) };
-                    execution::reconcile(context, remembered.clone()).await
+            move |object, context| {
+                let environments = environments.clone();
+                timed("execution", object.clone(), context, |context, _, _| async move {
+                    if execution::has_settled(&object, &environments).await {
+                        return Ok(None);
+                    }
+                    execution::reconcile(context, object).await
                 })
             },
             error_policy,
             context.clone(),
         )
-        .for_each(|_| std::future::ready(()));
-    tokio::select! {
-        () = rounds => {}
-        () = counted => {}
-    }
+        .for_each(|_| std::future::ready(()))
 }
 
-/// Keeps the gauges of executions current. They are counted from memory: nothing is asked of the apiserver.
-async fn count(store: Store<DeserializeGuard<PipelineExecution>>, context: Arc<Context>) {
+/// Keeps the gauges current. They are counted from memory: nothing is asked of the apiserver.
+async fn count(executions: Store<ExecutionOutline>, environments: Store<EnvironmentOutline>, context: Arc<Context>) {
     let mut tick = tokio::time::interval(GAUGES);
     loop {
         tick.tick().await;
-        let all = store.state();
-        let statuses: Vec<_> = all.iter().filter_map(|object| object.0.as_ref().ok()?.status.as_ref()).collect();
-        context.metrics.executions(statuses.iter().map(|status| status.state.as_str()));
-        context
-            .metrics
-            .waiting(statuses.iter().filter_map(|status| status.waiting_for.as_ref()).map(|waiting| waiting.step));
+        let all = executions.state();
+        let begun = || all.iter().filter_map(|execution| execution.progress.as_ref());
+        context.metrics.executions(begun().map(|progress| progress.state.as_str()));
+        context.metrics.waiting(begun().filter_map(|progress| progress.waits_at));
+        context.metrics.drifted(environments.state_filter(EnvironmentOutline::has_drifted).len());
     }
 }
 
-async fn environments(parts: &Parts, context: &Arc<Context>) {
-    let all: Api<DeserializeGuard<Environment>> = Api::all(parts.watch_client.clone());
-    let controller = Controller::new(all, watcher::Config::default());
-    let counted = count_drifted(controller.store(), context.clone());
-    let rounds = controller
+fn environments(parts: &Parts, context: &Arc<Context>, feeds: &mut Feeds) -> impl Future<Output = ()> + Send + use<> {
+    let executions = feeds.executions.store();
+    Controller::for_shared_stream(feeds.environments.changes(), feeds.environments.store())
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .watches(Api::<StatefulSet>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
+        .watches(metadata::<StatefulSet>(parts), made_by_us(), noted(context, owned))
         // Whoever changes one of these by hand is told of it, and it is put back.
-        .watches(Api::<Service>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
-        .watches(Api::<PodDisruptionBudget>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
-        .watches(Api::<NetworkPolicy>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
-        .watches(Api::<Ingress>::all(parts.watch_client.clone()), made_by_us(), noted(context, owned))
+        .watches(metadata::<Service>(parts), made_by_us(), noted(context, owned))
+        .watches(metadata::<PodDisruptionBudget>(parts), made_by_us(), noted(context, owned))
+        .watches(metadata::<NetworkPolicy>(parts), made_by_us(), noted(context, owned))
+        .watches(metadata::<Ingress>(parts), made_by_us(), noted(context, owned))
         .watches(
-            Api::<Pod>::all(parts.watch_client.clone()),
-            made_by_us(),
+            metadata::<Pod>(parts),
+            made_with(labels::ENVIRONMENT),
             noted(context, |pod| labelled(pod, labels::ENVIRONMENT)),
         )
-        .watches(
-            Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
-            watcher::Config::default(),
-            |changed| environment::of_execution(&changed),
-        )
+        .watches_shared_stream(feeds.executions.changes(), move |changed| {
+            environment::of_execution(&executions, &changed)
+        })
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(
             |object, context| timed("environment", object, context, environment::reconcile),
             error_policy,
             context.clone(),
         )
-        .for_each(|_| std::future::ready(()));
-    tokio::select! {
-        () = rounds => {}
-        () = counted => {}
-    }
+        .for_each(|_| std::future::ready(()))
 }
 
-/// Keeps the gauge of Environments that drifted current, from memory.
-async fn count_drifted(store: Store<DeserializeGuard<Environment>>, context: Arc<Context>) {
-    let mut tick = tokio::time::interval(GAUGES);
-    loop {
-        tick.tick().await;
-        let all = store.state();
-        let drifted = all.iter().filter(|object| object.0.as_ref().is_ok_and(environment::has_drifted)).count();
-        context.metrics.drifted(drifted);
-    }
-}
-
-async fn pipelines(
+fn pipelines(
     parts: &Parts,
     context: &Arc<Context>,
     changes: mpsc::UnboundedReceiver<Key>,
-    executions: Executions,
-) {
-    let all: Api<DeserializeGuard<Pipeline>> = Api::all(parts.watch_client.clone());
-    let controller = Controller::new(all, watcher::Config::default());
-    parts.receiver.serve_for(Some(Arc::new(Webhooks::new(context.clone(), controller.store()))));
-    let (of_environment, of_pipeline, of_execution) = (controller.store(), controller.store(), controller.store());
-    let changes = futures::stream::unfold(changes, |mut changes| async move {
-        let key: Key = changes.recv().await?;
-        Some((ObjectRef::new(&key.name).within(&key.namespace), changes))
-    });
-    controller
+    feeds: &mut Feeds,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (store, executions) = (feeds.pipelines.store(), feeds.executions.store());
+    parts.receiver.serve_for(Some(Arc::new(Webhooks::new(context.clone(), store.clone()))));
+    let (of_environment, of_pipeline, of_execution) = (store.clone(), store.clone(), store.clone());
+    Controller::for_shared_stream(feeds.pipelines.changes(), store)
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .watches(
-            Api::<DeserializeGuard<Environment>>::all(parts.watch_client.clone()),
-            watcher::Config::default(),
-            move |changed| {
-                pipeline::of_environment(&of_environment, changed.namespace().as_deref(), &changed.name_any())
-            },
-        )
-        .watches(
-            Api::<DeserializeGuard<Pipeline>>::all(parts.watch_client.clone()),
-            watcher::Config::default(),
-            move |changed| pipeline::of_pipeline(&of_pipeline, &changed),
-        )
-        .watches(
-            Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
-            watcher::Config::default(),
-            move |changed| pipeline::of_execution(&of_execution, &changed),
-        )
-        .watches(
-            Api::<DeserializeGuard<PipelineExecution>>::all(parts.watch_client.clone()),
-            watcher::Config::default(),
-            |changed| memory::of_execution(&changed),
-        )
-        .reconcile_on(changes)
+        .watches_shared_stream(feeds.environments.changes_of_specs(), move |changed| {
+            pipeline::of_environment(&of_environment, &changed)
+        })
+        .watches_shared_stream(feeds.pipelines.changes(), move |changed| pipeline::of_pipeline(&of_pipeline, &changed))
+        .watches_shared_stream(feeds.executions.changes(), move |changed| {
+            pipeline::of_execution(&of_execution, &changed)
+        })
+        .watches_shared_stream(feeds.executions.changes(), |changed| memory::of_execution(&changed))
+        .reconcile_on(told(changes))
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(
             move |object, context| {
-                let executions = executions.clone();
+                let (executions, unreadable) = (executions.clone(), object.0.as_ref().err().cloned());
                 timed("pipeline", object, context, |context, namespace, name| async move {
+                    if let Some(unreadable) = unreadable {
+                        return Err(Error::Unreadable { doing: "read the pipeline", why: unreadable.error });
+                    }
                     let wake = pipeline::reconcile(context.clone(), namespace.clone(), name.clone()).await?;
                     memory::tidy(&context, &executions, &namespace, &name).await?;
                     Ok(wake)
@@ -247,7 +225,14 @@ async fn pipelines(
             context.clone(),
         )
         .for_each(|_| std::future::ready(()))
-        .await;
+}
+
+/// Pipelines whose sources changed.
+fn told(changes: mpsc::UnboundedReceiver<Key>) -> impl Stream<Item = ObjectRef<AnyPipeline>> + Send {
+    futures::stream::unfold(changes, |mut changes| async move {
+        let key: Key = changes.recv().await?;
+        Some((ObjectRef::new(&key.name).within(&key.namespace), changes))
+    })
 }
 
 /// A mapper that also remembers how new the object is: what is read because of it must not be older.
@@ -277,11 +262,7 @@ where
 }
 
 /// The object that a pod names in a label.
-fn labelled<K>(pod: &Pod, label: &str) -> Option<ObjectRef<DeserializeGuard<K>>>
-where
-    K: Resource<DynamicType = ()>,
-    DeserializeGuard<K>: Resource<DynamicType = ()>,
-{
+fn labelled<K: Resource<DynamicType = ()>>(pod: &PartialObjectMeta<Pod>, label: &str) -> Option<ObjectRef<K>> {
     let name = pod.labels().get(label)?;
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
@@ -289,29 +270,24 @@ where
 /// Measures a round, and makes its result the next time to look.
 async fn timed<K, F>(
     kind: &'static str,
-    object: Arc<DeserializeGuard<K>>,
+    object: Arc<K>,
     context: Arc<Context>,
     round: impl FnOnce(Arc<Context>, String, String) -> F,
 ) -> Result<Action, Error>
 where
     K: Resource<DynamicType = ()>,
-    DeserializeGuard<K>: Resource<DynamicType = ()>,
     F: Future<Output = Result<Option<Timestamp>, Error>>,
 {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let begun = Instant::now();
-    if let Err(unreadable) = &object.0 {
-        // One object that cannot be read must not stop the others. It changes, or stays as it is.
-        tracing::error!(kind, namespace, name, error = %unreadable, "Object cannot be read");
-        context.metrics.reconcile(kind, "unreadable", begun.elapsed().as_secs_f64());
-        return Ok(Action::await_change());
-    }
     let result = round(context.clone(), namespace.clone(), name.clone()).await;
     let label = result.as_ref().map_or_else(Error::category, |_| "ok");
     context.metrics.reconcile(kind, label, begun.elapsed().as_secs_f64());
     let wake = result.inspect_err(|error| match error {
         // Somebody else wrote first: it is read and decided again, and nothing is wrong.
         Error::Conflict(_) => tracing::debug!(kind, namespace, name, %error, "Round begins again"),
+        // It must not stop the others. It changes, or stays as it is.
+        Error::Unreadable { .. } => tracing::error!(kind, namespace, name, %error, "Object cannot be read"),
         Error::Kube { .. } | Error::TimedOut { .. } | Error::NoProgress(_) => {
             tracing::warn!(kind, namespace, name, %error, "Round failed");
         }
@@ -324,10 +300,7 @@ where
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller passes it so")]
-fn error_policy<K>(object: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context>) -> Action
-where
-    DeserializeGuard<K>: Resource<DynamicType = ()>,
-{
+fn error_policy<K: Resource<DynamicType = ()>>(object: Arc<K>, error: &Error, context: Arc<Context>) -> Action {
     let key = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
     Action::requeue(context.pause(key, error))
 }

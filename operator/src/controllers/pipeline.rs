@@ -8,13 +8,14 @@ use kube::{
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
-use launchway_crds::{Pipeline, PipelineExecution};
+use launchway_crds::Pipeline;
 
 use crate::{
     context::Context,
     effects::{self, status},
     error::Error,
     observe::{self, source::Key},
+    outline::{EnvironmentOutline, ExecutionOutline},
     plan::pipeline::{concerns, environments, next},
 };
 
@@ -69,10 +70,12 @@ fn chosen(
 /// Pipelines that name an Environment.
 pub(super) fn of_environment(
     store: &Store<DeserializeGuard<Pipeline>>,
-    namespace: Option<&str>,
-    environment: &str,
+    changed: &EnvironmentOutline,
 ) -> Vec<ObjectRef<DeserializeGuard<Pipeline>>> {
-    chosen(store, namespace, |pipeline| environments(&pipeline.spec).any(|name| name == environment))
+    let environment = changed.metadata.name.as_deref().unwrap_or_default();
+    chosen(store, changed.metadata.namespace.as_deref(), |pipeline| {
+        environments(&pipeline.spec).any(|name| name == environment)
+    })
 }
 
 /// Pipelines to which the change of another one means something.
@@ -88,12 +91,10 @@ pub(super) fn of_pipeline(
 /// to it.
 pub(super) fn of_execution(
     store: &Store<DeserializeGuard<Pipeline>>,
-    changed: &DeserializeGuard<PipelineExecution>,
+    changed: &ExecutionOutline,
 ) -> Vec<ObjectRef<DeserializeGuard<Pipeline>>> {
-    let Ok(changed) = &changed.0 else { return vec![] };
-    let name = &changed.spec.pipeline_ref.name;
-    chosen(store, changed.namespace().as_deref(), |pipeline| {
+    chosen(store, changed.metadata.namespace.as_deref(), |pipeline| {
         let seen = pipeline.status.as_ref().and_then(|status| status.source.as_ref());
-        pipeline.metadata.name.as_ref() == Some(name) && seen.is_some_and(|seen| seen.due.is_some())
+        pipeline.metadata.name.as_ref() == Some(&changed.pipeline) && seen.is_some_and(|seen| seen.due.is_some())
     })
 }

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, ResourceExt, api::ListParams};
-use launchway_crds::{Environment, Pipeline, PipelineExecution, execution::Environments, step::StepName, web_tier};
+use launchway_crds::{
+    Environment, Pipeline, PipelineExecution, execution::Environments, revision::PipelineRevision, step::StepName,
+    web_tier,
+};
 
 use crate::{
     context::Context,
     error::{Error, bounded},
+    outline::ExecutionOutline,
     plan::{
         execution::{
             needs, next, queue, revision, route, uses_job,
@@ -18,7 +22,7 @@ use crate::{
     },
 };
 
-use super::{git, guard, job, now};
+use super::{executions, git, guard, job, now};
 
 /// Everything that decides what an execution does next; none when it is gone.
 ///
@@ -27,24 +31,28 @@ use super::{git, guard, job, now};
 ///
 /// # Errors
 /// When the apiserver does not answer.
-pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<Option<World>, Error> {
+pub async fn world(context: &Context, remembered: &ExecutionOutline) -> Result<Option<World>, Error> {
     let client = &context.client;
     let (namespace, name) = (&*remembered.namespace().unwrap_or_default(), &*remembered.name_any());
-    let executions: Api<PipelineExecution> = Api::namespaced(client.clone(), namespace);
-    let guessed = environments(remembered, None);
-    let (execution, guessed_pipeline, guessed_stage, guessed_production) = tokio::try_join!(
-        bounded("read the execution", executions.get_opt(name)),
-        pipeline(context, namespace, Some(&remembered.spec.pipeline_ref.name)),
+    let api: Api<PipelineExecution> = Api::namespaced(client.clone(), namespace);
+    let guessed = remembered.environments().cloned().unwrap_or_default();
+    let (runs, at) = (remembered.runs(), remembered.works_at().filter(|step| uses_job(*step)));
+    let (execution, guessed_pipeline, guessed_stage, guessed_production, guessed_kept, guessed_job) = tokio::try_join!(
+        bounded("read the execution", api.get_opt(name)),
+        pipeline(context, namespace, Some(&remembered.pipeline)),
         environment(context, namespace, guessed.tested()),
         environment(context, namespace, guessed.production.as_deref()),
+        kept(context, namespace, runs),
+        read_job(context, namespace, name, at),
     )?;
     let Some(execution) = execution else { return Ok(None) };
-    let pipeline = if execution.spec.pipeline_ref == remembered.spec.pipeline_ref {
+    let pipeline = if execution.spec.pipeline_ref.name == remembered.pipeline {
         guessed_pipeline
     } else {
         pipeline(context, namespace, Some(&execution.spec.pipeline_ref.name)).await?
     };
-    let (pipeline, revision) = as_it_began(context, namespace, &execution, pipeline).await?;
+    let (pipeline, revision) =
+        as_it_began(context, namespace, &execution, pipeline, runs.map(|runs| (runs, guessed_kept))).await?;
     let names = environments(&execution, pipeline.as_ref());
     let (stage, production) = if names == guessed {
         (guessed_stage, guessed_production)
@@ -78,7 +86,8 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
     };
     let needs = needs(&world);
     if needs.queue || needs.siblings {
-        let all = bounded("list executions", executions.list(&ListParams::default())).await?.items;
+        let own = (!needs.queue).then_some(&*world.execution.spec.pipeline_ref.name);
+        let all = executions::running(context, namespace, own).await?;
         world.ahead = needs.queue.then(|| queue::ahead(&all, &world, &names)).flatten();
         world.siblings = if needs.siblings { queue::siblings(&all, &world) } else { Siblings::default() };
     }
@@ -97,7 +106,7 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
         world.artifact = Some(context.registry.artifact(client, namespace, &source, choice).await);
     }
     if let Some(step) = needs.job {
-        look(context, &mut world, step).await?;
+        look(context, &mut world, step, guessed_job.filter(|_| at == Some(step))).await?;
     }
     sources(context, namespace, &needs, &mut world).await;
     if needs.web_tiers {
@@ -108,30 +117,49 @@ pub async fn world(context: &Context, remembered: &PipelineExecution) -> Result<
     }
     // Each look adds one of the steps' Jobs, or who has which dispatcher, so this ends.
     while let Some(step) = next(&world).look {
-        look(context, &mut world, step).await?;
+        look(context, &mut world, step, None).await?;
     }
     Ok(Some(world))
 }
 
-/// The pipeline with the spec that the execution began with.
+/// The pipeline with the spec that the execution began with. `guessed` is what was found of a version that it may want.
 async fn as_it_began(
     context: &Context,
     namespace: &str,
     execution: &PipelineExecution,
     pipeline: Option<Pipeline>,
+    guessed: Option<(&PipelineRevision, Option<ControllerRevision>)>,
 ) -> Result<(Option<Pipeline>, RevisionFacts), Error> {
     let Some(pipeline) = pipeline else { return Ok((None, RevisionFacts::default())) };
     let wanted = revision::wanted(&pipeline, execution.status.as_ref());
-    let found = match &wanted {
-        Some(wanted) => {
-            let api: Api<ControllerRevision> = Api::namespaced(context.client.clone(), namespace);
-            bounded("read the pipeline's kept version", api.get_opt(&wanted.name)).await?
-        }
-        None => None,
+    let found = match (&wanted, guessed) {
+        (Some(wanted), Some((guessed, found))) if wanted.name == guessed.name => found,
+        (wanted, _) => kept(context, namespace, wanted.as_ref()).await?,
     };
     let data = found.map(|found| found.data.map(|data| data.0).unwrap_or_default());
     let (pipeline, facts) = revision::apply(pipeline, wanted, data);
     Ok((Some(pipeline), facts))
+}
+
+/// What holds a version of a pipeline.
+async fn kept(
+    context: &Context,
+    namespace: &str,
+    version: Option<&PipelineRevision>,
+) -> Result<Option<ControllerRevision>, Error> {
+    let Some(version) = version else { return Ok(None) };
+    let api: Api<ControllerRevision> = Api::namespaced(context.client.clone(), namespace);
+    bounded("read the pipeline's kept version", api.get_opt(&version.name)).await
+}
+
+async fn read_job(
+    context: &Context,
+    namespace: &str,
+    execution: &str,
+    step: Option<StepName>,
+) -> Result<Option<job::Seen>, Error> {
+    let Some(step) = step else { return Ok(None) };
+    job::read(context, namespace, execution, step).await.map(Some)
 }
 
 /// Which pipelines have the dispatcher image of which Environment to themselves.
@@ -141,8 +169,8 @@ async fn web_tiers(context: &Context, namespace: &str) -> Result<BTreeMap<String
 }
 
 /// Adds what the planner asks for at a step: its Job and what that left in the registry, or, where it deploys, who has which
-/// dispatcher.
-async fn look(context: &Context, world: &mut World, step: StepName) -> Result<(), Error> {
+/// dispatcher. `seen` is its Job, where that was read already.
+async fn look(context: &Context, world: &mut World, step: StepName, seen: Option<job::Seen>) -> Result<(), Error> {
     let client = &context.client;
     let namespace = &*world.execution.namespace().unwrap_or_default();
     if !uses_job(step) {
@@ -151,7 +179,11 @@ async fn look(context: &Context, world: &mut World, step: StepName) -> Result<()
     }
     let images = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.images.clone());
     let repository = images.as_ref().map_or("", |images| &images.repository);
-    let job = job::facts(context, &world.execution, step, repository).await?;
+    let seen = match seen {
+        Some(seen) => seen,
+        None => job::read(context, namespace, &world.execution.name_any(), step).await?,
+    };
+    let job = job::facts(seen, &world.execution, step, repository);
     match (&job, &images) {
         (JobFacts::Ended { end: JobEnd::Built { release }, .. }, Some(images)) => {
             world.release = Some(context.registry.release(client, namespace, images, release).await);

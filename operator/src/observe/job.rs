@@ -1,8 +1,11 @@
 //! What became of a step's Job: found by name, believed only by UID.
 
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
+use k8s_openapi::{
+    api::{
+        batch::v1::Job,
+        core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{
@@ -10,7 +13,7 @@ use launchway_crds::{
     conditions::{reasons, truncate},
     digest::{DigestError, ImageRef},
     environment::ReleaseImages,
-    names::child_name,
+    names::{child_name, label_value, labels},
     step::StepName,
 };
 
@@ -33,29 +36,40 @@ use super::{
     test_end::{TestEnd, test_end},
 };
 
-/// The Job of a step and how it ended.
+/// A step's Job and the pods of that step, as they were read.
+pub(super) struct Seen {
+    job: Option<Job>,
+    pods: Vec<Pod>,
+}
+
+/// Reads the Job of a step of an execution, and its pods, at once.
+pub(super) async fn read(context: &Context, namespace: &str, execution: &str, step: StepName) -> Result<Seen, Error> {
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), namespace);
+    let (name, label) = (child_name(execution, step.dashed()), label_value(execution));
+    let pods = format!("{}={label},{}={}", labels::EXECUTION, labels::STEP, step.dashed());
+    let (job, pods) = tokio::try_join!(
+        bounded("read a job", jobs.get_opt(&name)),
+        fresh::list(context, "list the pods of a job", namespace, ListParams::default().labels(&pods))
+    )?;
+    Ok(Seen { job, pods })
+}
+
+/// What the Job of a step came to.
 ///
 /// `repository` is where the pipeline's images go: a worker reports digests only.
-pub(super) async fn facts(
-    context: &Context,
-    execution: &PipelineExecution,
-    step: StepName,
-    repository: &str,
-) -> Result<JobFacts, Error> {
-    let namespace = execution.namespace().unwrap_or_default();
+pub(super) fn facts(seen: Seen, execution: &PipelineExecution, step: StepName, repository: &str) -> JobFacts {
     let name = child_name(&execution.name_any(), step.dashed());
-    let jobs: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
-    let Some(job) = bounded("read a job", jobs.get_opt(&name)).await? else { return Ok(JobFacts::Absent) };
-    let owned = job
-        .owner_references()
-        .iter()
-        .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == execution.metadata.uid.as_ref());
-    if !owned {
-        return Ok(JobFacts::Foreign { name });
+    let Some(job) = seen.job else { return JobFacts::Absent };
+    let owned = |references: &[OwnerReference], uid: Option<&String>| {
+        references.iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid)
+    };
+    if !owned(job.owner_references(), execution.metadata.uid.as_ref()) {
+        return JobFacts::Foreign { name };
     }
+    // Labels are anybody's to write.
+    let pods: Vec<&Pod> =
+        seen.pods.iter().filter(|pod| owned(pod.owner_references(), job.metadata.uid.as_ref())).collect();
     let uid = job.metadata.uid.clone().unwrap_or_default();
-    let selector = ListParams::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
-    let pods: Vec<Pod> = fresh::list(context, "list the pods of a job", &namespace, selector).await?;
     let failed = job
         .status
         .iter()
@@ -63,12 +77,13 @@ pub(super) async fn facts(
         .find(|condition| condition.type_ == "Failed" && condition.status == "True");
     // The container's end is known more than a second before the Job's.
     if let Some(end) = pods.iter().find_map(|pod| outcome(repository, step, pod)) {
-        return Ok(JobFacts::Ended { name, uid, end });
+        return JobFacts::Ended { name, uid, end };
     }
     if let Some(condition) = failed {
         let message = condition.message.clone().unwrap_or_default();
         let end = if condition.reason.as_deref() == Some("DeadlineExceeded") {
-            let pending = pods.iter().find_map(pods::problem).map_or(String::new(), |problem| format!(": {problem}"));
+            let pending =
+                pods.iter().copied().find_map(pods::problem).map_or(String::new(), |problem| format!(": {problem}"));
             JobEnd::Failed {
                 reason: reasons::TIMED_OUT.into(),
                 message: format!(
@@ -79,9 +94,9 @@ pub(super) async fn facts(
         } else {
             JobEnd::Error { reason: reasons::JOB_FAILED.into(), message: format!("Job {name} failed: {message}") }
         };
-        return Ok(JobFacts::Ended { name, uid, end });
+        return JobFacts::Ended { name, uid, end };
     }
-    Ok(JobFacts::Active { name, uid, problem: pods.iter().find_map(pods::problem) })
+    JobFacts::Active { name, uid, problem: pods.iter().copied().find_map(pods::problem) }
 }
 
 /// How the work of a pod ended, if it has.

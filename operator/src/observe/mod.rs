@@ -6,6 +6,7 @@
 mod build_end;
 pub mod environment;
 pub mod execution;
+mod executions;
 pub mod fresh;
 mod further;
 pub mod git;

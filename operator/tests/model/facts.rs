@@ -14,6 +14,7 @@ use launchway_crds::{
     revision::PipelineRevision,
     step::StepName,
 };
+use launchway_operator::outline::ExecutionOutline;
 use launchway_operator::plan::execution::{
     needs, next, queue, revision, route, uses_job,
     world::{Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
@@ -266,7 +267,8 @@ impl Site {
 
     /// Who else wants the same. Everybody who is there from the beginning was created in the same second.
     fn look_around(&self, world: &mut World, queue: bool, siblings: bool) {
-        let all: Vec<_> = self.executions.iter().filter(|one| one.exists).map(|one| self.object(one)).collect();
+        let there = self.executions.iter().filter(|one| one.exists);
+        let all: Vec<_> = there.map(|one| ExecutionOutline::of(&self.object(one))).collect();
         let recorded = world.execution.status.as_ref().and_then(|status| status.environments.clone());
         let named = || world.pipeline.as_ref().map(|it| route::environments(&it.spec, &world.execution.spec));
         let wanted: Environments = recorded.or_else(named).unwrap_or_default();

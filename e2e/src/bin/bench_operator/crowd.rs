@@ -57,6 +57,15 @@ pub async fn waiting(cluster: &Cluster, images: &Images, count: usize) -> Outcom
     let settled = quiet(cluster, &audit).await?;
     measured(&format!("{count} waiting: start to settled"), format!("{:.1} s", settled.as_secs_f64()));
     measured(&format!("{count} waiting: memory"), megabytes(metrics::operator_memory(cluster).await?));
+    left_alone(cluster, &format!("{count} waiting")).await?;
+    program.remove().await
+}
+
+/// Counts what the operator asks for while nothing happens.
+///
+/// # Errors
+/// When the audit log cannot be read.
+pub async fn left_alone(cluster: &Cluster, what: &str) -> Outcome {
     let audit = Audit::from_now_on(cluster)?;
     tokio::time::sleep(WATCHED).await;
     let asked = audit.requests(install::ACCOUNT)?;
@@ -64,11 +73,11 @@ pub async fn waiting(cluster: &Cluster, images: &Images, count: usize) -> Outcom
     // A watch ends every few minutes by itself and is opened again: the apiserver's doing.
     let (watches, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, what)| what.starts_with("watch "));
     measured(
-        &format!("{count} waiting: requests in {} s", WATCHED.as_secs()),
+        &format!("{what}: requests in {} s", WATCHED.as_secs()),
         format!("{} of the Lease, {} watches that ended, {} others", leases.len(), watches.len(), others.len()),
     );
     others.iter().take(5).for_each(|(at, what)| println!("    {at} {what}"));
-    program.remove().await
+    Ok(())
 }
 
 /// Executions that are over, with the status that a real one left.
@@ -172,7 +181,10 @@ pub async fn restarted(cluster: &Cluster) -> Outcome {
 }
 
 /// Waits until the operator asks for nothing but its Lease for a while; from the Lease to its last request.
-async fn quiet(cluster: &Cluster, audit: &Audit) -> Outcome<Duration> {
+///
+/// # Errors
+/// When it does not come to rest in time.
+pub async fn quiet(cluster: &Cluster, audit: &Audit) -> Outcome<Duration> {
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), install::NAMESPACE);
     let taken = call(leases.get(install::RELEASE)).await?.spec.and_then(|spec| spec.acquire_time);
     let taken = taken.map_or_else(Timestamp::now, |time| time.0);

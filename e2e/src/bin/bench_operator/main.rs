@@ -13,6 +13,7 @@ use launchway_e2e::{
 };
 
 mod crowd;
+mod fleet;
 mod release;
 
 /// Executions that are there at once, unless arguments say otherwise.
@@ -69,6 +70,9 @@ async fn bench() -> Outcome {
     }
     if wanted("many") {
         crowd::finished(&cluster, &images, MANY).await?;
+    }
+    if wanted("environments") {
+        fleet::measure(&cluster, &images, FEW).await?;
     }
     println!("\n{PEERS}");
     program::remove_scenarios(&cluster).await

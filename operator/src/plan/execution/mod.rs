@@ -125,11 +125,12 @@ pub fn needs(world: &World) -> Needs {
     match step {
         StepName::Validate => {
             needs.guard = validate::is_new_emergency(world).then_some(Guarded::Creation);
-            // While it queues for an environment, the registry is not asked.
+            // While it queues for an environment, the registry is not asked; while it is suspended, nobody is ahead.
             let held = validate::holds_all(world);
-            needs.queue = !held;
+            let suspended = validate::is_suspended(world);
+            needs.queue = !held && !suspended;
             needs.rival = !held;
-            needs.siblings = true;
+            needs.siblings |= !suspended;
             needs.artifact = held && validate::takes_artifact(world);
             if held {
                 git::needs_commit(world, &mut needs);
@@ -176,9 +177,15 @@ fn step_by_step(world: &World) -> Plan {
         return plan;
     }
     let mut status = status::begun(world, old);
+    // What has to be safe before anything is done: from then on nothing is, and only the next step is told of with it.
+    let mut record: Option<(StepName, PipelineExecutionStatus)> = None;
     loop {
-        let Some(index) = status.steps.iter().position(|step| !step.state.is_terminal()) else {
-            return finish::succeeded(world, status);
+        let next = status.steps.iter().position(|step| !step.state.is_terminal());
+        let Some(index) = next else {
+            return match record {
+                Some((at, record)) => status::settle(world, record, Some(at), vec![], None, true),
+                None => finish::succeeded(world, status),
+            };
         };
         let name = status.steps[index].name;
         let verdict = match cancelled(world, &status, name).or_else(|| lost(world, name)) {
@@ -197,22 +204,27 @@ fn step_by_step(world: &World) -> Plan {
                 let step = &mut status.steps[index];
                 status::run(step, world.now, &message, child, deadline);
                 let wake = [wake, step.deadline.as_ref().map(|at| at.0)].into_iter().flatten().min();
-                return status::settle(world, status, Some(name), actions, wake, false);
+                let actions = if record.is_some() { vec![] } else { actions };
+                return status::settle(world, status, Some(name), actions, wake, record.is_some());
             }
             Verdict::Waiting { reason, waiting, warn, wake, actions } => {
                 let until = waiting.until.as_ref().map(|at| at.0);
                 let wake = [wake, until, warn.filter(|at| *at > world.now)].into_iter().flatten().min();
                 let expiring = warn.is_some_and(|at| at <= world.now);
                 status::wait(&mut status, index, world.now, reason, *waiting, expiring);
-                return status::settle(world, status, Some(name), actions, wake, false);
+                let actions = if record.is_some() { vec![] } else { actions };
+                return status::settle(world, status, Some(name), actions, wake, record.is_some());
             }
             Verdict::Passed { state, reason, message, persist } => {
                 status::end(&mut status.steps[index], world.now, state, reason, &message);
                 if persist {
-                    return status::settle(world, status, Some(name), vec![], None, true);
+                    record = Some((name, status.clone()));
                 }
             }
             Verdict::Ended { state, reason, message, actions } => {
+                if let Some((at, record)) = record {
+                    return status::settle(world, record, Some(at), vec![], None, true);
+                }
                 status::end(&mut status.steps[index], world.now, state, &reason, &message);
                 return finish::ended(world, status, name, actions);
             }

@@ -18,7 +18,7 @@ use launchway_crds::{
 };
 use serde_json::Value;
 
-use crate::image::blob::Hasher;
+use crate::{image::blob::Hasher, outline::Progress};
 
 use super::{
     Plan, Verdict,
@@ -166,12 +166,8 @@ pub(super) fn told(world: &World, all: &mut Vec<Condition>, now: &Time) {
 
 /// Whether a change of the pipeline is news for an execution: whether it tells of that already.
 #[must_use]
-pub fn is_news(status: &PipelineExecutionStatus, pipeline: &PipelineRevision) -> bool {
-    let Some(recorded) = status.pipeline_revision.as_ref().filter(|_| status.completion_time.is_none()) else {
-        return false;
-    };
-    let told = conditions::get(&status.conditions, types::PIPELINE_CHANGED).is_some_and(|told| told.status == "True");
-    (recorded.digest != pipeline.digest) != told
+pub fn is_news(progress: &Progress, pipeline: &PipelineRevision) -> bool {
+    progress.runs.as_ref().is_some_and(|runs| (runs.digest != pipeline.digest) != progress.tells_of_change)
 }
 
 /// The pipeline is gone, or does not ask for this step although its execution does.

@@ -357,6 +357,12 @@ fn take(world: &World, environments: &[&Environment]) -> Option<Verdict> {
     None
 }
 
+/// Whether nothing of an execution begins, whoever else is there: its pipeline is suspended, and it has no Environment yet.
+pub(super) fn is_suspended(world: &World) -> bool {
+    let held = || own(world).iter().any(|(_, found)| found.is_some_and(|environment| holds(world, environment)));
+    world.pipeline.as_ref().is_some_and(|pipeline| pipeline.spec.suspend) && !held()
+}
+
 /// Whether the execution has an Environment already.
 fn has_begun(world: &World, environments: &[&Environment]) -> bool {
     environments.iter().any(|environment| holds(world, environment))

@@ -3,57 +3,69 @@
 //! Nothing depends on the objects for its safety: what a promotion, a second deployment or a way back takes, and what may
 //! not run again, stands in the ledger. They are kept because people look at them.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use launchway_crds::{
     Pipeline,
     pipeline::{LedgerEntry, PipelineType},
 };
 
-use super::{
-    Action,
-    world::{End, Execution, World},
-};
+use super::{Action, world::World};
+use crate::outline::{End, ExecutionOutline};
 
 /// Most deletions of one round: another round follows.
 const ROUND: usize = 20;
 
-/// Executions of the pipeline to delete, oldest first.
-pub(super) fn surplus(world: &World) -> Vec<Action> {
-    let name = world.pipeline.metadata.name.as_deref().unwrap_or_default();
-    let limits = world.pipeline.spec.history;
-    let mut beyond: Vec<&Execution> = [(End::Succeeded, limits.succeeded), (End::Failed, limits.failed)]
+/// Executions of a pipeline that ended and are beyond its limits, in no order.
+pub(super) fn beyond<'a>(pipeline: &Pipeline, executions: &'a [Arc<ExecutionOutline>]) -> Vec<&'a ExecutionOutline> {
+    let name = pipeline.metadata.name.as_deref().unwrap_or_default();
+    let limits = pipeline.spec.history;
+    [(End::Succeeded, limits.succeeded), (End::Failed, limits.failed)]
         .into_iter()
         .flat_map(|(end, limit)| {
-            let mut ended: Vec<_> = world
-                .executions
+            let mut ended: Vec<&ExecutionOutline> = executions
                 .iter()
-                .filter(|one| one.pipeline == name && one.ended.is_some_and(|(_, how)| how == end))
+                .map(AsRef::as_ref)
+                .filter(|one: &&ExecutionOutline| {
+                    one.pipeline == name && one.ended().is_some_and(|(_, how)| how == end)
+                })
                 .collect();
-            ended.sort_by_key(|one| Reverse((one.ended.map(|(at, _)| at), one.name.clone())));
+            ended.sort_by_cached_key(|one| Reverse(turn(one)));
             ended.split_off(ended.len().min(usize::try_from(limit).unwrap_or_default()))
-        })
-        .collect();
-    if beyond.is_empty() {
-        return vec![];
-    }
-    let needed = Needed::of(world);
-    beyond.retain(|one| one.told && is_remembered(&world.pipeline, one) && !needed.has(one));
-    beyond.sort_by_key(|one| (one.ended.map(|(at, _)| at), one.name.clone()));
-    beyond.truncate(ROUND);
-    beyond
-        .into_iter()
-        .map(|one| Action::DeleteExecution {
-            name: one.name.clone(),
-            uid: one.uid.clone(),
-            version: one.version.clone(),
         })
         .collect()
 }
 
+/// Executions of the pipeline to delete, oldest first.
+pub(super) fn surplus(world: &World) -> Vec<Action> {
+    let mut beyond = beyond(&world.pipeline, &world.executions);
+    if beyond.is_empty() {
+        return vec![];
+    }
+    let needed = Needed::of(world);
+    beyond.retain(|one| one.is_told() && is_remembered(&world.pipeline, one) && !needed.has(one));
+    beyond.sort_by_cached_key(|one| turn(one));
+    beyond.truncate(ROUND);
+    beyond
+        .into_iter()
+        .map(|one| Action::DeleteExecution {
+            name: one.metadata.name.clone().unwrap_or_default(),
+            uid: one.metadata.uid.clone().unwrap_or_default(),
+            version: one.metadata.resource_version.clone().unwrap_or_default(),
+        })
+        .collect()
+}
+
+/// The order in which executions ended.
+fn turn(one: &ExecutionOutline) -> (Option<Timestamp>, Option<String>) {
+    (one.ended().map(|(at, _)| at), one.metadata.name.clone())
+}
+
 /// Whether the ledger tells of it: without that it would run again if somebody created it again.
-fn is_remembered(pipeline: &Pipeline, one: &Execution) -> bool {
-    ledger(pipeline).iter().any(|entry| entry.uid == one.uid)
+fn is_remembered(pipeline: &Pipeline, one: &ExecutionOutline) -> bool {
+    ledger(pipeline).iter().any(|entry| Some(&entry.uid) == one.metadata.uid.as_ref())
 }
 
 fn ledger(pipeline: &Pipeline) -> &[LedgerEntry] {
@@ -68,8 +80,10 @@ struct Needed {
 }
 
 impl Needed {
-    fn has(&self, one: &Execution) -> bool {
-        self.uids.contains(&one.uid) || self.names.contains(&one.name)
+    fn has(&self, one: &ExecutionOutline) -> bool {
+        let ObjectMeta { uid, name, .. } = &one.metadata;
+        uid.as_ref().is_some_and(|uid| self.uids.contains(uid))
+            || name.as_ref().is_some_and(|name| self.names.contains(name))
     }
 
     fn of(world: &World) -> Self {
@@ -79,8 +93,8 @@ impl Needed {
             needed.uids.extend(status.target.iter().map(|target| target.uid.clone()));
             needed.uids.extend(status.lock.iter().map(|lock| lock.uid.clone()));
         }
-        for waits in world.executions.iter().filter(|one| one.ended.is_none()) {
-            needed.uids.extend(waits.takes.clone());
+        for waits in world.executions.iter().filter(|one| one.ended().is_none()) {
+            needed.uids.extend(waits.progress.as_ref().and_then(|progress| progress.takes.clone()));
             needed.names.extend(waits.names.iter().cloned());
         }
         for pipeline in &world.pipelines {

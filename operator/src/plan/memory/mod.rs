@@ -3,7 +3,12 @@
 mod history;
 pub mod world;
 
+use std::sync::Arc;
+
+use launchway_crds::Pipeline;
+
 use self::world::World;
+use crate::outline::ExecutionOutline;
 
 /// One effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +40,12 @@ impl Action {
             Self::DeleteRevision { .. } => "delete_revision",
         }
     }
+}
+
+/// Whether more executions of a pipeline ended than it keeps: only then who needs them has to be asked.
+#[must_use]
+pub fn has_surplus(pipeline: &Pipeline, executions: &[Arc<ExecutionOutline>]) -> bool {
+    !history::beyond(pipeline, executions).is_empty()
 }
 
 /// What may go, in any order.

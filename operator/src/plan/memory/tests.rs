@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use launchway_crds::{Environment, Pipeline, PipelineExecution, conditions::reasons};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
     Action, next,
-    world::{Execution, InUse, Revision, World},
+    world::{InUse, Revision, World},
 };
+use crate::outline::ExecutionOutline;
 
 fn pipeline(name: &str, type_: &str, created: i64) -> Pipeline {
     let mut spec = json!({
@@ -93,7 +96,7 @@ impl History {
             pipelines: vec![own.clone()],
             pipeline: own,
             environments: vec![environment("stage", "Stage"), environment("prod", "Production")],
-            executions: all.iter().map(|(execution, _)| Execution::of(execution)).collect(),
+            executions: all.iter().map(|(execution, _)| Arc::new(ExecutionOutline::of(execution))).collect(),
             revisions: vec![],
             in_use: None,
         };
@@ -173,7 +176,7 @@ fn who_has_not_ended_keeps_what_it_takes() {
             "metadata": { "name": "p", "namespace": "wknd", "uid": "uid-p" }, "spec": spec, "status": status,
         }))
         .unwrap();
-        Execution::of(&waits)
+        Arc::new(ExecutionOutline::of(&waits))
     };
     let spec = json!({ "pipelineRef": { "name": "production" }, "sourceExecution": "wknd-0" });
     history.world.executions.push(waits(spec, Value::Null));
@@ -197,12 +200,12 @@ fn versions_that_nobody_runs_go_and_none_while_somebody_has_not_said() {
     let kept = |name: &str| Revision { name: name.into(), uid: format!("uid-{name}") };
     let mut world = History::new("FullStack", &[]).world;
     world.revisions = vec![kept("wknd-a"), kept("wknd-b")];
-    let running = |revision: Value| -> PipelineExecution {
-        serde_json::from_value(json!({
+    let running = |revision: Value| {
+        let whole = serde_json::from_value(json!({
             "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution", "metadata": { "name": "x" },
             "spec": { "pipelineRef": { "name": "wknd" } }, "status": revision,
-        }))
-        .unwrap()
+        }));
+        ExecutionOutline::of(&whole.unwrap())
     };
     let digest = format!("sha256:{}", "a".repeat(64));
     let one = running(json!({

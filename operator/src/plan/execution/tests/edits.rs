@@ -2,6 +2,8 @@
 
 use launchway_crds::common::Span;
 
+use crate::outline::ExecutionOutline;
+
 use super::super::world::Kept;
 use super::*;
 
@@ -66,7 +68,7 @@ fn an_edit_that_is_taken_back_is_told_and_one_that_changes_no_run_is_not() {
 fn the_controller_wakes_those_for_whom_an_edit_is_news_only() {
     let mut play = Play::new();
     play.run();
-    let status = |play: &Play| play.world.execution.status.clone().unwrap();
+    let status = |play: &Play| ExecutionOutline::of(&play.world.execution).progress.unwrap();
     let same = revision::of(play.world.pipeline.as_ref().unwrap());
     assert!(!revision::is_news(&status(&play), &same));
     edited(&mut play);

@@ -1,7 +1,10 @@
 //! Whose turn it is, when several executions want the same.
 
 use super::*;
-use crate::plan::execution::queue::{ahead, siblings};
+use crate::{
+    outline::ExecutionOutline,
+    plan::execution::queue::{ahead, siblings},
+};
 
 /// Another execution of the pipeline, as it is right after its creation.
 fn other(name: &str, created: &str) -> PipelineExecution {
@@ -49,12 +52,12 @@ fn nobody_waits_behind_an_execution_whose_pipeline_is_suspended() {
     let names = first.world.execution.status.as_ref().unwrap().environments.clone().unwrap();
     let mut older = other("wknd-0", "2026-11-21T09:00:00Z");
     older.status = first.world.execution.status.clone();
-    assert_eq!(ahead(&[older.clone()], &play.world, &names).as_deref(), Some("wknd-0"));
+    assert_eq!(ahead(&[ExecutionOutline::of(&older)], &play.world, &names).as_deref(), Some("wknd-0"));
 
     let mut suspended = Play::new();
     suspended.world.pipeline.as_mut().unwrap().spec.suspend = true;
     older.status = suspended.run().world.execution.status.clone();
-    assert_eq!(ahead(&[older], &play.world, &names), None);
+    assert_eq!(ahead(&[ExecutionOutline::of(&older)], &play.world, &names), None);
 }
 
 /// Promise 6: what a GitOps tool creates again after its end runs no more, so it must not end what runs.
@@ -67,7 +70,10 @@ fn an_execution_that_is_created_again_after_its_end_replaces_nothing() {
     running.world.execution.metadata.uid = Some("uid-2".into());
     created(&mut running);
     running.world.pipeline = play.world.pipeline.clone();
-    let found = |all: &[PipelineExecution]| siblings(all, &running.world);
+    let found = |all: &[PipelineExecution]| {
+        let all: Vec<_> = all.iter().map(ExecutionOutline::of).collect();
+        siblings(&all, &running.world)
+    };
     let again = other("wknd-1", LATER);
     assert_eq!(found(std::slice::from_ref(&again)), Siblings::default());
     assert_eq!(found(&[again, other("wknd-3", LATER)]).newer.as_deref(), Some("wknd-3"));
