@@ -1,4 +1,4 @@
-//! Events: the start and the end of an execution, and each end or wait of a step.
+//! Events: the start and the end of an execution, and each end or wait of a step that is not told by these.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -40,13 +40,16 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
     let before =
         |name| old.steps.iter().find(|step| step.name == name).map_or(StepState::NotStarted, |step| step.state);
     let mut events = vec![];
-    if old.start_time.is_none() && new.start_time.is_some() {
+    let begins = old.start_time.is_none() && new.start_time.is_some();
+    if begins {
         events.push(event(EventType::Normal, "ExecutionStarted".into(), "", "execution"));
     }
     for step in &new.steps {
         let bad = match step.state {
             // That a step began follows from the end of the one before: it would double the Events of an execution.
             StepState::NotStarted | StepState::Running | StepState::Incomplete => continue,
+            // What took no time of its own is no news beside the start.
+            StepState::Finished if begins => continue,
             StepState::Waiting | StepState::Finished => false,
             StepState::Failed | StepState::Error | StepState::Cancelled => true,
         };
@@ -153,5 +156,6 @@ mod tests {
         assert!(reasons(&old, &new).is_empty());
         new.steps[0].state = StepState::Finished;
         assert_eq!(reasons(&old, &new), ["StepFinished"]);
+        assert_eq!(reasons(&PipelineExecutionStatus::default(), &new), ["ExecutionStarted"], "in one write");
     }
 }

@@ -1,7 +1,7 @@
 //! What the operator reads of a site: the facts of one execution, as `observe/execution.rs` puts them together.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use launchway_crds::{
@@ -19,6 +19,7 @@ use launchway_operator::plan::execution::{
     needs, next, queue, revision, route, uses_job,
     world::{Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
 };
+use launchway_operator::plan::memory;
 
 use serde_json::Value;
 
@@ -86,7 +87,7 @@ fn pipeline(shape: &PipelineShape) -> Pipeline {
         shape.stage.map(|stage| serde_json::json!({ "environment": stage, "tests": { "smoke": [{ "path": "/" }] } }));
     let production = shape.production.map(|production| serde_json::json!({ "environment": production }));
     let artifact = serde_json::json!({ "artifact": { "repository": "registry.example.com/wknd/artifacts" } });
-    let mut spec = serde_json::json!({ "concurrency": shape.concurrency });
+    let mut spec = serde_json::json!({ "concurrency": shape.concurrency, "history": { "succeeded": 0, "failed": 0 } });
     let (type_, source) = match shape.kind {
         Kind::FullStack => ("FullStack", artifact),
         Kind::StageOnly => ("StageOnly", artifact),
@@ -169,6 +170,29 @@ impl Site {
         }
         object.metadata.annotations = Some(annotations);
         object
+    }
+
+    /// UIDs of executions that may be deleted, by the facts that `observe/memory.rs` reads.
+    pub fn surplus(&self, pipeline: usize) -> Vec<String> {
+        let there = self.executions.iter().filter(|one| one.exists);
+        let environments = self.environments.iter().map(|(name, status)| {
+            let mut found = TEMPLATES.environments[name].clone();
+            found.status = Some(status.get().clone());
+            found
+        });
+        let world = memory::world::World {
+            pipeline: self.pipeline(pipeline),
+            pipelines: (0..Self::PIPELINES.len()).map(|at| self.pipeline(at)).collect(),
+            environments: environments.collect(),
+            executions: there.map(|one| Arc::new(ExecutionOutline::of(&self.object(one)))).collect(),
+            revisions: vec![],
+            in_use: None,
+        };
+        let deleted = memory::next(&world).into_iter().filter_map(|action| match action {
+            memory::Action::DeleteExecution { uid, .. } => Some(uid),
+            memory::Action::DeleteRevision { .. } => None,
+        });
+        deleted.collect()
     }
 
     /// The facts about an execution, as `observe/execution.rs` reads them.

@@ -58,6 +58,7 @@ impl ReferenceStateMachine for Anything {
             1 => at.clone().prop_map(Event::Reject),
             1 => at.clone().prop_map(Event::Cancel),
             1 => at.prop_map(Event::Delete),
+            4 => (0..Site::PIPELINES.len()).prop_map(Event::Tidy),
             1 => prop::sample::select(vec![-3600, -1, 1, 61, 400, 86_400, ALL_WAITS]).prop_map(Event::Pass),
             2 => (0..Site::PIPELINES.len()).prop_map(Event::Edit),
             1 => any::<bool>().prop_map(Event::RegistryAway),

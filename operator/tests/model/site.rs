@@ -198,6 +198,8 @@ pub enum Event {
     Reject(usize),
     Cancel(usize),
     Delete(usize),
+    /// The operator lets go what a pipeline's limits, none of any kind, do not keep.
+    Tidy(usize),
     /// Somebody edits a pipeline, or takes the edit back.
     Edit(usize),
     /// Somebody creates an execution of this name and pipeline.
@@ -212,6 +214,14 @@ pub enum Event {
 
 /// UIDs in the order in which objects are created: there are no more.
 const UIDS: [&str; 8] = ["uid-0", "uid-1", "uid-2", "uid-3", "uid-4", "uid-5", "uid-6", "uid-7"];
+
+/// UIDs of executions that an Environment's status names.
+fn in_status(status: &EnvironmentStatus) -> impl Iterator<Item = String> {
+    let deployed = status.deployed.as_ref().map(|deployed| deployed.uid.clone());
+    let target = status.target.as_ref().map(|target| target.uid.clone());
+    let lock = status.lock.as_ref().map(|lock| lock.uid.clone());
+    [deployed, target, lock].into_iter().flatten()
+}
 
 impl Site {
     pub fn new(created: &[(&'static str, usize)]) -> Self {
@@ -256,6 +266,18 @@ impl Site {
             status: None,
             round: None,
         });
+    }
+
+    /// Deletes what is beyond the limits: nothing that has not ended, and nothing that an Environment tells of.
+    fn tidy(&mut self, pipeline: usize) -> bool {
+        let surplus = self.surplus(pipeline);
+        let told: Vec<String> = self.environments.values().flat_map(|found| in_status(found.get())).collect();
+        for gone in self.executions.iter_mut().filter(|one| surplus.iter().any(|uid| uid == one.uid)) {
+            assert!(gone.exists && gone.ended(), "{} is deleted and has not ended", gone.name);
+            assert!(!told.iter().any(|uid| uid == gone.uid), "{} is deleted and an Environment runs it", gone.name);
+            gone.exists = false;
+        }
+        !surplus.is_empty()
     }
 
     pub fn now(&self) -> Timestamp {
@@ -319,6 +341,7 @@ impl Site {
                 let found = self.executions.get_mut(at).filter(|one| one.exists);
                 found.map(|one| one.exists = false).is_some()
             }
+            Event::Tidy(pipeline) => self.tidy(pipeline),
             Event::Edit(pipeline) => self.edited.get_mut(pipeline).map(|edited| *edited = !*edited).is_some(),
             Event::Create(name, pipeline) => {
                 let before = self.executions.len();
