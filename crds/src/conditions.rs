@@ -22,6 +22,8 @@ pub mod types {
     pub const DRIFTED: &str = "Drifted";
     /// The pipeline of an execution was edited after the execution began.
     pub const PIPELINE_CHANGED: &str = "PipelineChanged";
+    /// An Environment is to be deleted, and waits for something.
+    pub const DELETING: &str = "Deleting";
 }
 
 /// Reasons of conditions and steps. One word each, stable: tools may depend on them.
@@ -44,6 +46,14 @@ pub mod reasons {
     pub const ROLLING_OUT: &str = "RollingOut";
     /// A rollout stopped where it was.
     pub const ROLLOUT_FAILED: &str = "RolloutFailed";
+    /// A rollout failed, and what ran before comes back.
+    pub const ROLLING_BACK: &str = "RollingBack";
+    /// A rollout failed, and every pod runs what ran before.
+    pub const ROLLED_BACK: &str = "RolledBack";
+    /// A variable refers to a Secret, or a key of one, that is not there or has no usable value.
+    pub const CONFIGURATION_MISSING: &str = "ConfigurationMissing";
+    /// The Environment is to be deleted, and an execution still has it.
+    pub const DELETION_WAITS: &str = "DeletionWaits";
     /// Pods are missing or not ready, and no rollout explains it.
     pub const DEGRADED: &str = "Degraded";
     /// A reference names something that is not there.
@@ -158,6 +168,8 @@ pub mod reasons {
     pub const SOURCE_REFUSED: &str = "SourceRefused";
     /// The release was made before the one that production runs.
     pub const OLDER_RELEASE: &str = "OlderRelease";
+    /// An older release does not come over the repository that an author keeps on a volume.
+    pub const AUTHOR_KEEPS_REPOSITORY: &str = "AuthorKeepsRepository";
     /// What an execution asks for does not belong to its pipeline.
     pub const NOT_POSSIBLE: &str = "NotPossible";
     /// A stage-only pipeline that starts on changes of the same source does so instead of this one.

@@ -127,6 +127,7 @@ impl Target {
             cache: self.cache.clone(),
             made_at: self.made_at.clone(),
             at,
+            revisions: None,
         };
         let Some(before) = before else { return whole };
         match self.scope {
@@ -140,6 +141,7 @@ impl Target {
                 images: ReleaseImages { aem: before.images.aem.clone(), dispatcher: whole.images.dispatcher },
                 web_tier: Some(Origin { execution: whole.execution, uid: whole.uid, release: whole.release }),
                 cache: whole.cache,
+                revisions: None,
                 ..before.clone()
             },
         }

@@ -18,6 +18,8 @@ use crate::{
     deploy::{CacheFlush, Origin, Scope},
     digest::ImageRef,
     network::{Network, Route},
+    restore::{OlderReleases, OnFailure, Restore, Revisions},
+    variable::Variable,
 };
 
 /// The tiers of one stage of a program: an author, pairs of publish and dispatcher, and the release
@@ -51,7 +53,8 @@ use crate::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name may have at most 40 characters: names of pods and Services are made from it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label that begins with a letter: Services are named after it"),
-    validation = Rule::new("has(self.spec.author) && has(self.spec.author.storage) ? (has(oldSelf.spec.author) && has(oldSelf.spec.author.storage) && self.spec.author.storage == oldSelf.spec.author.storage) : !(has(oldSelf.spec.author) && has(oldSelf.spec.author.storage))").message("spec.author.storage cannot be changed: a StatefulSet keeps its volumes; create another Environment"),
+    validation = Rule::new("(has(self.spec.author) && has(self.spec.author.storage)) == (has(oldSelf.spec.author) && has(oldSelf.spec.author.storage))").message("spec.author.storage cannot be added or taken away: a StatefulSet keeps its volumes; create another Environment"),
+    validation = Rule::new("!(has(self.spec.rollout) && has(self.spec.rollout.onFailure) && self.spec.rollout.onFailure == 'Restore' && has(self.spec.author) && has(self.spec.author.storage)) || (has(self.spec.author.storage.olderReleases) && self.spec.author.storage.olderReleases == 'Accept')").message("spec.rollout.onFailure Restore: an author with a volume does not go back by itself, for its repository keeps what the newer release changed; use Hold, or set spec.author.storage.olderReleases to Accept if the base image or you take care of that"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentSpec {
@@ -87,9 +90,9 @@ pub struct EnvironmentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 16))]
     pub windows: Vec<Window>,
-    /// Environment variables for the containers. A change is rolled out like a release.
+    /// Environment variables for the containers. A change, also of a Secret that they refer to, is rolled out like a release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 200), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub variables: Vec<Variable>,
     /// How visitors and editors come in from outside of the cluster. Without it nothing is made for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -235,8 +238,9 @@ pub struct AuthorTier {
 }
 
 /// A volume claimed for the author.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.size == oldSelf.size && has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)").message("size and storageClassName of spec.author.storage cannot be changed: a StatefulSet keeps its volumes; create another Environment"))]
 pub struct Storage {
     /// Size of the volume.
     pub size: Quantity,
@@ -244,6 +248,13 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
+    /// Whether the volume outlives the Environment: one of the same name finds it again. If not, it is deleted with it.
+    #[serde(default = "yes")]
+    pub retain: bool,
+    /// What happens when an older release is to run on this volume: the repository keeps what newer packages changed,
+    /// and the runtime does not extract older ones over them by itself.
+    #[serde(default)]
+    pub older_releases: OlderReleases,
 }
 
 /// The publish tier.
@@ -303,11 +314,14 @@ pub struct Rollout {
     /// How long the author, or a pair, may take to become ready with the new release.
     #[serde(default = "fifteen_minutes")]
     pub ready_timeout: Span,
+    /// What follows a rollout that fails.
+    #[serde(default)]
+    pub on_failure: OnFailure,
 }
 
 impl Default for Rollout {
     fn default() -> Self {
-        Self { strategy: None, surge: one(), ready_timeout: fifteen_minutes() }
+        Self { strategy: None, surge: one(), ready_timeout: fifteen_minutes(), on_failure: OnFailure::Hold }
     }
 }
 
@@ -347,23 +361,6 @@ impl Tier {
     }
 }
 
-/// An environment variable.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-pub struct Variable {
-    /// Name: letters, digits and underscores, 2 to 100 characters, not beginning with a digit,
-    /// `INTERNAL_`, `ADOBE_` or `LAUNCHWAY_`.
-    #[schemars(length(min = 2, max = 100), regex(pattern = r"^[a-zA-Z_][a-zA-Z_0-9]*$"))]
-    #[x_kube(validation = Rule::new("!self.startsWith('INTERNAL_') && !self.startsWith('ADOBE_') && !self.startsWith('LAUNCHWAY_')").message("names that begin with INTERNAL_, ADOBE_ or LAUNCHWAY_ are reserved: choose another"))]
-    pub name: String,
-    /// Value; it is readable by everyone who can read the Environment.
-    #[schemars(length(max = 2048))]
-    pub value: String,
-    /// Services that get it. Default: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 3))]
-    pub services: Vec<Tier>,
-}
-
 /// What runs on the Environment and what is being done to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -384,6 +381,9 @@ pub struct EnvironmentStatus {
     /// How far the rollout is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
+    /// The last way back, until another release is deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
     /// The execution that has this Environment to itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<Lock>,
@@ -433,6 +433,9 @@ pub struct Deployed {
     pub made_at: Option<Time>,
     /// When the last pod became ready with it.
     pub at: Time,
+    /// The pod templates that it ran with last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revisions: Option<Revisions>,
 }
 
 /// The release that an execution wants on the Environment.
@@ -506,6 +509,10 @@ pub enum RolloutState {
     Complete,
     /// It stopped where it was: pods that it had not reached go on with the previous release.
     Failed,
+    /// It failed, and what ran before comes back.
+    RollingBack,
+    /// It failed, and every pod runs what ran before.
+    RolledBack,
 }
 
 /// An execution's claim on an Environment.

@@ -22,9 +22,11 @@ pub mod network;
 pub mod notification;
 pub mod pause;
 pub mod pipeline;
+pub mod restore;
 pub mod revision;
 pub mod step;
 pub mod trigger;
+pub mod variable;
 pub mod web_tier;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -63,11 +63,16 @@ pub mod labels {
     pub const RELEASE: &str = "launchway.dev/release";
     /// Name of the Pipeline that a kept version of it belongs to.
     pub const PIPELINE: &str = "launchway.dev/pipeline";
+    /// Hash of the variables that a ConfigMap or Secret of an Environment holds.
+    pub const VARIABLES: &str = "launchway.dev/variables";
     /// Name of the PipelineExecution that a Job belongs to.
     pub const EXECUTION: &str = "launchway.dev/execution";
     /// Name of the step that a Job does.
     pub const STEP: &str = "launchway.dev/step";
 }
+
+/// Finalizer of an Environment that an execution has: it is not gone before its rollout came to an end.
+pub const FINALIZER: &str = "launchway.dev/execution";
 
 /// Annotation keys on objects that the operator creates: what is deployed can be read back from them.
 pub mod annotations {

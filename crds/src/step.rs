@@ -146,6 +146,10 @@ pub enum StepState {
     Cancelled,
     /// There was nothing to do, such as no test: the execution goes on.
     Incomplete,
+    /// A deployment failed, and what ran before comes back.
+    RollingBack,
+    /// A deployment failed, and the Environment runs what it ran before.
+    RolledBack,
 }
 
 impl StepState {
@@ -153,8 +157,8 @@ impl StepState {
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         match self {
-            Self::NotStarted | Self::Running | Self::Waiting => false,
-            Self::Finished | Self::Failed | Self::Error | Self::Cancelled | Self::Incomplete => true,
+            Self::NotStarted | Self::Running | Self::Waiting | Self::RollingBack => false,
+            Self::Finished | Self::Failed | Self::Error | Self::Cancelled | Self::Incomplete | Self::RolledBack => true,
         }
     }
 
@@ -163,7 +167,14 @@ impl StepState {
     pub const fn lets_pass(self) -> bool {
         match self {
             Self::Finished | Self::Incomplete => true,
-            Self::NotStarted | Self::Running | Self::Waiting | Self::Failed | Self::Error | Self::Cancelled => false,
+            Self::NotStarted
+            | Self::Running
+            | Self::Waiting
+            | Self::Failed
+            | Self::Error
+            | Self::Cancelled
+            | Self::RollingBack
+            | Self::RolledBack => false,
         }
     }
 }

@@ -242,7 +242,16 @@ pub async fn remove(cluster: &Cluster, namespace: &str) -> Outcome {
         return Ok(());
     }
     call(all.delete(namespace, &DeleteParams::background())).await.map(drop)?;
+    let environments: Api<Environment> = Api::namespaced(cluster.client.clone(), namespace);
     until(&format!("namespace {namespace} is gone"), GONE, || async {
+        // A scenario that failed may have left executions at work and no operator that could take their finalizers away.
+        for held in call(environments.list(&ListParams::default())).await?.items {
+            if held.metadata.deletion_timestamp.is_some() && held.metadata.finalizers.is_some() {
+                let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+                let name = held.metadata.name.unwrap_or_default();
+                call(environments.patch(&name, &PatchParams::default(), &patch)).await?;
+            }
+        }
         let left = call(all.get_opt(namespace)).await?;
         Ok(left.map_or(Ok(()), |left| Err(format!("{:?}", left.status.and_then(|status| status.conditions)))))
     })

@@ -93,6 +93,7 @@ impl Model for Bounds {
         if self.failures {
             events.extend(site.jobs.keys().map(|(name, step)| Event::JobEnds(name, *step, false)));
             events.extend(site.environments.keys().map(|place| Event::RolloutEnds(place, false)));
+            events.extend(site.environments.keys().map(|place| Event::GoesBack(place)));
         }
         let gone = site.executions.iter().filter(|one| !one.exists).count();
         let cancelled = site.executions.iter().filter(|one| one.asked.cancel || one.asked.reject).count();

@@ -61,20 +61,30 @@ async fn the_operator_writes_no_pod_and_nothing_that_people_wrote() {
             expected.extend(WRITES.map(|verb| (verb, "", format!("pods{part}"), false)));
         }
         for kind in OWN {
-            // It starts executions for changes of a source, and removes what the history limits say; none is changed.
-            let its_own = |verb: &str| ["create", "delete"].contains(&verb) && kind == "pipelineexecutions";
-            expected.extend(WRITES.map(|verb| (verb, "launchway.dev", kind.to_string(), its_own(verb))));
+            // It starts executions for changes of a source, and removes what the history limits say; none is changed. An
+            // Environment's finalizer is in its metadata, for which there is no right of its own.
+            let may = |verb: &str| {
+                matches!((kind, verb), ("pipelineexecutions", "create" | "delete") | ("environments", "patch"))
+            };
+            expected.extend(WRITES.map(|verb| (verb, "launchway.dev", kind.to_string(), may(verb))));
             expected.extend(["get", "list", "watch"].map(|verb| (verb, "launchway.dev", kind.to_string(), true)));
             expected.push(("patch", "launchway.dev", format!("{kind}/status"), true));
         }
         for (verb, kind) in PEOPLES {
             expected.push((verb, "launchway.dev", kind.to_string(), false));
         }
-        expected.extend(["list", "watch", "create"].map(|verb| (verb, "", "secrets".to_string(), false)));
+        for (kind, verbs) in [
+            ("secrets", ["list", "watch", "update", "patch"]),
+            ("configmaps", ["watch", "update", "patch", "deletecollection"]),
+        ] {
+            expected.extend(verbs.map(|verb| (verb, "", kind.to_string(), false)));
+            expected.extend(["get", "create", "delete"].map(|verb| (verb, "", kind.to_string(), true)));
+        }
         expected.extend([
             ("run", "launchway.dev", "pipelines".to_string(), true),
             ("trigger", "launchway.dev", "pipelines".to_string(), true),
-            ("get", "", "secrets".to_string(), true),
+            ("list", "apps", "controllerrevisions".to_string(), true),
+            ("delete", "apps", "controllerrevisions".to_string(), false),
             ("watch", "", "pods".to_string(), true),
             ("patch", "apps", "statefulsets".to_string(), true),
             ("create", "batch", "jobs".to_string(), true),

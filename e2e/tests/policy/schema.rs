@@ -29,6 +29,25 @@ fn environment(name: &str, variable: Option<&str>) -> Value {
     object("Environment", name, &json!({"type": "Stage", "variables": variables}))
 }
 
+fn with_variable(fields: &Value) -> Value {
+    let mut variable = fields.clone();
+    variable["name"] = "API_KEY".into();
+    object("Environment", "stage", &json!({"type": "Stage", "variables": [variable]}))
+}
+
+fn with_variables(count: usize) -> Value {
+    let variables: Vec<Value> = (0..count).map(|at| json!({"name": format!("KEY_{at}"), "value": "x"})).collect();
+    object("Environment", "stage", &json!({"type": "Stage", "variables": variables}))
+}
+
+fn with_volume(storage: &Value, on_failure: &str) -> Value {
+    let mut spec = json!({"type": "Stage", "rollout": {"onFailure": on_failure}});
+    if !storage.is_null() {
+        spec["author"] = json!({"storage": storage});
+    }
+    object("Environment", "stage", &spec)
+}
+
 fn pipeline(stage: &str, production: &str) -> Value {
     object(
         "Pipeline",
@@ -100,6 +119,34 @@ async fn schemas_refuse_what_cannot_work_and_say_why() {
                 Some("are reserved: choose another"),
             ),
             ("a variable that begins with a digit", environment("stage", Some("1X")), Some("should match")),
+            ("a variable CONST_", environment("stage", Some("CONST_X")), Some("are reserved: choose another")),
+            ("a variable of the operator's", environment("stage", Some("AEM_HOST")), Some("are set by the operator")),
+            ("a variable from a Secret", with_variable(&json!({"secretKeyRef": {"name": "api", "key": "k"}})), None),
+            ("a variable without a value", with_variable(&json!({})), Some("value or secretKeyRef: exactly one")),
+            (
+                "a variable with both",
+                with_variable(&json!({"value": "x", "secretKeyRef": {"name": "api", "key": "k"}})),
+                Some("value or secretKeyRef: exactly one"),
+            ),
+            (
+                "a Secret for the dispatcher",
+                with_variable(&json!({"secretKeyRef": {"name": "api", "key": "k"}, "services": ["dispatcher"]})),
+                Some("not for the dispatcher"),
+            ),
+            ("200 variables", with_variables(200), None),
+            ("201 variables", with_variables(201), Some("must have at most 200 items")),
+            ("a way back without a volume", with_volume(&Value::Null, "Restore"), None),
+            ("a volume that is held", with_volume(&json!({"size": "1Gi"}), "Hold"), None),
+            (
+                "a way back with a volume",
+                with_volume(&json!({"size": "1Gi"}), "Restore"),
+                Some("an author with a volume does not go back by itself"),
+            ),
+            (
+                "a way back that somebody answers for",
+                with_volume(&json!({"size": "1Gi", "olderReleases": "Accept"}), "Restore"),
+                None,
+            ),
             ("an unknown type", object("Environment", "stage", &json!({"type": "Test"})), Some("Unsupported value")),
             (
                 "too many pairs",
@@ -171,6 +218,9 @@ async fn schemas_refuse_what_cannot_work_and_say_why() {
 
         create(&program, environment("stage", None), false).await?;
         create(&program, pipeline("stage", "prod"), false).await?;
+        let mut kept = with_volume(&json!({"size": "1Gi"}), "Hold");
+        kept["metadata"]["name"] = "kept".into();
+        create(&program, kept, false).await?;
         create(&program, execution(&json!({"tag": "main"})), false).await?;
         let changed = [
             (
@@ -181,6 +231,21 @@ async fn schemas_refuse_what_cannot_work_and_say_why() {
                 Some("spec.type cannot be changed"),
             ),
             ("more pairs", "Environment", "stage", json!({"publish": {"replicas": 3}}), None),
+            ("a volume that goes, too", "Environment", "kept", json!({"author": {"storage": {"retain": false}}}), None),
+            (
+                "a larger volume",
+                "Environment",
+                "kept",
+                json!({"author": {"storage": {"size": "2Gi"}}}),
+                Some("size and storageClassName of spec.author.storage cannot be changed"),
+            ),
+            (
+                "no volume any more",
+                "Environment",
+                "kept",
+                json!({"author": {"storage": null}}),
+                Some("cannot be added or taken away"),
+            ),
             ("another time-out", "Pipeline", "wknd", json!({"buildTimeout": "1h"}), None),
             (
                 "both Environments the same",

@@ -1,13 +1,15 @@
 //! `launchway plan`: the objects that a release would be on an Environment, and how they differ from what is there. Made by
 //! the operator's own builders; nothing is written.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::StatefulSet,
-        core::v1::Service,
+        core::v1::{ConfigMap, Secret, Service},
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
     },
@@ -18,7 +20,7 @@ use launchway_crds::{
     Environment,
     deploy::Scope,
     digest::ImageRef,
-    environment::{Deployed, ReleaseImages, Runtime, Target},
+    environment::{Deployed, ReleaseImages, Runtime, Target, Tier},
     names::labels,
     pipeline::PipelineType,
     web_tier,
@@ -40,7 +42,11 @@ use crate::{
     plan::{bases, environment::world::Content},
     registry::{Client, RegistryError},
     release::{image_config, runtime_contract},
-    render::{Contracts, Release, whole},
+    render::{
+        Contracts, Release,
+        configuration::{Configuration, secrets},
+        whole,
+    },
 };
 
 /// Arguments of `plan`.
@@ -93,10 +99,18 @@ pub async fn run(args: PlanArgs) -> Result<End, CliError> {
     let environment = within(CALL, session.environments().get_opt(name)).await?.ok_or_else(|| {
         CliError::said(format!("no Environment {name} in namespace {}: kubectl get environments", session.namespace))
     })?;
-    let found = found(&session, name).await?;
+    let mut found = found(&session, name).await?;
     let wanted = wanted(&args, &session, &environment, &found).await?;
-    let release = Release { environment: &environment, content: &wanted.content, contracts: &wanted.contracts };
-    let objects = whole::objects(&release);
+    let configuration = variables(&session, &environment).await?;
+    let release = Release {
+        environment: &environment,
+        content: &wanted.content,
+        contracts: &wanted.contracts,
+        configuration: configuration.hashes(),
+    };
+    let mut objects = plain(&configuration, &environment)?;
+    found.extend(there(&session, &objects).await?);
+    objects.extend(whole::objects(&release));
     let changes = Changes::between(&objects, &found);
     match args.output {
         Form::Diff => draw(&changes).iter().try_for_each(say)?,
@@ -244,6 +258,41 @@ async fn contract(client: &Client, image: &ImageRef) -> Result<RuntimeContract, 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err passes")]
 fn unreadable(error: RegistryError) -> CliError {
     CliError::said(error.to_string())
+}
+
+/// The variables, as the operator would have them.
+async fn variables(session: &Session, environment: &Environment) -> Result<Configuration, CliError> {
+    let api: Api<Secret> = Api::namespaced(session.client.clone(), &session.namespace);
+    let mut found = BTreeMap::new();
+    for name in secrets(environment) {
+        match within(CALL, api.get_opt(&name)).await {
+            Ok(secret) => found.extend(secret.map(|secret| (name, secret))),
+            Err(error) => {
+                return Err(CliError::said(format!(
+                    "Secret {name}, which spec.variables of the Environment refers to: {error}; pods get another template \
+                     with another value, so it has to be read with your own rights"
+                )));
+            }
+        }
+    }
+    Configuration::resolve(environment, &found).map_err(CliError::said)
+}
+
+/// ConfigMaps with the variables that everybody may see.
+fn plain(configuration: &Configuration, environment: &Environment) -> Result<Vec<Value>, CliError> {
+    let maps = Tier::ALL.into_iter().filter_map(|tier| configuration.config_map(environment, tier));
+    maps.map(|map| serde_json::to_value(map).map_err(|error| CliError::said(error.to_string()))).collect()
+}
+
+/// Those of these ConfigMaps that are there. Others belong to what ran before, and stay as long as it may come back.
+async fn there(session: &Session, maps: &[Value]) -> Result<Vec<Value>, CliError> {
+    let api: Api<ConfigMap> = Api::namespaced(session.client.clone(), &session.namespace);
+    let mut all = vec![];
+    for (_, name) in maps.iter().map(whole::identity) {
+        let map = within(CALL, api.get_opt(name)).await?;
+        all.extend(map.map(|map| serde_json::to_value(map).map_err(|error| CliError::said(error.to_string()))));
+    }
+    all.into_iter().collect()
 }
 
 /// Everything that is labelled as a part of the Environment.

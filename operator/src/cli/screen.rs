@@ -170,6 +170,8 @@ fn colour(at: char) -> Option<u8> {
         (StepState::Running, 36),
         (StepState::Waiting, 33),
         (StepState::Cancelled, 33),
+        (StepState::RollingBack, 33),
+        (StepState::RolledBack, 31),
     ]
     .into_iter()
     .find_map(|(state, code)| (sign(state) == at).then_some(code))

@@ -255,7 +255,7 @@ pub fn progress(rollout: &RolloutStatus, now: Timestamp) -> String {
         let full = (updated.min(total) * BAR) / total;
         parts.push(format!("{}{} {updated}/{total} pairs", "█".repeat(full), "░".repeat(BAR - full)));
     }
-    if rollout.state == RolloutState::Progressing {
+    if matches!(rollout.state, RolloutState::Progressing | RolloutState::RollingBack) {
         parts.push(span(between(rollout.since.0, now)));
     }
     if !rollout.message.is_empty() {
@@ -289,11 +289,16 @@ pub const fn sign(state: StepState) -> char {
         StepState::Error => '!',
         StepState::Cancelled => '⊘',
         StepState::Incomplete => '–',
+        StepState::RollingBack => '◁',
+        StepState::RolledBack => '↶',
     }
 }
 
 const fn fails(state: StepState) -> bool {
-    matches!(state, StepState::Failed | StepState::Error | StepState::Cancelled)
+    matches!(
+        state,
+        StepState::Failed | StepState::Error | StepState::Cancelled | StepState::RollingBack | StepState::RolledBack
+    )
 }
 
 fn note(step: &Step) -> String {

@@ -12,12 +12,15 @@ use launchway_crds::execution::Environments;
 
 use crate::{
     context::Context,
-    effects::{drift, environment::perform, status},
+    effects::{
+        drift,
+        environment::{Material, finalize, perform},
+        events, status,
+    },
     error::Error,
     observe,
     outline::{EnvironmentOutline, ExecutionOutline},
-    plan::environment::{next, world::Desired},
-    render::Release,
+    plan::environment::{aim, next},
 };
 
 /// How many changes that do not wait for each other are made at once.
@@ -35,13 +38,17 @@ pub(super) async fn reconcile(
     let Some(observed) = observe::environment::observe(&context, &namespace, &name).await? else { return Ok(None) };
     let plan = next(&observed.world);
     let environment = &observed.world.environment;
-    if let (Desired::Release(desired), Some(contracts)) = (&observed.world.desired, &observed.contracts) {
-        let release = Release { environment, content: &desired.content, contracts };
-        for together in plan.changes.chunk_by(|one, next| one.goes_with(next)) {
-            for some in together.chunks(TOGETHER) {
-                let made: Vec<_> = some.iter().map(|change| perform(&context, environment, &release, change)).collect();
-                try_join_all(made).await?;
-            }
+    if finalize(&context, environment, plan.finalizer).await? {
+        // The Environment has another version now, or is gone: facts are read again.
+        return Ok(Some(observed.world.now));
+    }
+    let aim = aim(&observed.world);
+    let source = aim.as_ref().map(|aim| observed.source(aim));
+    let material = Material { source, configuration: observed.configuration.as_ref() };
+    for together in plan.changes.chunk_by(|one, next| one.goes_with(next)) {
+        for some in together.chunks(TOGETHER) {
+            let made: Vec<_> = some.iter().map(|change| perform(&context, environment, material, change)).collect();
+            try_join_all(made).await?;
         }
     }
     if environment.status.as_ref() != Some(&plan.status) {
@@ -49,6 +56,7 @@ pub(super) async fn reconcile(
         object.status = Some(plan.status.clone());
         status::replace(&context, &object).await?;
         drift::tell(&context, environment, &plan.status).await;
+        events::tell_environment(&context, &object, &environment.status.clone().unwrap_or_default()).await;
     }
     Ok(plan.wake)
 }

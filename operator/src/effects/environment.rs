@@ -1,4 +1,4 @@
-//! Effects of an Environment: its StatefulSets, Services and further objects.
+//! Effects of an Environment: its StatefulSets, Services, configuration and further objects, and its finalizer.
 
 use std::fmt::Debug;
 
@@ -6,42 +6,54 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::StatefulSet,
-        core::v1::Service,
+        core::v1::{ConfigMap, Secret, Service},
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
     },
 };
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
-use launchway_crds::{Environment, names::FIELD_MANAGER};
+use launchway_crds::{
+    Environment,
+    names::{FIELD_MANAGER, FINALIZER},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
     context::Context,
     error::{Error, bounded},
-    plan::environment::{Change, objects::Further},
+    plan::environment::{Change, Finalizer, objects::Further},
     render::{
-        Release,
-        compare::marked,
-        further::rendered,
-        service::service,
-        workload::{self, stateful_set},
+        compare::marked, configuration::Configuration, further::rendered, kept::Source, service::service, workload,
     },
 };
 
 use super::counted;
 
-/// Makes one change for an Environment, towards a release.
+/// What an Environment's objects are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Material<'a> {
+    /// What its workloads are made from; none while it is not known how to run anything.
+    pub source: Option<Source<'a>>,
+    /// Variables with their values, when they can be had.
+    pub configuration: Option<&'a Configuration>,
+}
+
+/// What a change needs is not there any more: facts are to be read again.
+const GONE: Error = Error::Conflict("change an environment");
+
+/// Makes one change for an Environment.
 ///
 /// # Errors
-/// When the apiserver refuses or does not answer.
+/// When the apiserver refuses or does not answer, or what is needed for it is not there any more: facts are to be read
+/// again.
 pub async fn perform(
     context: &Context,
     environment: &Environment,
-    release: &Release<'_>,
+    material: Material<'_>,
     change: &Change,
 ) -> Result<(), Error> {
     let namespace = environment.namespace().unwrap_or_default();
@@ -51,14 +63,14 @@ pub async fn perform(
     counted(context, change.category(), async {
         match change {
             Change::Service(name) => {
-                let object = service(environment, name, &release.revisions().aem);
+                let object = service(environment, name, &material.source.ok_or(GONE)?.release.revisions.aem);
                 objects.apply::<Service>(&object.name_any(), marked(&object)).await
             }
             Change::Workload { tier, replicas, partition } => {
-                let object = stateful_set(release, *tier, *replicas, *partition);
-                objects.apply::<StatefulSet>(&workload::name(&name, *tier), marked(&object)).await
+                let object = material.source.and_then(|source| source.workload(*tier, *replicas, *partition));
+                objects.apply::<StatefulSet>(&workload::name(&name, *tier), marked(&object.ok_or(GONE)?)).await
             }
-            Change::DeleteService(name) => objects.delete::<Service>(name).await,
+            Change::DeleteService(name) => objects.delete::<Service>(name, None).await,
             Change::Further(further) => {
                 let object = rendered(environment, *further);
                 match further {
@@ -68,13 +80,63 @@ pub async fn perform(
                 }
             }
             Change::DeleteFurther(further) => match further {
-                Further::Budget => objects.delete::<PodDisruptionBudget>(&further.of(&name)).await,
-                Further::Policy(_) => objects.delete::<NetworkPolicy>(&further.of(&name)).await,
-                Further::Route(_) => objects.delete::<Ingress>(&further.of(&name)).await,
+                Further::Budget => objects.delete::<PodDisruptionBudget>(&further.of(&name), None).await,
+                Further::Policy(_) => objects.delete::<NetworkPolicy>(&further.of(&name), None).await,
+                Further::Route(_) => objects.delete::<Ingress>(&further.of(&name), None).await,
             },
+            Change::Configuration(tier) => {
+                let configuration = material.configuration.ok_or(GONE)?;
+                // The ConfigMap first: whoever finds it finds the Secret that goes with it.
+                let map = configuration.config_map(environment, *tier).ok_or(GONE)?;
+                objects.make(environment, &map, |map| map.data.clone()).await?;
+                match configuration.secret(environment, *tier) {
+                    Some(secret) => objects.make(environment, &secret, |secret| secret.data.clone()).await,
+                    None => Ok(()),
+                }
+            }
+            Change::DeleteConfiguration(name) => {
+                let secret = bounded("read a configuration", objects.api::<Secret>().get_metadata_opt(name)).await?;
+                if let Some(secret) = secret.filter(|secret| is_ours(secret, environment)) {
+                    objects.delete::<Secret>(name, secret.uid()).await?;
+                }
+                objects.delete::<ConfigMap>(name, None).await
+            }
         }
     })
     .await
+}
+
+/// Adds or removes the finalizer, over the version that was read. Says whether it wrote anything.
+///
+/// # Errors
+/// [`Error::Conflict`] when somebody changed the Environment meanwhile; when the apiserver does not answer.
+pub async fn finalize(context: &Context, environment: &Environment, finalizer: Finalizer) -> Result<bool, Error> {
+    let mut all: Vec<String> = environment.metadata.finalizers.clone().unwrap_or_default();
+    all.retain(|name| name != FINALIZER);
+    match finalizer {
+        Finalizer::Leave => return Ok(false),
+        Finalizer::Add => all.push(FINALIZER.into()),
+        Finalizer::Remove => {}
+    }
+    let api: Api<Environment> = Api::namespaced(context.client.clone(), &environment.namespace().unwrap_or_default());
+    let patch = serde_json::json!({
+        "metadata": { "resourceVersion": environment.metadata.resource_version, "finalizers": all },
+    });
+    counted(context, "finalizer", async {
+        let write = async {
+            match api.patch(&environment.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                other => other.map(drop),
+            }
+        };
+        bounded("write a finalizer", write).await
+    })
+    .await?;
+    Ok(true)
+}
+
+fn is_ours<K: Resource>(object: &K, environment: &Environment) -> bool {
+    object.meta().owner_references.iter().flatten().any(|owner| Some(&owner.uid) == environment.metadata.uid.as_ref())
 }
 
 /// Objects of a namespace.
@@ -104,14 +166,45 @@ impl Objects<'_> {
         Ok(())
     }
 
-    /// Deletes an object; that it is gone already is as good.
-    async fn delete<K>(&self, name: &str) -> Result<(), Error>
+    /// Creates an object that never changes. One that is there has the same content, or it is not ours.
+    async fn make<K, C>(&self, environment: &Environment, object: &K, content: impl Fn(&K) -> C) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
+        C: PartialEq,
+    {
+        let (api, name) = (self.api::<K>(), object.name_any());
+        let made = async {
+            match api.create(&PostParams::default(), object).await {
+                Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
+                other => other.map(|_| true),
+            }
+        };
+        if bounded("create a configuration", made).await? {
+            return Ok(());
+        }
+        let found = bounded("read a configuration", api.get_opt(&name)).await?;
+        if found.is_some_and(|found| is_ours(&found, environment) && content(&found) == content(object)) {
+            return Ok(());
+        }
+        tracing::error!(
+            name,
+            "An object of this name has another owner or content: delete it, and the rollout goes on"
+        );
+        Err(Error::Conflict("create a configuration"))
+    }
+
+    /// Deletes an object, if it is still the one of this UID; that it is gone already is as good.
+    async fn delete<K>(&self, name: &str, uid: Option<String>) -> Result<(), Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
         let api = self.api::<K>();
+        let parameters = DeleteParams {
+            preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
+            ..DeleteParams::default()
+        };
         let gone = async {
-            match api.delete(name, &DeleteParams::default()).await {
+            match api.delete(name, &parameters).await {
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
                 other => other.map(drop),
             }

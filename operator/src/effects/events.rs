@@ -1,4 +1,5 @@
-//! Events: the start and the end of an execution, and each end or wait of a step that is not told by these.
+//! Events: the start and the end of an execution, each end or wait of a step that is not told by these, and what an
+//! Environment's rollout came to.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -6,8 +7,9 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 use launchway_crds::{
-    PipelineExecution,
-    conditions::{reasons, truncate},
+    Environment, PipelineExecution,
+    conditions::{self, reasons, truncate, types},
+    environment::{EnvironmentStatus, RolloutState},
     execution::PipelineExecutionStatus,
     step::StepState,
 };
@@ -17,13 +19,19 @@ use crate::context::Context;
 /// Longest note of an Event.
 const NOTE_MAX: usize = 1000;
 
-/// Tells what changed of an execution since an older status. Best effort: an Event that is lost loses nothing else.
+/// Tells what changed of an execution since an older status.
 pub async fn tell(context: &Context, execution: &PipelineExecution, old: &PipelineExecutionStatus) {
     let Some(new) = &execution.status else { return };
     publish(context, &execution.object_ref(&()), transitions(old, new)).await;
 }
 
-/// Writes Events about an object. Best effort.
+/// Tells what changed of an Environment since an older status.
+pub async fn tell_environment(context: &Context, environment: &Environment, old: &EnvironmentStatus) {
+    let Some(new) = &environment.status else { return };
+    publish(context, &environment.object_ref(&()), turns(old, new)).await;
+}
+
+/// Writes Events about an object. Best effort: an Event that is lost loses nothing else.
 pub async fn publish(context: &Context, reference: &ObjectReference, events: impl IntoIterator<Item = Event>) {
     for event in events {
         let publish = context.recorder.publish(&event, reference);
@@ -33,6 +41,35 @@ pub async fn publish(context: &Context, reference: &ObjectReference, events: imp
             Err(_) => tracing::warn!(reason = event.reason, "Timed out writing an Event"),
         }
     }
+}
+
+/// The Events for the difference between two statuses of an Environment: what a rollout came to, and what a person has
+/// to know of.
+fn turns(old: &EnvironmentStatus, new: &EnvironmentStatus) -> Vec<Event> {
+    let mut events = vec![];
+    let state =
+        |status: &EnvironmentStatus| status.rollout.as_ref().map(|rollout| (rollout.state, rollout.revision.clone()));
+    if let Some(rollout) = new.rollout.as_ref().filter(|_| state(old) != state(new)) {
+        let told = match rollout.state {
+            RolloutState::Progressing | RolloutState::Paused => None,
+            RolloutState::Complete => Some((false, "RolloutComplete")),
+            RolloutState::Failed => Some((true, reasons::ROLLOUT_FAILED)),
+            RolloutState::RollingBack => Some((true, reasons::ROLLING_BACK)),
+            RolloutState::RolledBack => Some((true, reasons::ROLLED_BACK)),
+        };
+        let note = if rollout.message.is_empty() { &rollout.phase } else { &rollout.message };
+        events.extend(told.map(|(bad, reason)| event(kind(bad), reason.to_owned(), note, "rollout")));
+    }
+    let waits = [(types::DELETING, reasons::DELETION_WAITS), (types::READY, reasons::CONFIGURATION_MISSING)];
+    for (type_, reason) in waits {
+        let is = |status: &EnvironmentStatus| {
+            conditions::get(&status.conditions, type_).filter(|is| is.reason == reason).map(|is| is.message.clone())
+        };
+        if let (None, Some(note)) = (is(old), is(new)) {
+            events.push(event(EventType::Warning, reason.to_owned(), &note, "environment"));
+        }
+    }
+    events
 }
 
 /// The Events for the difference between two statuses.
@@ -51,7 +88,11 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
             // What took no time of its own is no news beside the start.
             StepState::Finished if begins => continue,
             StepState::Waiting | StepState::Finished => false,
-            StepState::Failed | StepState::Error | StepState::Cancelled => true,
+            StepState::Failed
+            | StepState::Error
+            | StepState::Cancelled
+            | StepState::RollingBack
+            | StepState::RolledBack => true,
         };
         if step.state == before(step.name) {
             continue;
@@ -110,6 +151,7 @@ mod tests {
         execution::{Step, WaitingFor},
         step::StepName,
     };
+    use serde_json::json;
 
     use super::*;
 
@@ -157,5 +199,23 @@ mod tests {
         new.steps[0].state = StepState::Finished;
         assert_eq!(reasons(&old, &new), ["StepFinished"]);
         assert_eq!(reasons(&PipelineExecutionStatus::default(), &new), ["ExecutionStarted"], "in one write");
+    }
+
+    #[test]
+    fn of_an_environment_turns_are_told_once() {
+        let status = |state: &str, message: &str| -> EnvironmentStatus {
+            serde_json::from_value(json!({ "rollout": {
+                "state": state, "phase": "Surge", "since": "2026-11-21T10:00:00Z", "revision": "r", "message": message,
+            } }))
+            .unwrap()
+        };
+        let going = status("Progressing", "starts");
+        assert!(turns(&EnvironmentStatus::default(), &going).is_empty());
+        let back = status("RollingBack", "prod-publish-1: no node type");
+        let told = turns(&going, &back);
+        assert_eq!((told.len(), told[0].reason.as_str()), (1, "RollingBack"));
+        assert_eq!(told[0].note.as_deref(), Some("prod-publish-1: no node type"));
+        assert!(turns(&back, &status("RollingBack", "Author: starts")).is_empty());
+        assert_eq!(turns(&back, &status("RolledBack", "x"))[0].reason, "RolledBack");
     }
 }

@@ -68,6 +68,7 @@ pub async fn perform(context: &Context, world: &World, action: &Action) -> Resul
                         .then(|| {
                             found.target = Some(target.as_ref().clone());
                             found.rollout = None;
+                            found.restore = None;
                         })
                         .is_some()
                 })

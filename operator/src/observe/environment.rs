@@ -1,6 +1,6 @@
 //! Facts for the planner of an Environment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::{
@@ -15,7 +15,7 @@ use launchway_crds::{
     deploy::Origin,
     digest::ImageRef,
     environment::{Deployed, ReleaseImages, Tier},
-    names::{annotations, labels},
+    names::{FINALIZER, annotations, labels},
 };
 
 use crate::{
@@ -24,16 +24,22 @@ use crate::{
     plan::{
         bases,
         environment::{
-            ServiceName,
+            Aim, ServiceName, Templates, aim,
             objects::Deviation,
-            world::{Content, Desired, DesiredRelease, Revisions, Workload, World},
+            world::{Configurations, Content, Desired, DesiredRelease, Revisions, Workload, World},
         },
         execution::world::Fault,
     },
-    render::{Contracts, Release, deviation, workload},
+    render::{
+        Contracts, Release,
+        configuration::{Configuration, in_force},
+        deviation,
+        kept::{Kept, Source},
+        workload,
+    },
 };
 
-use super::{fresh, further::Found, now, pods};
+use super::{configuration, fresh, further::Found, now, pods};
 
 /// Facts about an Environment, and what is needed to render its desired release.
 #[derive(Clone, Debug)]
@@ -42,6 +48,29 @@ pub struct Observed {
     pub world: World,
     /// For the builders: what the images of the desired release promise.
     pub contracts: Option<Contracts>,
+    /// For the builders: the variables with their values, when they can be had.
+    pub configuration: Option<Configuration>,
+    /// For the builders: templates that are kept.
+    pub kept: Kept,
+}
+
+impl Observed {
+    /// What workloads are made from on the way to this.
+    #[must_use]
+    pub fn source<'a>(&'a self, aim: &'a Aim) -> Source<'a> {
+        let environment = &self.world.environment;
+        let Aim { release, templates } = aim;
+        let rendered = match templates {
+            Templates::Kept => None,
+            Templates::Rendered => self.contracts.as_ref().map(|contracts| Release {
+                environment,
+                content: &release.content,
+                contracts,
+                configuration: &release.configuration,
+            }),
+        };
+        Source { environment, release, rendered, kept: &self.kept }
+    }
 }
 
 /// The StatefulSets of an Environment.
@@ -53,6 +82,22 @@ struct Sets {
 }
 
 impl Sets {
+    fn all(&self) -> impl Iterator<Item = (Tier, &StatefulSet)> {
+        let all = [(Tier::Author, &self.author), (Tier::Publish, &self.publish), (Tier::Dispatcher, &self.dispatcher)];
+        all.into_iter().filter_map(|(tier, set)| Some((tier, set.as_ref()?)))
+    }
+
+    /// Whether every tier's newest template is of its revision.
+    fn are_on(&self, revisions: &Revisions) -> bool {
+        self.all().count() == Tier::ALL.len() && self.all().all(|(tier, set)| facts(set).revision == revisions.of(tier))
+    }
+
+    /// Hashes of the variables that the newest templates have.
+    fn configuration(&self, environment: &str) -> BTreeMap<Tier, String> {
+        let hash = |set: &StatefulSet, tier| in_force(environment, tier, set.spec.as_ref()?.template.spec.as_ref()?);
+        self.all().filter_map(|(tier, set)| Some((tier, hash(set, tier)?))).collect()
+    }
+
     /// The deployment that brought a tier's revision, where its workload, or one that shares the revision, has it already.
     fn brought_by(&self, tier: Tier, revisions: &Revisions) -> Option<Origin> {
         let same: &[&Option<StatefulSet>] = match tier {
@@ -83,49 +128,66 @@ impl Sets {
 pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Option<Observed>, Error> {
     let environments: Api<Environment> = Api::namespaced(context.client.clone(), namespace);
     let own = ListParams::default().labels(&format!("{}={name}", labels::ENVIRONMENT));
-    let (environment, workloads, pods, services, mut found) = tokio::try_join!(
+    let (environment, workloads, (pods, mut referred), services, mut found, revisions, present) = tokio::try_join!(
         bounded("read the environment", environments.get_opt(name)),
         fresh::list::<StatefulSet>(context, "list workloads", namespace, own.clone()),
         pods::of_environment(context, namespace, name),
         fresh::list::<Service>(context, "list services", namespace, own),
         Found::read(context, namespace, name),
+        configuration::revisions(&context.client, namespace, name),
+        configuration::present(&context.client, namespace, name),
     )?;
-    let Some(mut environment) = environment.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
+    let Some(mut environment) = environment else { return Ok(None) };
+    let keeps = environment.finalizers().iter().any(|name| name == FINALIZER);
+    if environment.metadata.deletion_timestamp.is_some() && !keeps {
         return Ok(None);
-    };
-    let (lock_holder_runs, ()) = tokio::try_join!(
+    }
+    let (lock_holder_runs, (), resolved) = tokio::try_join!(
         lock_holder_runs(context, namespace, &environment),
         found.read_routes(context, namespace, &environment),
+        configuration::resolve(&context.client, namespace, &environment),
     )?;
     let of = |tier| workloads.iter().find(|set| set.name_any() == workload::name(name, tier)).cloned();
     let sets = Sets { author: of(Tier::Author), publish: of(Tier::Publish), dispatcher: of(Tier::Dispatcher) };
+    // What cannot be had now leaves in force what the pods have.
+    let hashes = match &resolved {
+        Ok(variables) => variables.hashes().clone(),
+        Err(_) => sets.configuration(name),
+    };
+    let all: Vec<&StatefulSet> = sets.all().map(|(_, set)| set).collect();
+    let kept = Kept::of(&all, revisions);
+    let present = configuration::whole(&context.client, namespace, name, present, &hashes).await?;
+    referred.extend(kept.configurations());
+    let (variables, missing) = match resolved {
+        Ok(variables) => (Some(variables), None),
+        Err(why) => (None, Some(why)),
+    };
     let content = wanted(context, &mut environment, &sets);
     let (desired, contracts) = match content {
         Ok(None) => (Desired::Nothing, None),
         Err(why) => (Desired::Unknown(why), None),
-        Ok(Some(content)) => contracts(context, namespace, &environment, &sets, content).await,
-    };
-    let deviations = match (&desired, &contracts) {
-        (Desired::Release(desired), Some(contracts)) => {
-            let release = Release { environment: &environment, content: &desired.content, contracts };
-            deviations(&release, &sets, &services, &found)
-        }
-        _ => vec![],
+        Ok(Some(content)) => contracts(context, namespace, &environment, &sets, content, hashes).await,
     };
     let world = World {
         now: now(),
         environment,
-        desired,
+        desired: configured(desired, &sets, missing.as_ref()),
         author: sets.author.as_ref().map(facts),
         publish: sets.publish.as_ref().map(facts),
         dispatcher: sets.dispatcher.as_ref().map(facts),
         services: services.iter().map(ResourceExt::name_any).collect::<BTreeSet<String>>(),
         pods,
         further: found.names(),
-        deviations,
+        deviations: vec![],
         lock_holder_runs,
+        kept: kept.names(),
+        configurations: Configurations { present, referred, missing },
     };
-    Ok(Some(Observed { world, contracts }))
+    let mut observed = Observed { world, contracts, configuration: variables, kept };
+    if let Some(aim) = aim(&observed.world) {
+        observed.world.deviations = deviations(&observed.source(&aim), &sets, &services, &found);
+    }
+    Ok(Some(observed))
 }
 
 /// Asks the registry what the images promise.
@@ -135,33 +197,41 @@ async fn contracts(
     environment: &Environment,
     sets: &Sets,
     content: Content,
+    configuration: BTreeMap<Tier, String>,
 ) -> (Desired, Option<Contracts>) {
     let secrets = environment.spec.runtime.clone().unwrap_or_default().image_pull_secrets;
     match context.registry.contracts(&context.client, namespace, content.images(), &secrets).await {
         Err(Fault::Absent(why) | Fault::Refused(why) | Fault::Unreachable(why)) => (Desired::Unknown(why), None),
         Ok(contracts) => {
-            let revisions = Release { environment, content: &content, contracts: &contracts }.revisions();
+            let release =
+                Release { environment, content: &content, contracts: &contracts, configuration: &configuration };
+            let revisions = release.revisions();
             let content = sets.as_brought(content, &revisions);
-            (Desired::Release(Box::new(DesiredRelease { content, revisions })), Some(contracts))
+            (Desired::Release(Box::new(DesiredRelease { content, revisions, configuration })), Some(contracts))
         }
     }
 }
 
+/// Without its variables nothing is rolled out, and what runs goes on.
+fn configured(desired: Desired, sets: &Sets, missing: Option<&String>) -> Desired {
+    match (&desired, missing) {
+        (Desired::Release(release), Some(why)) if !sets.are_on(&release.revisions) => {
+            Desired::Unconfigured(why.clone())
+        }
+        (_, _) => desired,
+    }
+}
+
 /// Objects that are there and are not what they should be.
-fn deviations(release: &Release<'_>, sets: &Sets, services: &[Service], found: &Found) -> Vec<Deviation> {
-    let environment = release.environment;
-    let (name, revision) = (environment.name_any(), release.revisions().aem);
-    let workloads =
-        [(Tier::Author, &sets.author), (Tier::Publish, &sets.publish), (Tier::Dispatcher, &sets.dispatcher)];
-    let mut all: Vec<Deviation> = workloads
-        .into_iter()
-        .filter_map(|(tier, set)| Some(deviation::of_workload(release, tier, set.as_ref()?)))
-        .flatten()
-        .collect();
+fn deviations(source: &Source<'_>, sets: &Sets, services: &[Service], found: &Found) -> Vec<Deviation> {
+    let (environment, revision) = (source.environment, &source.release.revisions.aem);
+    let name = environment.name_any();
+    let mut all: Vec<Deviation> =
+        sets.all().flat_map(|(tier, set)| deviation::of_workload(source, tier, set)).collect();
     let wanted = ServiceName::all(environment.spec.publish.replicas);
     all.extend(wanted.filter_map(|wanted| {
-        let same = services.iter().find(|service| service.name_any() == wanted.of(&name, &revision))?;
-        deviation::of_service(environment, &wanted, &revision, same)
+        let same = services.iter().find(|service| service.name_any() == wanted.of(&name, revision))?;
+        deviation::of_service(environment, &wanted, revision, same)
     }));
     all.extend(found.deviations(environment));
     all
@@ -177,6 +247,9 @@ fn facts(set: &StatefulSet) -> Workload {
         revision: set.labels().get(labels::REVISION).cloned().unwrap_or_default(),
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         partition: partition.unwrap_or(0),
+        retains: spec
+            .and_then(|spec| spec.persistent_volume_claim_retention_policy.as_ref())
+            .is_none_or(|policy| policy.when_deleted.as_deref() != Some("Delete")),
     }
 }
 
@@ -234,6 +307,7 @@ fn recovered(sets: &Sets) -> Result<Option<Deployed>, String> {
                 .ok()?,
             made_at: None,
             at: publish.metadata.creation_timestamp.clone().unwrap_or(Time(now())),
+            revisions: None,
         })
     };
     found().map(Some).ok_or_else(|| {
@@ -290,10 +364,15 @@ mod tests {
         Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") }
     }
 
+    fn release<'a>(content: &'a Content, environment: &'a Environment, contracts: &'a Contracts) -> Release<'a> {
+        const NONE: &BTreeMap<Tier, String> = &BTreeMap::new();
+        Release { environment, content, contracts, configuration: NONE }
+    }
+
     /// The workloads of a deployment, as they are in the cluster.
     fn sets(deployed: Deployed) -> Sets {
         let (environment, contracts, content) = (environment(), contracts(), Content::Release(Box::new(deployed)));
-        let release = Release { environment: &environment, content: &content, contracts: &contracts };
+        let release = release(&content, &environment, &contracts);
         let of = |tier| {
             let set = marked(&workload::stateful_set(&release, tier, 1, 0)).unwrap();
             Some(serde_json::from_value(set).unwrap())
@@ -310,18 +389,56 @@ mod tests {
             // Author and publish stay as the first execution brought them.
             let found = Sets { dispatcher: sets(dispatchers_of).dispatcher, ..sets(deployed()) };
             let (environment, contracts, content) = (environment(), contracts(), Content::Release(Box::new(now)));
-            let revisions = Release { environment: &environment, content: &content, contracts: &contracts }.revisions();
+            let revisions = release(&content, &environment, &contracts).revisions();
             let content = found.as_brought(content, &revisions);
-            let release = Release { environment: &environment, content: &content, contracts: &contracts };
-            assert_eq!(release.revisions(), revisions);
-            for (tier, set) in Tier::ALL.into_iter().zip([&found.author, &found.publish, &found.dispatcher]) {
-                let mut set = set.clone().unwrap();
-                assert_eq!(deviation::of_workload(&release, tier, &set), []);
+            let rendered = release(&content, &environment, &contracts);
+            assert_eq!(rendered.revisions(), revisions);
+            let all: Vec<&StatefulSet> = found.all().map(|(_, set)| set).collect();
+            let kept = Kept::of(&all, vec![]);
+            let desired = DesiredRelease { content: content.clone(), revisions, configuration: BTreeMap::new() };
+            let source = Source { environment: &environment, release: &desired, rendered: Some(rendered), kept: &kept };
+            for (tier, set) in found.all() {
+                assert_eq!(deviation::of_workload(&source, tier, set), []);
+                let mut set = set.clone();
                 set.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0].image = Some("evil".into());
-                let seen = deviation::of_workload(&release, tier, &set);
+                let seen = deviation::of_workload(&source, tier, &set);
                 assert!(matches!(seen.as_slice(), [Deviation { cause: Cause::Edited(_), .. }]), "{tier:?}: {seen:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_came_back_is_compared_with_the_template_that_was_kept() {
+        let found = sets(deployed());
+        let all: Vec<&StatefulSet> = found.all().map(|(_, set)| set).collect();
+        let kept = Kept::of(&all, vec![]);
+        let (environment, contracts, content) = (environment(), contracts(), Content::Release(Box::new(deployed())));
+        let revisions = release(&content, &environment, &contracts).revisions();
+        let desired = DesiredRelease { content, revisions, configuration: BTreeMap::new() };
+        let source = Source { environment: &environment, release: &desired, rendered: None, kept: &kept };
+        let back = marked(&source.workload(Tier::Publish, 3, 1).unwrap()).unwrap();
+        let mut back: StatefulSet = serde_json::from_value(back).unwrap();
+        assert_eq!(deviation::of_workload(&source, Tier::Publish, &back), []);
+        back.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0].image = Some("evil".into());
+        let seen = deviation::of_workload(&source, Tier::Publish, &back);
+        assert!(matches!(seen.as_slice(), [Deviation { cause: Cause::Edited(_), .. }]), "{seen:?}");
+        // Tiers that the way back has not come to are on the release that failed: they are nobody's edit.
+        let other = Revisions { aem: "failed".into(), dispatcher: "failed".into() };
+        let elsewhere = DesiredRelease { revisions: other, ..desired.clone() };
+        let source = Source { release: &elsewhere, ..source };
+        assert_eq!(deviation::of_workload(&source, Tier::Publish, &back), []);
+    }
+
+    #[test]
+    fn a_missing_secret_holds_what_is_new_and_leaves_what_runs() {
+        let found = sets(deployed());
+        let (environment, contracts, content) = (environment(), contracts(), Content::Release(Box::new(deployed())));
+        let revisions = release(&content, &environment, &contracts).revisions();
+        let desired = Desired::Release(Box::new(DesiredRelease { content, revisions, configuration: BTreeMap::new() }));
+        let why = "Secret api does not exist".to_owned();
+        assert_eq!(configured(desired.clone(), &found, None), desired);
+        assert_eq!(configured(desired.clone(), &found, Some(&why)), desired);
+        assert_eq!(configured(desired, &Sets::default(), Some(&why)), Desired::Unconfigured(why));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! while ago. What wakes the operator is watched; what it decides on is read, lists by the rule of [`fresh`].
 
 mod build_end;
+mod configuration;
 pub mod environment;
 pub mod execution;
 mod executions;

@@ -1,5 +1,7 @@
 //! What pods say: ready or not, and why not, in words that a person can act on.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{Client, ResourceExt, api::ListParams};
 use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
@@ -8,7 +10,10 @@ use crate::{
     context::Context,
     error::Error,
     plan::environment::world,
-    render::workload::{CONFIG_TEST, CONTAINER},
+    render::{
+        configuration,
+        workload::{CONFIG_TEST, CONTAINER},
+    },
 };
 
 use super::{fresh, log, readiness};
@@ -16,15 +21,16 @@ use super::{fresh, log, readiness};
 /// Longest problem of one pod, with the end of what its container left.
 pub(super) const PROBLEM_MAX: usize = 480;
 
-/// Facts about the pods of an Environment.
+/// Facts about the pods of an Environment, and the configuration objects that they refer to.
 pub(super) async fn of_environment(
     context: &Context,
     namespace: &str,
     environment: &str,
-) -> Result<Vec<world::Pod>, Error> {
+) -> Result<(Vec<world::Pod>, BTreeSet<String>), Error> {
     let selector = ListParams::default().labels(&format!("{}={environment}", labels::ENVIRONMENT));
-    let mut facts = vec![];
+    let (mut facts, mut referred) = (vec![], BTreeSet::new());
     for pod in fresh::list::<Pod>(context, "list pods", namespace, selector).await? {
+        referred.extend(pod.spec.iter().flat_map(configuration::referred));
         let Some((tier, ordinal)) = place(&pod) else { continue };
         let ready = is_ready(&pod);
         let Why { problem, troubled, hopeless, log } =
@@ -43,7 +49,7 @@ pub(super) async fn of_environment(
             runs: runs(&pod),
         });
     }
-    Ok(facts)
+    Ok((facts, referred))
 }
 
 fn place(pod: &Pod) -> Option<(Tier, i32)> {

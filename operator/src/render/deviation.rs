@@ -11,20 +11,23 @@ use crate::plan::environment::{
 };
 
 use super::{
-    Release,
     compare::{added, edited, mark, marked},
-    further, service,
-    workload::stateful_set,
+    further,
+    kept::Source,
+    service,
 };
 
 /// What is wrong with the StatefulSet of a tier. One of another revision, or rendered by another version of the operator,
 /// is not compared: it is made anew when the rollout comes to it.
 #[must_use]
-pub fn of_workload(release: &Release<'_>, tier: Tier, found: &StatefulSet) -> Vec<Deviation> {
+pub fn of_workload(source: &Source<'_>, tier: Tier, found: &StatefulSet) -> Vec<Deviation> {
     let revision = found.metadata.labels.as_ref().and_then(|all| all.get(labels::REVISION));
-    let wanted = marked(&stateful_set(release, tier, 0, 0));
+    if revision.map(String::as_str) != Some(source.release.revisions.of(tier)) {
+        return vec![];
+    }
+    let wanted = source.workload(tier, 0, 0).as_ref().and_then(marked);
     let (Some(wanted), Some(found)) = (wanted, value(found)) else { return vec![] };
-    if revision.map(String::as_str) != Some(release.revisions().of(tier)) || mark(&wanted) != mark(&found) {
+    if mark(&wanted) != mark(&found) {
         return vec![];
     }
     let fields: Vec<String> = edited(&wanted, &found).iter().map(super::compare::Difference::told).collect();

@@ -6,11 +6,13 @@ pub mod budget;
 pub mod build_around;
 pub mod build_job;
 pub mod compare;
+pub mod configuration;
 pub mod deviation;
 pub mod execution;
 pub mod further;
 pub mod ingress;
 pub mod job;
+pub mod kept;
 mod meta;
 pub mod network_policy;
 mod pod;
@@ -22,12 +24,15 @@ pub mod test_job;
 pub mod whole;
 pub mod workload;
 
+use std::collections::BTreeMap;
+
 use launchway_crds::{
     Environment,
-    environment::{EnvironmentSpec, Tier, Variable},
+    environment::{AuthorTier, EnvironmentSpec, Tier},
     names::short_hash,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     image::contract::RuntimeContract,
@@ -56,6 +61,8 @@ pub struct Release<'a> {
     pub content: &'a Content,
     /// What the images promise.
     pub contracts: &'a Contracts,
+    /// Hashes of the variables that its pods get, of the tiers that have any.
+    pub configuration: &'a BTreeMap<Tier, String>,
 }
 
 impl Release<'_> {
@@ -74,17 +81,14 @@ impl Release<'_> {
             emergency_mode: _,
             hold: _,
             windows: _,
-            variables,
+            // Their content is in the hashes of the configuration.
+            variables: _,
             route: _,
             network: _,
         } = &self.environment.spec;
         let secrets = runtime.as_ref().map(|runtime| &runtime.image_pull_secrets);
-        let of = |tiers: &[Tier]| -> Vec<_> {
-            let concerns = |variable: &&Variable| {
-                variable.services.is_empty() || variable.services.iter().any(|tier| tiers.contains(tier))
-            };
-            variables.iter().filter(concerns).collect()
-        };
+        let of =
+            |tiers: &[Tier]| -> Vec<&String> { tiers.iter().filter_map(|tier| self.configuration.get(tier)).collect() };
         let aem = serde_json::json!([
             TEMPLATE_FORMAT,
             self.content.mark(Tier::Publish),
@@ -92,7 +96,7 @@ impl Release<'_> {
             self.contracts.aem,
             type_,
             secrets,
-            author,
+            author_parts(author),
             publish.resources,
             of(&[Tier::Author, Tier::Publish]),
         ]);
@@ -109,6 +113,15 @@ impl Release<'_> {
         ]);
         Revisions { dispatcher: short_hash(dispatcher.to_string().as_bytes()), aem }
     }
+}
+
+/// What of the author reaches its pod: not what becomes of its volume.
+fn author_parts(author: &AuthorTier) -> Value {
+    let mut parts = serde_json::json!(author);
+    if let Some(storage) = parts.get_mut("storage").and_then(Value::as_object_mut) {
+        storage.retain(|field, _| !["retain", "olderReleases"].contains(&field.as_str()));
+    }
+    parts
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Objects as they reach the apiserver.
 
+use std::collections::BTreeMap;
+
 use launchway_crds::{
     Environment, PipelineExecution,
     common::LocalName,
@@ -66,14 +68,30 @@ pub fn deployed() -> Deployed {
     .unwrap()
 }
 
-fn with<T>(environment: &Environment, deployed: &Deployed, then: impl FnOnce(&Release<'_>) -> T) -> T {
+/// A release on an Environment, with variables in every tier.
+pub fn with_release<T>(then: impl FnOnce(&Release<'_>) -> T) -> T {
+    with(&environment(), &deployed(), &hashes("0123456789"), then)
+}
+
+fn hashes(hash: &str) -> BTreeMap<Tier, String> {
+    Tier::ALL.into_iter().map(|tier| (tier, hash.to_owned())).collect()
+}
+
+fn with<T>(
+    environment: &Environment,
+    deployed: &Deployed,
+    configuration: &BTreeMap<Tier, String>,
+    then: impl FnOnce(&Release<'_>) -> T,
+) -> T {
     let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
     let content = Content::Release(Box::new(deployed.clone()));
-    then(&Release { environment, content: &content, contracts: &contracts })
+    then(&Release { environment, content: &content, contracts: &contracts, configuration })
 }
 
 fn set(deployed: &Deployed, tier: Tier) -> Value {
-    with(&environment(), deployed, |release| serde_json::to_value(workload::stateful_set(release, tier, 3, 2)).unwrap())
+    with(&environment(), deployed, &hashes("0123456789"), |release| {
+        serde_json::to_value(workload::stateful_set(release, tier, 3, 2)).unwrap()
+    })
 }
 
 fn rendered(tier: Tier) -> Value {
@@ -140,7 +158,22 @@ fn a_dispatcher_reaches_its_own_publish_on_its_own_revision() {
 #[test]
 fn variables_and_volumes_go_to_the_services_that_they_are_for() {
     let (author, publish) = (rendered(Tier::Author), rendered(Tier::Publish));
-    assert_eq!((variable(&author, "API_URL"), variable(&publish, "API_URL")), ("", "https://api"));
+    for (set, name, both) in
+        [(&author, "author", true), (&publish, "publish", true), (&rendered(Tier::Dispatcher), "dispatcher", false)]
+    {
+        let name = format!("prod-{name}-variables-0123456789");
+        let mut expected = vec![json!({ "configMapRef": { "name": name } })];
+        expected.extend(both.then(|| json!({ "secretRef": { "name": name } })));
+        let pod = &set["spec"]["template"]["spec"];
+        assert_eq!(pod["containers"][0]["envFrom"], json!(expected));
+        if !both {
+            assert_eq!(
+                pod["initContainers"][0]["envFrom"],
+                json!(expected),
+                "the configuration is tested with its variables"
+            );
+        }
+    }
     assert_eq!(variable(&author, "LAUNCHWAY_RUN_MODES"), "author,prod");
     assert_eq!(author["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"], "10Gi");
     assert!(
@@ -150,15 +183,24 @@ fn variables_and_volumes_go_to_the_services_that_they_are_for() {
 }
 
 #[test]
+fn the_volume_of_the_author_outlives_the_environment_unless_its_owner_says_otherwise() {
+    let policy = |set: &Value| set["spec"]["persistentVolumeClaimRetentionPolicy"].clone();
+    assert_eq!(policy(&rendered(Tier::Author)), json!({ "whenDeleted": "Retain", "whenScaled": "Retain" }));
+    assert_eq!(policy(&rendered(Tier::Publish)), Value::Null);
+}
+
+#[test]
 fn a_revision_follows_what_reaches_a_pod_and_nothing_else() {
     type Edit = dyn Fn(&mut Environment, &mut Deployed);
     let revisions = |edit: &Edit| {
         let (mut environment, mut deployed) = (environment(), deployed());
         edit(&mut environment, &mut deployed);
-        with(&environment, &deployed, |release| release.revisions())
+        with(&environment, &deployed, &hashes("h1"), |release| release.revisions())
     };
     let same = revisions(&|_, _| ());
-    let nothing: [&Edit; 3] = [
+    let nothing: [&Edit; 5] = [
+        &|environment, _| environment.spec.variables.clear(),
+        &|environment, _| environment.spec.author.storage.as_mut().unwrap().retain = false,
         &|environment, _| environment.spec.publish.replicas = 9,
         &|environment, _| environment.spec.rollout.surge = 0,
         &|_, deployed| deployed.execution = "wknd-2".into(),
@@ -177,11 +219,8 @@ fn a_revision_follows_what_reaches_a_pod_and_nothing_else() {
         assert_eq!(other.aem, same.aem);
         assert_ne!(other.dispatcher, same.dispatcher);
     }
-    let all: [&Edit; 3] = [
-        &|environment, _| environment.spec.variables.clear(),
-        &|_, deployed| deployed.images.aem = image('7'),
-        &|_, deployed| deployed.release = image('7'),
-    ];
+    let all: [&Edit; 2] =
+        [&|_, deployed| deployed.images.aem = image('7'), &|_, deployed| deployed.release = image('7')];
     for edit in all {
         let other = revisions(edit);
         assert!(

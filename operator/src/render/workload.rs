@@ -2,7 +2,10 @@
 
 use k8s_openapi::{
     api::{
-        apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
+        apps::v1::{
+            RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy,
+            StatefulSetSpec, StatefulSetUpdateStrategy,
+        },
         core::v1::{
             Container, ContainerPort, EnvVar, EnvVarSource, ExecAction, Lifecycle, LifecycleHandler,
             LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
@@ -12,17 +15,21 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use launchway_crds::{
+    Environment,
     environment::{EnvironmentSpec, Resources, Storage, Tier},
     names::{annotations, labels},
 };
 
 use crate::{
     image::contract::RuntimeContract,
-    plan::environment::{ServiceName, pair_service},
+    plan::environment::{
+        ServiceName, pair_service,
+        world::{Content, Revisions},
+    },
 };
 
 use super::{
-    Release, meta, pod,
+    Release, configuration, meta, pod,
     service::{HTTP_NAME, HTTP_PORT},
     spread::spread,
 };
@@ -44,35 +51,59 @@ pub fn name(environment: &str, tier: Tier) -> String {
     format!("{environment}-{}", tier.as_str())
 }
 
-/// The StatefulSet of a tier.
+/// The StatefulSet of a tier, rendered.
 #[must_use]
 pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition: i32) -> StatefulSet {
-    let owner = release.environment;
-    let environment = owner.metadata.name.as_deref().unwrap_or_default();
     let revisions = release.revisions();
-    let revision = revisions.of(tier);
-    let selector = meta::selector(environment, tier);
-    let marks = meta::map([(annotations::RELEASE, &release.content.mark(tier))]);
+    let template = template(release, &revisions, tier);
+    with_template(release.environment, release.content, &revisions, template, tier, replicas, partition)
+}
+
+/// The template of a tier's pods. Who deployed it is no part of it: the same release, deployed by somebody else, replaces no
+/// pod.
+fn template(release: &Release<'_>, revisions: &Revisions, tier: Tier) -> PodTemplateSpec {
+    let environment = release.environment.metadata.name.as_deref().unwrap_or_default();
+    let mut pod_labels = meta::selector(environment, tier);
+    pod_labels.extend(meta::map([
+        (labels::MANAGED_BY, launchway_crds::names::FIELD_MANAGER),
+        (labels::REVISION, revisions.of(tier)),
+        (labels::RELEASE, &release.content.short(tier)),
+    ]));
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(pod_labels),
+            annotations: Some(meta::map([(annotations::RELEASE, &release.content.mark(tier))])),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod_spec(release, tier, environment, &revisions.aem)),
+    }
+}
+
+/// The StatefulSet of a tier with a template that is there already.
+#[must_use]
+pub fn with_template(
+    owner: &Environment,
+    content: &Content,
+    revisions: &Revisions,
+    template: PodTemplateSpec,
+    tier: Tier,
+    replicas: i32,
+    partition: i32,
+) -> StatefulSet {
+    let environment = owner.metadata.name.as_deref().unwrap_or_default();
     let mut metadata = meta::of_environment(
         owner,
         name(environment, tier),
-        meta::map([(labels::TIER, tier.as_str()), (labels::REVISION, revision)]),
+        meta::map([(labels::TIER, tier.as_str()), (labels::REVISION, revisions.of(tier))]),
     );
-    // Who deployed it is no part of the template: the same release, deployed by somebody else, replaces no pod.
-    let mut told = marks.clone();
-    if let Some(origin) = release.content.origin(tier) {
+    let mut told = meta::map([(annotations::RELEASE, &content.mark(tier))]);
+    if let Some(origin) = content.origin(tier) {
         told.insert(annotations::EXECUTION.into(), format!("{} {}", origin.execution, origin.uid));
     }
-    if let (Tier::Dispatcher, Some(cache)) = (tier, release.content.cache()) {
+    if let (Tier::Dispatcher, Some(cache)) = (tier, content.cache()) {
         told.insert(annotations::CACHE.into(), serde_json::json!(cache).to_string());
     }
     metadata.annotations = Some(told);
-    let mut pod_labels = selector.clone();
-    pod_labels.extend(meta::map([
-        (labels::MANAGED_BY, launchway_crds::names::FIELD_MANAGER),
-        (labels::REVISION, revision),
-        (labels::RELEASE, &release.content.short(tier)),
-    ]));
     let storage = match tier {
         Tier::Author => owner.spec.author.storage.as_ref(),
         Tier::Publish | Tier::Dispatcher => None,
@@ -82,7 +113,7 @@ pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition:
         spec: Some(StatefulSetSpec {
             replicas: Some(replicas),
             service_name: Some(ServiceName::Pods(tier).of(environment, &revisions.aem)),
-            selector: meta::matching(selector),
+            selector: meta::matching(meta::selector(environment, tier)),
             // A pod that never becomes ready must not stop others from being replaced: the planner,
             // not the StatefulSet, decides the order.
             pod_management_policy: Some("Parallel".into()),
@@ -93,15 +124,10 @@ pub fn stateful_set(release: &Release<'_>, tier: Tier, replicas: i32, partition:
                     ..RollingUpdateStatefulSetStrategy::default()
                 }),
             }),
-            revision_history_limit: Some(5),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(pod_labels),
-                    annotations: Some(marks),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(pod_spec(release, tier, environment, &revisions.aem)),
-            },
+            // What ran before comes back from here.
+            revision_history_limit: Some(10),
+            template,
+            persistent_volume_claim_retention_policy: storage.map(retention),
             volume_claim_templates: storage.map(|storage| vec![claim(storage)]),
             ..StatefulSetSpec::default()
         }),
@@ -116,8 +142,7 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> 
         Tier::Dispatcher => (&release.contracts.dispatcher, &release.content.images().dispatcher),
     };
     let (volumes, mounts) = folders(contract, tier, spec);
-    let mut env = variables(release, tier, environment, aem);
-    env.extend(own_variables(spec, tier));
+    let env = variables(release, tier, environment, aem);
     let resources = match tier {
         Tier::Author => &spec.author.resources,
         Tier::Publish => &spec.publish.resources,
@@ -127,6 +152,7 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> 
         name: CONTAINER.into(),
         image: Some(image.to_string()),
         env: Some(env),
+        env_from: release.configuration.get(&tier).map(|hash| configuration::env_from(environment, tier, hash)),
         security_context: Some(pod::restricted()),
         volume_mounts: Some(mounts),
         ..Container::default()
@@ -222,6 +248,14 @@ fn folders(contract: &RuntimeContract, tier: Tier, spec: &EnvironmentSpec) -> (V
     (volumes, mounts)
 }
 
+/// What becomes of the volume when the Environment, and with it the StatefulSet, is deleted.
+fn retention(storage: &Storage) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
+    StatefulSetPersistentVolumeClaimRetentionPolicy {
+        when_deleted: Some(if storage.retain { "Retain" } else { "Delete" }.into()),
+        when_scaled: Some("Retain".into()),
+    }
+}
+
 fn claim(storage: &Storage) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta { name: Some(DATA.into()), ..ObjectMeta::default() },
@@ -289,12 +323,4 @@ fn before_serving(release: &Release<'_>) -> Vec<EnvVar> {
     .into_iter()
     .flatten()
     .collect()
-}
-
-fn own_variables(spec: &EnvironmentSpec, tier: Tier) -> Vec<EnvVar> {
-    spec.variables
-        .iter()
-        .filter(|variable| variable.services.is_empty() || variable.services.contains(&tier))
-        .map(|variable| pod::env(&variable.name, variable.value.clone()))
-        .collect()
 }

@@ -2,9 +2,9 @@
 //! them. Used by the unit tests of `plan/environment` and by the random histories here.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, missing_docs, reason = "shared by several tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment,
@@ -14,8 +14,8 @@ use launchway_crds::{
     environment::{ReleaseImages, RolloutState, Target, Tier},
 };
 use launchway_operator::plan::environment::{
-    Change, next, pair_service,
-    world::{Content, Desired, DesiredRelease, Pod, Revisions, Workload, World},
+    Change, Plan, aim, configuration_name, next, pair_service,
+    world::{Configurations, Content, Desired, DesiredRelease, Pod, Revisions, Workload, World},
 };
 
 pub fn image(letter: char) -> ImageRef {
@@ -46,10 +46,17 @@ pub fn revisions(letter: char, dispatcher: u8) -> Revisions {
 #[derive(Clone, Debug)]
 pub struct Cluster {
     pub world: World,
-    /// Revision for ordinals below the partition, by tier: the StatefulSet controller's memory.
+    /// Revision for ordinals below the partition, by tier: the StatefulSet controller's memory, which follows the template
+    /// once every pod is on it and ready.
     pub previous: [String; 3],
-    /// Pods of this revision never become ready.
+    /// Pods of this release never become ready.
     pub broken: Option<String>,
+    /// Of these only that of a tier and ordinal; none: those of author and publish.
+    pub broken_at: Option<(Tier, i32)>,
+    /// Whether they say that waiting cannot help.
+    pub hopeless: bool,
+    /// A change of the Environment's spec: what is deployed has other revisions with it.
+    pub spec: Option<Revisions>,
     pub phases: Vec<String>,
 }
 
@@ -81,8 +88,18 @@ impl Cluster {
             further: BTreeSet::new(),
             deviations: vec![],
             lock_holder_runs: true,
+            kept: BTreeSet::new(),
+            configurations: Configurations::default(),
         };
-        Self { world, previous: Default::default(), broken: None, phases: vec![] }
+        Self {
+            world,
+            previous: Default::default(),
+            broken: None,
+            broken_at: None,
+            hopeless: false,
+            spec: None,
+            phases: vec![],
+        }
     }
 
     pub fn target(&mut self, letter: char) -> &mut Self {
@@ -100,10 +117,15 @@ impl Cluster {
         let status = self.world.environment.status.get_or_insert_default();
         let wanted = target.reached(status.deployed.as_ref(), target.since.clone());
         status.rollout = None;
+        status.restore = None;
         status.target = Some(target);
-        let content = Content::Release(Box::new(wanted));
-        self.world.desired = Desired::Release(Box::new(DesiredRelease { content, revisions }));
+        self.desire(Content::Release(Box::new(wanted)), revisions);
         self
+    }
+
+    fn desire(&mut self, content: Content, revisions: Revisions) {
+        let configuration = BTreeMap::new();
+        self.world.desired = Desired::Release(Box::new(DesiredRelease { content, revisions, configuration }));
     }
 
     pub fn slot(&mut self, tier: Tier) -> &mut Option<Workload> {
@@ -117,25 +139,72 @@ impl Cluster {
     /// One round of the planner. Says whether it changed anything.
     pub fn round(&mut self) -> bool {
         let plan = next(&self.world);
-        let acted = !plan.changes.is_empty();
-        for change in plan.changes {
-            self.apply(change);
-        }
+        let acted = !plan.changes.is_empty() || Some(&plan.status) != self.world.environment.status.as_ref();
+        self.change(&plan, usize::MAX);
         if let Some(rollout) = &plan.status.rollout
             && self.phases.last() != Some(&rollout.phase)
         {
             self.phases.push(rollout.phase.clone());
         }
         self.world.environment.status = Some(plan.status);
+        self.want();
         acted
+    }
+
+    /// What is wanted once nobody asks for a release any more: what was deployed.
+    fn want(&mut self) {
+        let status = self.world.environment.status.clone().unwrap_or_default();
+        if let (None, Some(deployed)) = (&status.target, status.deployed) {
+            let known = deployed.revisions.clone();
+            let letter = deployed.release.digest().hex().chars().next().unwrap();
+            let revisions = self.spec.clone().or(known).unwrap_or_else(|| revisions(letter, 0));
+            self.desire(Content::Release(Box::new(deployed)), revisions);
+        }
+    }
+
+    /// Changes the Environment's spec, so that what is deployed has the revisions of this letter.
+    pub fn edit(&mut self, letter: char) -> &mut Self {
+        self.spec = Some(revisions(letter, 0));
+        self.want();
+        self
+    }
+
+    /// Sets a field of the Environment's spec.
+    pub fn set(&mut self, field: &str, value: serde_json::Value) -> &mut Self {
+        let mut object = serde_json::to_value(&self.world.environment).unwrap();
+        *object.pointer_mut("/spec").unwrap().pointer_mut(field).unwrap() = value;
+        self.world.environment = serde_json::from_value(object).unwrap();
+        self
+    }
+
+    /// Nothing is broken any more, and pods no longer say so.
+    pub fn mend(&mut self) -> &mut Self {
+        self.broken = None;
+        for pod in &mut self.world.pods {
+            (pod.hopeless, pod.problem) = (false, None);
+        }
+        self
+    }
+
+    fn is_broken(&self, pod: &Pod) -> bool {
+        let release = pod.revision.split('.').next();
+        let here = self.broken_at.map_or(pod.tier != Tier::Dispatcher, |at| at == (pod.tier, pod.ordinal));
+        self.broken.is_some() && self.broken.as_deref() == release && here
+    }
+
+    /// Makes the first so many changes of a plan.
+    pub fn change(&mut self, plan: &Plan, most: usize) {
+        for change in plan.changes.iter().take(most) {
+            self.apply(change.clone());
+        }
     }
 
     /// What the apiserver and the StatefulSet controller make of one change.
     pub fn apply(&mut self, change: Change) {
-        let Desired::Release(desired) = self.world.desired.clone() else { panic!("nothing is desired") };
+        let Some(aim) = aim(&self.world) else { panic!("nothing is desired") };
         match change {
             Change::Service(name) => {
-                self.world.services.insert(name.of("prod", &desired.revisions.aem));
+                self.world.services.insert(name.of("prod", &aim.release.revisions.aem));
             }
             Change::DeleteService(name) => {
                 self.world.services.remove(&name);
@@ -147,15 +216,19 @@ impl Cluster {
                 self.world.further.remove(&object);
             }
             Change::Workload { tier, replicas, partition } => {
-                let revision = desired.revisions.of(tier).to_string();
-                let old = self.slot(tier).replace(Workload { revision: revision.clone(), replicas, partition });
-                match old {
-                    None => self.previous[index(tier)] = revision,
-                    Some(old) if old.revision != revision && old.partition == 0 => {
-                        self.previous[index(tier)] = old.revision;
-                    }
-                    Some(_) => {}
+                let revision = aim.release.revisions.of(tier).to_string();
+                self.world.kept.insert((tier, revision.clone()));
+                let set = Workload { revision: revision.clone(), replicas, partition, retains: true };
+                if self.slot(tier).replace(set).is_none() {
+                    self.previous[index(tier)] = revision;
                 }
+            }
+            Change::Configuration(tier) => {
+                let name = configuration_name("prod", tier, &aim.release.configuration[&tier]);
+                self.world.configurations.present.insert(name);
+            }
+            Change::DeleteConfiguration(name) => {
+                self.world.configurations.present.remove(&name);
             }
         }
     }
@@ -164,6 +237,12 @@ impl Cluster {
     pub fn kubelet(&mut self) -> bool {
         for tier in Tier::ALL {
             let Some(set) = self.world.workload(tier).cloned() else { continue };
+            let own: Vec<&Pod> = self.world.pods.iter().filter(|pod| pod.tier == tier).collect();
+            if i32::try_from(own.len()) == Ok(set.replicas)
+                && own.iter().all(|pod| pod.ready && pod.revision == set.revision)
+            {
+                self.previous[index(tier)].clone_from(&set.revision);
+            }
             let previous = self.previous[index(tier)].clone();
             let wanted = |ordinal: i32| if ordinal >= set.partition { &set.revision } else { &previous };
             if let Some(at) = self.world.pods.iter().position(|pod| {
@@ -202,12 +281,19 @@ impl Cluster {
             .map(|pod| (pod.ordinal, pod.revision.clone()))
             .collect();
         let services = self.world.services.clone();
-        for pod in &mut self.world.pods {
+        let broken: Vec<bool> = self.world.pods.iter().map(|pod| self.is_broken(pod)).collect();
+        for (pod, broken) in self.world.pods.iter_mut().zip(broken) {
+            let says = broken.then(|| "failed wknd:ui.apps:1: no node type".to_owned());
+            if (pod.hopeless, &pod.problem) != (broken && self.hopeless, &says) {
+                (pod.hopeless, pod.problem) = (broken && self.hopeless, says);
+                return true;
+            }
             let answers = match pod.tier {
-                Tier::Author | Tier::Publish => self.broken.as_ref() != Some(&pod.revision),
+                Tier::Author | Tier::Publish => !broken,
                 Tier::Dispatcher => {
                     let (aem, _) = pod.revision.split_once('.').unwrap();
-                    publishes.contains(&(pod.ordinal, aem.to_string()))
+                    !broken
+                        && publishes.contains(&(pod.ordinal, aem.to_string()))
                         && services.contains(&pair_service("prod", &pod.ordinal.to_string(), aem))
                 }
             };
@@ -228,6 +314,24 @@ impl Cluster {
                 ready(Tier::Publish).filter(of).any(|publish| publish.ordinal == dispatcher.ordinal)
             })
             .count()
+    }
+
+    /// Lets minutes pass.
+    pub fn pass(&mut self, minutes: i64) -> &mut Self {
+        self.world.now = self.world.now.checked_add(SignedDuration::from_mins(minutes)).unwrap();
+        self
+    }
+
+    pub fn state(&self) -> RolloutState {
+        self.world.environment.status.as_ref().unwrap().rollout.as_ref().unwrap().state
+    }
+
+    /// Whether every pod that should be there runs a revision, and no other is there.
+    pub fn runs(&self, revisions: &Revisions) -> bool {
+        let pairs = self.world.environment.spec.publish.replicas;
+        self.world.is_ready(Tier::Author, 0, revisions)
+            && (0..pairs).all(|ordinal| self.world.pair_is_ready(ordinal, revisions))
+            && i32::try_from(self.world.pods.len()).unwrap() == 1 + 2 * pairs
     }
 
     /// Plays until nothing happens any more; `check` sees every state.
@@ -258,13 +362,10 @@ impl Cluster {
 
     pub fn is_complete_on(&self, letter: char, revisions: &Revisions) -> bool {
         let status = self.world.environment.status.as_ref().unwrap();
-        let pairs = self.world.environment.spec.publish.replicas;
         status.target.is_none()
             && status.deployed.as_ref().is_some_and(|deployed| deployed.release == image(letter))
             && status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Complete)
-            && self.world.is_ready(Tier::Author, 0, revisions)
-            && (0..pairs).all(|ordinal| self.world.pair_is_ready(ordinal, revisions))
-            && i32::try_from(self.world.pods.len()).unwrap() == 1 + 2 * pairs
+            && self.runs(revisions)
     }
 
     pub fn ready_reason(&self) -> String {

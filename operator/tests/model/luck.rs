@@ -50,7 +50,7 @@ pub fn fortunate(site: &Site) -> Vec<Event> {
     events.push(Event::Collect);
     events.extend(site.jobs.keys().map(|(name, step)| Event::JobEnds(name, *step, true)));
     for place in site.environments.keys() {
-        events.extend([Event::RolloutEnds(place, true), Event::FreeLock(place)]);
+        events.extend([Event::WentBack(place), Event::RolloutEnds(place, true), Event::FreeLock(place)]);
     }
     events.extend((0..site.executions.len()).map(Event::Approve));
     events

@@ -14,7 +14,7 @@ use super::promises::Promise;
 use super::site::Planner;
 
 /// Every mutant: the promise that it breaks, none for "it ends", and the planner.
-pub const ALL: [(&str, Option<Promise>, Planner); 17] = [
+pub const ALL: [(&str, Option<Promise>, Planner); 18] = [
     ("production without an approval", Some(Promise::Proof), unapproved),
     ("production without tests", Some(Promise::Proof), untested),
     ("an approval of something else counts", Some(Promise::Proof), any_approval),
@@ -28,6 +28,7 @@ pub const ALL: [(&str, Option<Promise>, Planner); 17] = [
     ("a failed Job is made again", Some(Promise::JobOnce), job_again),
     ("nothing is remembered", Some(Promise::NotAgain), forgetful),
     ("a full release brings its own web tier", Some(Promise::Parts), ownerless),
+    ("a release that went back is deployed again", Some(Promise::NotAgain), stubborn),
     ("the ledger keeps what did not come true", Some(Promise::Ledger), hasty),
     ("nobody wakes who waits for who is older", Some(Promise::Woken), unwoken),
     ("who has stage waits for who is older", None, polite),
@@ -91,6 +92,14 @@ fn lockless(world: &World) -> Plan {
             *lock =
                 Lock { execution: execution.clone().unwrap(), uid: uid.clone().unwrap(), since: lock.since.clone() };
         }
+    }
+    next(&world)
+}
+
+fn stubborn(world: &World) -> Plan {
+    let mut world = world.clone();
+    for status in [&mut world.stage, &mut world.production].into_iter().flatten().filter_map(|it| it.status.as_mut()) {
+        status.restore = None;
     }
     next(&world)
 }

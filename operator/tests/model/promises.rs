@@ -44,7 +44,7 @@ pub enum Promise {
     Settled,
     /// Each Job of an execution is made once.
     JobOnce,
-    /// An execution that is created again after it ended deploys nothing.
+    /// An execution that is created again after it ended deploys nothing, nor does one whose release went back.
     NotAgain,
     /// The ledger tells of an execution what its status tells.
     Ledger,
@@ -78,6 +78,8 @@ pub struct Past {
     approved: BTreeSet<(&'static str, Sha256Digest)>,
     tested: BTreeSet<(&'static str, Sha256Digest)>,
     jobs: BTreeMap<(&'static str, StepName), u8>,
+    /// Executions whose release failed and was taken back.
+    went_back: BTreeSet<String>,
     pub broken: BTreeSet<Promise>,
 }
 
@@ -96,6 +98,11 @@ impl Past {
     /// Tests of an execution passed on a stage that ran this release.
     pub fn tested(&mut self, uid: &'static str, release: &Sha256Digest) {
         self.tested.insert((uid, *release));
+    }
+
+    /// The release of an execution failed, and what ran before came back.
+    pub fn went_back(&mut self, uid: String) {
+        self.went_back.insert(uid);
     }
 
     /// A Job was made.
@@ -125,7 +132,7 @@ impl Past {
         };
         let proved = !place.starts_with("prod") || (tested && self.approved.contains(&key));
         self.hold(Promise::Proof, proved);
-        self.hold(Promise::NotAgain, !again);
+        self.hold(Promise::NotAgain, !again && !self.went_back.contains(uid));
     }
 
     /// A plan was made. Once its status is written and nothing happens, the planner has nothing to add.

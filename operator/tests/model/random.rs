@@ -49,6 +49,7 @@ impl ReferenceStateMachine for Anything {
                 Event::JobEnds(name, step, well)
             }),
             6 => (place.clone(), prop::bool::weighted(0.9)).prop_map(|(place, well)| Event::RolloutEnds(place, well)),
+            2 => place.clone().prop_map(Event::GoesBack),
             8 => at.clone().prop_map(Event::Approve),
             4 => place.prop_map(Event::FreeLock),
             4 => Just(Event::Crash),

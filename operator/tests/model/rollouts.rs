@@ -25,8 +25,12 @@ enum Event {
     Target(char),
     /// A release is deployed again, and dispatchers drop something from their caches.
     Flush(char, u8),
-    /// Pods of this release do not become ready; none: all do.
-    Broken(Option<char>),
+    /// Pods of this release, or the one of a tier and ordinal, do not become ready, and may say so; none: all do.
+    Broken(Option<char>, Option<(Tier, i32)>, bool),
+    /// What follows a failure: what ran before comes back, or not.
+    Restore(bool),
+    /// The Environment's spec changes what its pods are.
+    Edit(char),
     /// Pairs are added or taken away.
     Pairs(i32),
     /// Seconds pass.
@@ -47,6 +51,7 @@ impl ReferenceStateMachine for Anything {
 
     fn transitions(_: &Self::State) -> BoxedStrategy<Event> {
         let letter = || prop::sample::select(vec!['1', '2', '3']);
+        let pod = || (prop::sample::select(Tier::ALL.to_vec()), 0..4);
         prop_oneof![
             40 => Just(Event::Round),
             60 => Just(Event::Kubelet),
@@ -54,7 +59,10 @@ impl ReferenceStateMachine for Anything {
             5 => (0..12_usize).prop_map(Event::Die),
             2 => letter().prop_map(Event::Target),
             1 => (letter(), 0..3_u8).prop_map(|(letter, time)| Event::Flush(letter, time)),
-            1 => prop::option::of(letter()).prop_map(Event::Broken),
+            2 => (prop::option::of(letter()), prop::option::of(pod()), any::<bool>())
+                .prop_map(|(letter, at, hopeless)| Event::Broken(letter, at, hopeless)),
+            1 => prop::bool::weighted(0.8).prop_map(Event::Restore),
+            1 => letter().prop_map(Event::Edit),
             1 => (1..4).prop_map(Event::Pairs),
             2 => prop::sample::select(vec![1, 31, 460, 1000]).prop_map(Event::Pass),
         ]
@@ -73,7 +81,9 @@ impl StateMachineTest for Histories {
     type Reference = Anything;
 
     fn init_test((type_, pairs, surge): &<Anything as ReferenceStateMachine>::State) -> Cluster {
-        Cluster::rolled(type_, *pairs, *surge)
+        let mut cluster = Cluster::rolled(type_, *pairs, *surge);
+        cluster.set("/rollout/onFailure", serde_json::json!("Restore"));
+        cluster
     }
 
     fn apply(mut cluster: Cluster, _: &<Anything as ReferenceStateMachine>::State, event: Event) -> Cluster {
@@ -82,9 +92,8 @@ impl StateMachineTest for Histories {
                 cluster.round();
             }
             Event::Cut(after) => {
-                for change in next(&cluster.world).changes.into_iter().take(after) {
-                    cluster.apply(change);
-                }
+                let plan = next(&cluster.world);
+                cluster.change(&plan, after);
             }
             Event::Kubelet => {
                 cluster.kubelet();
@@ -99,7 +108,17 @@ impl StateMachineTest for Histories {
             Event::Flush(letter, time) => {
                 cluster.flush(letter, time);
             }
-            Event::Broken(letter) => cluster.broken = letter.map(|letter| format!("rev-{letter}")),
+            Event::Broken(letter, at, hopeless) => {
+                cluster.broken = letter.map(|letter| format!("rev-{letter}"));
+                (cluster.broken_at, cluster.hopeless) = (at, hopeless);
+            }
+            Event::Restore(on) => {
+                let policy = if on { "Restore" } else { "Hold" };
+                cluster.set("/rollout/onFailure", serde_json::json!(policy));
+            }
+            Event::Edit(letter) => {
+                cluster.edit(letter);
+            }
             Event::Pairs(pairs) => cluster.world.environment.spec.publish.replicas = pairs,
             Event::Pass(seconds) => {
                 cluster.world.now = cluster.world.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
@@ -113,23 +132,38 @@ impl StateMachineTest for Histories {
         assert_eq!(plan, next(&cluster.world), "the same facts give another plan");
         let Some(publish) = &cluster.world.publish else { return };
         let Desired::Release(desired) = &cluster.world.desired else { return };
+        let status = cluster.world.environment.status.clone().unwrap_or_default();
+        let back = status
+            .restore
+            .as_ref()
+            .filter(|_| status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::RollingBack));
+        let revisions = back.map_or(&desired.revisions, |restore| &restore.revisions);
         // A dispatcher is gone before its publish is replaced, so that it never stands alone in the Service.
-        let own = format!("{}.", desired.revisions.aem);
+        let own = format!("{}.", revisions.aem);
         let alone = cluster.world.pods.iter().find(|pod| {
             pod.tier == Tier::Dispatcher
                 && pod.ready
                 && pod.ordinal >= publish.partition
                 && !pod.revision.starts_with(&own)
         });
-        assert!(publish.revision != desired.revisions.aem || alone.is_none(), "{alone:?} behind {publish:?}");
+        assert!(publish.revision != revisions.aem || alone.is_none(), "{alone:?} behind {publish:?}");
         let failed = plan.status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Failed);
         if plan.status.target.is_some() && plan.changes.is_empty() && !failed {
             assert!(plan.wake.is_some(), "nothing ends the wait of {:?}", plan.status.rollout);
         }
+        // Who went back runs what ran before, and wants nothing that failed.
+        if let (Some(rollout), Some(restore)) = (&plan.status.rollout, &plan.status.restore)
+            && rollout.state == RolloutState::RolledBack
+        {
+            assert_eq!(publish.revision, restore.revisions.aem);
+            assert_eq!(plan.status.target, None);
+            assert_ne!(restore.revisions.dispatcher, restore.failed);
+        }
     }
 
     fn teardown(mut cluster: Cluster, _: <Anything as ReferenceStateMachine>::State) {
-        cluster.broken = None;
+        cluster.spec = None;
+        cluster.mend();
         cluster.target('3').play(|_| ());
         // A pair that an interrupted rollout left with two releases never serves: half-way to the deadline the rollout
         // goes on without it, once for every pair at most.

@@ -16,6 +16,7 @@ use launchway_crds::{
     environment::{EnvironmentStatus, Lock, RolloutState, RolloutStatus, Urls},
     execution::PipelineExecutionStatus,
     pipeline::PipelineStatus,
+    restore::{Restore, Revisions},
     step::StepName,
 };
 use launchway_operator::plan::execution::{Plan, action::Action, ledger::remember, world::World};
@@ -189,6 +190,10 @@ pub enum Event {
     Collect,
     /// A rollout ends.
     RolloutEnds(&'static str, bool),
+    /// A rollout fails, and what ran before comes back.
+    GoesBack(&'static str),
+    /// It came back.
+    WentBack(&'static str),
     /// An Environment's controller takes away a lock whose holder is gone or has ended.
     FreeLock(&'static str),
     /// Somebody approves what the execution waits with.
@@ -311,6 +316,8 @@ impl Site {
                 self.jobs.len() < before
             }
             Event::RolloutEnds(name, well) => self.rollout_ends(name, well),
+            Event::GoesBack(name) => self.goes_back(name),
+            Event::WentBack(name) => self.went_back(name),
             Event::FreeLock(name) => {
                 let runs = self.environments[name].get().lock.as_ref().is_none_or(|lock| {
                     self.executions.iter().any(|one| one.exists && one.uid == lock.uid && !one.ended())
@@ -389,7 +396,8 @@ impl Site {
         let now = Time(self.now());
         let old = self.environments[name].get().clone();
         let changed = self.edit(name, |status| {
-            if status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Failed) {
+            let over = [RolloutState::Failed, RolloutState::RollingBack, RolloutState::RolledBack];
+            if status.rollout.as_ref().is_some_and(|rollout| over.contains(&rollout.state)) {
                 return false;
             }
             if !well {
@@ -404,6 +412,40 @@ impl Site {
         let runs = self.environments[name].get().deployed.clone();
         if let (true, Some(asked), Some(runs)) = (changed && well, asked, runs) {
             self.past.deployed(&Self::PIPELINES[asked.pipeline], old.deployed.as_ref(), &runs);
+        }
+        changed
+    }
+
+    fn goes_back(&mut self, name: &'static str) -> bool {
+        let now = Time(self.now());
+        self.edit(name, |status| {
+            let (Some(target), None) = (&status.target, &status.rollout) else { return false };
+            status.restore = Some(Restore {
+                execution: Some(target.execution.clone()),
+                uid: Some(target.uid.clone()),
+                release: Some(target.release.clone()),
+                failed: "r".into(),
+                revisions: Revisions { aem: "before".into(), dispatcher: "before".into() },
+                cause: "publish-0: failed".into(),
+                since: now.clone(),
+            });
+            status.rollout = Some(RolloutStatus { state: RolloutState::RollingBack, ..failed(&now) });
+            true
+        })
+    }
+
+    fn went_back(&mut self, name: &'static str) -> bool {
+        let mut uid = None;
+        let changed = self.edit(name, |status| {
+            let Some(rollout) = status.rollout.as_mut().filter(|it| it.state == RolloutState::RollingBack) else {
+                return false;
+            };
+            rollout.state = RolloutState::RolledBack;
+            uid = status.target.take().map(|target| target.uid);
+            true
+        });
+        if let Some(uid) = uid {
+            self.past.went_back(uid);
         }
         changed
     }
@@ -510,6 +552,7 @@ impl Site {
                     if change {
                         status.target = Some(*target);
                         status.rollout = None;
+                        status.restore = None;
                     }
                     change
                 });

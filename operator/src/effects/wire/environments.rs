@@ -1,5 +1,7 @@
 //! Changes of an Environment, and Events.
 
+use std::collections::BTreeMap;
+
 use launchway_crds::{
     PipelineExecution,
     environment::Tier,
@@ -10,26 +12,50 @@ use serde_json::json;
 
 use super::{Answer, Asked, apiserver, gone, lines, refusal};
 use crate::{
-    effects::{environment::perform, events},
+    effects::{
+        environment::{Material, finalize, perform},
+        events,
+    },
     error::Error,
     plan::environment::{
-        Change, ServiceName,
+        Change, Finalizer, ServiceName,
         objects::{Further, Side},
-        world::Content,
+        world::{Content, DesiredRelease},
     },
     render::{
         Contracts, Release,
+        configuration::Configuration,
+        kept::{Kept, Source},
         tests::{contract, deployed, environment},
     },
 };
 
 async fn done(change: &Change, answers: Vec<Answer>) -> (Result<(), Error>, Vec<Asked>) {
+    done_with(true, change, answers).await
+}
+
+/// Makes a change, with what is rendered or with what is kept, which is nothing.
+async fn done_with(rendered: bool, change: &Change, answers: Vec<Answer>) -> (Result<(), Error>, Vec<Asked>) {
     let environment = environment();
-    let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
-    let content = Content::Release(Box::new(deployed()));
-    let release = Release { environment: &environment, content: &content, contracts: &contracts };
+    let configuration = Configuration::resolve(&environment, &BTreeMap::new()).unwrap();
     let (context, script) = apiserver(answers);
-    let result = perform(&context, &environment, &release, change).await;
+    let content = Content::Release(Box::new(deployed()));
+    let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
+    let release = Release {
+        environment: &environment,
+        content: &content,
+        contracts: &contracts,
+        configuration: configuration.hashes(),
+    };
+    let desired = DesiredRelease {
+        content: content.clone(),
+        revisions: release.revisions(),
+        configuration: configuration.hashes().clone(),
+    };
+    let rendered = rendered.then_some(release);
+    let source = Source { environment: &environment, release: &desired, rendered, kept: &Kept::default() };
+    let material = Material { source: Some(source), configuration: Some(&configuration) };
+    let result = perform(&context, &environment, material, change).await;
     (result, script.asked())
 }
 
@@ -92,6 +118,73 @@ async fn an_object_that_the_spec_does_not_ask_for_is_deleted_or_never_made() {
     let (result, asked) = done(&Change::Further(route), vec![]).await;
     result.unwrap();
     assert!(asked.is_empty(), "the spec has no route: {asked:?}");
+}
+
+#[tokio::test]
+async fn what_ran_before_cannot_come_back_without_its_templates() {
+    let change = Change::Workload { tier: Tier::Publish, replicas: 3, partition: 2 };
+    let (result, asked) = done_with(false, &change, vec![]).await;
+    assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
+    assert!(asked.is_empty());
+}
+
+#[tokio::test]
+async fn configuration_is_created_and_one_that_is_there_has_to_be_the_same() {
+    let change = Change::Configuration(Tier::Publish);
+    let there = || (201, json!({ "metadata": {} }));
+    let (result, asked) = done(&change, vec![there(), there()]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), ["POST /api/v1/namespaces/wknd/configmaps", "POST /api/v1/namespaces/wknd/secrets"]);
+    assert_eq!((&asked[0].body["immutable"], &asked[1].body["immutable"]), (&json!(true), &json!(true)));
+
+    let mut own = asked[0].body.clone();
+    let (result, asked) = done(&change, vec![refusal(409, "AlreadyExists"), (200, own.clone()), there()]).await;
+    result.unwrap();
+    assert_eq!(asked.len(), 3);
+    own["metadata"]["ownerReferences"][0]["uid"] = "another".into();
+    let (result, _) = done(&change, vec![refusal(409, "AlreadyExists"), (200, own)]).await;
+    assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
+}
+
+#[tokio::test]
+async fn configuration_goes_secret_first_and_a_foreign_secret_stays() {
+    let change = Change::DeleteConfiguration("prod-publish-variables-0".into());
+    let success = || (200, json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }));
+    let of = |owner: &str| {
+        let owners =
+            json!([{ "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment", "name": "prod", "uid": owner }]);
+        (200, json!({ "metadata": { "name": "x", "uid": "secret-uid", "ownerReferences": owners } }))
+    };
+    let (result, asked) = done(&change, vec![of("env-uid"), success(), success()]).await;
+    result.unwrap();
+    let (secret, map) = (
+        "/api/v1/namespaces/wknd/secrets/prod-publish-variables-0",
+        "/api/v1/namespaces/wknd/configmaps/prod-publish-variables-0",
+    );
+    assert_eq!(lines(&asked), [format!("GET {secret}"), format!("DELETE {secret}"), format!("DELETE {map}")]);
+    assert_eq!(asked[1].body["preconditions"]["uid"], "secret-uid");
+    let (result, asked) = done(&change, vec![of("another"), success()]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [format!("GET {secret}"), format!("DELETE {map}")]);
+}
+
+#[tokio::test]
+async fn a_finalizer_is_written_over_the_version_that_was_read_and_nothing_else_is() {
+    let mut environment = environment();
+    environment.metadata.resource_version = Some("7".into());
+    environment.metadata.finalizers = Some(vec!["other".into()]);
+    for (finalizer, written) in
+        [(Finalizer::Add, json!(["other", "launchway.dev/execution"])), (Finalizer::Remove, json!(["other"]))]
+    {
+        let answer = serde_json::to_value(&environment).unwrap();
+        let (context, script) = apiserver(vec![(200, answer)]);
+        assert!(finalize(&context, &environment, finalizer).await.unwrap());
+        let asked = script.asked();
+        assert_eq!(lines(&asked), ["PATCH /apis/launchway.dev/v1alpha1/namespaces/wknd/environments/prod"]);
+        assert_eq!(asked[0].body, json!({ "metadata": { "resourceVersion": "7", "finalizers": written } }));
+    }
+    let (context, _) = apiserver(vec![]);
+    assert!(!finalize(&context, &environment, Finalizer::Leave).await.unwrap());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use launchway_crds::environment::Tier;
 
 use super::{
-    Change, Move, START, bare, missing_services, steady, waits_for,
+    Change, Move, START, bare, missing, steady, waits_for,
     world::{DesiredRelease, Workload, World},
 };
 
@@ -18,7 +18,7 @@ const DETACH: &str = "Detach";
 /// configured, so tiers with several pods are emptied first and filled again when the old pods are gone.
 pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
     let pairs = world.environment.spec.publish.replicas;
-    let mut changes = missing_services(world, desired, pairs);
+    let mut changes = missing(world, desired, pairs);
     let phase = if bare::serves_nothing(world) { START } else { ALL_AT_ONCE };
     let detach = detaches(world, desired);
     if let Some(dispatcher) = world.dispatcher.as_ref().filter(|_| detach) {

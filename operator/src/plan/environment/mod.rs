@@ -10,7 +10,10 @@
 
 mod all_at_once;
 mod bare;
+mod configuration;
 pub mod objects;
+mod progress;
+mod restore;
 mod rolling;
 mod services;
 mod status;
@@ -21,11 +24,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::{reasons, truncate},
     environment::{EnvironmentSpec, EnvironmentStatus, EnvironmentType, RolloutState, RolloutStatus, Strategy, Tier},
+    names::FINALIZER,
 };
 
-pub use self::services::{ServiceName, pair_service};
+pub use self::{
+    configuration::configuration_name,
+    services::{ServiceName, pair_service},
+};
 use self::{
     objects::Further,
+    progress::progress,
     services::{missing_services, unneeded_services},
     world::{Content, Desired, DesiredRelease, World},
 };
@@ -39,6 +47,67 @@ pub struct Plan {
     pub status: EnvironmentStatus,
     /// When to look again even if nothing happens.
     pub wake: Option<Timestamp>,
+    /// What becomes of the Environment's finalizer, before anything else.
+    pub finalizer: Finalizer,
+}
+
+impl Plan {
+    const fn of(status: EnvironmentStatus, wake: Option<Timestamp>) -> Self {
+        Self { changes: vec![], status, wake, finalizer: Finalizer::Leave }
+    }
+}
+
+/// What becomes of the finalizer that keeps an Environment while an execution has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finalizer {
+    /// It is as it should be.
+    Leave,
+    /// An execution took the Environment.
+    Add,
+    /// Nobody has it any more.
+    Remove,
+}
+
+/// What the workloads of an Environment are brought to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aim {
+    /// What is to run.
+    pub release: DesiredRelease,
+    /// Where the templates of its pods come from.
+    pub templates: Templates,
+}
+
+/// Where templates of pods come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Templates {
+    /// They are rendered from the spec and the images' contracts, unless the cluster keeps them.
+    Rendered,
+    /// The cluster keeps them: what ran before comes back as it was.
+    Kept,
+}
+
+/// What the workloads of an Environment are brought to, as far as it is known.
+#[must_use]
+pub fn aim(world: &World) -> Option<Aim> {
+    let before = world.environment.status.as_ref().and_then(|status| restore::wanted(world, status));
+    match (before, &world.desired) {
+        // It came back, and is what is asked for.
+        (Some(before), Desired::Release(desired)) if before == **desired => {
+            Some(Aim { release: before, templates: Templates::Rendered })
+        }
+        (Some(before), _) => Some(Aim { release: before, templates: Templates::Kept }),
+        (None, Desired::Release(desired)) => {
+            Some(Aim { release: desired.as_ref().clone(), templates: Templates::Rendered })
+        }
+        (None, Desired::Nothing | Desired::Unknown(_) | Desired::Unconfigured(_)) => None,
+    }
+}
+
+/// Whether a release is rolled out, or what ran before comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Forward,
+    Back,
 }
 
 /// One change of the workloads. Each can be repeated.
@@ -61,6 +130,10 @@ pub enum Change {
     Further(Further),
     /// Delete a further object that the spec does not ask for any more.
     DeleteFurther(Further),
+    /// Make the ConfigMap and the Secret with the variables of a tier.
+    Configuration(Tier),
+    /// Delete a ConfigMap, and the Secret of its name, that nothing refers to any more.
+    DeleteConfiguration(String),
 }
 
 impl Change {
@@ -70,8 +143,11 @@ impl Change {
     pub const fn goes_with(&self, next: &Self) -> bool {
         const fn only_adds(change: &Change) -> bool {
             match change {
-                Change::Service(_) | Change::Further(_) => true,
-                Change::Workload { .. } | Change::DeleteService(_) | Change::DeleteFurther(_) => false,
+                Change::Service(_) | Change::Further(_) | Change::Configuration(_) => true,
+                Change::Workload { .. }
+                | Change::DeleteService(_)
+                | Change::DeleteFurther(_)
+                | Change::DeleteConfiguration(_) => false,
             }
         }
         only_adds(self) && only_adds(next)
@@ -86,16 +162,18 @@ impl Change {
             Self::DeleteService(_) => "delete_service",
             Self::Further(_) => "apply_object",
             Self::DeleteFurther(_) => "delete_object",
+            Self::Configuration(_) => "create_configuration",
+            Self::DeleteConfiguration(_) => "delete_configuration",
         }
     }
 }
 
-/// How long a wait is told of in the same words while something is wrong with a pod.
-const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
-/// The same while pods only start: how far each is changes every few seconds.
-const START_PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
-/// How often pods that a rollout waits for are asked what they lack.
-const LOOK: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
+/// How often Secrets that variables refer to are read again: nobody may watch all Secrets of a cluster for them.
+const SECRETS: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
+/// How soon is looked again for what is missing.
+const RETRY: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+/// Longest message of status, in bytes.
+const MESSAGE_MAX: usize = 1024;
 /// The tiers of a pair.
 const PAIR: [Tier; 2] = [Tier::Publish, Tier::Dispatcher];
 /// The phase in which only numbers of pods change.
@@ -150,12 +228,32 @@ pub fn strategy(spec: &EnvironmentSpec) -> Strategy {
 pub fn next(world: &World) -> Plan {
     let mut plan = workloads(world);
     objects::keep(world, &mut plan);
+    let held = plan.status.lock.is_some();
+    let has = world.environment.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
+    plan.finalizer = match (held, has) {
+        (true, false) if !world.is_deleted() => Finalizer::Add,
+        (false, true) => Finalizer::Remove,
+        (true, _) | (false, false) => Finalizer::Leave,
+    };
+    status::deleting(world, &mut plan.status);
+    let refers = world.environment.spec.variables.iter().any(|variable| variable.secret_key_ref.is_some());
+    if refers && world.desired != Desired::Nothing {
+        let at = world.now.saturating_add(SECRETS).ok();
+        plan.wake = plan.wake.into_iter().chain(at).min();
+    }
     plan
 }
 
 /// Decides what is done to its workloads and their Services.
 fn workloads(world: &World) -> Plan {
     let mut status = status::carried(world);
+    if world.is_deleted() && status.lock.is_none() {
+        return Plan::of(status, None);
+    }
+    if let Some(before) = restore::wanted(world, &status) {
+        return restore::next(world, status, &before);
+    }
+    let retry = world.now.saturating_add(RETRY).ok();
     let desired = match &world.desired {
         Desired::Nothing => {
             status::ready(
@@ -165,40 +263,66 @@ fn workloads(world: &World) -> Plan {
                 reasons::NO_RELEASE,
                 "nothing was deployed yet, and no base images run (none are known, or spec.runtime.bare is Disabled): run a pipeline that deploys here",
             );
-            return Plan { changes: vec![], status, wake: None };
+            return Plan::of(status, None);
         }
         Desired::Unknown(why) => {
             status::ready(world, &mut status, false, reasons::REGISTRY_UNREACHABLE, why);
-            let wake = world.now.saturating_add(jiff::SignedDuration::from_secs(30)).ok();
-            return Plan { changes: vec![], status, wake };
+            return Plan::of(status, retry);
+        }
+        Desired::Unconfigured(why) => {
+            status::ready(world, &mut status, false, reasons::CONFIGURATION_MISSING, why);
+            return Plan::of(status, retry);
         }
         Desired::Release(desired) => desired,
     };
     if let Some(until) = bare::waits(world, desired) {
         let why = format!("nothing was deployed yet: the base images start at {until}, unless a release comes first");
         status::ready(world, &mut status, false, reasons::NO_RELEASE, &why);
-        return Plan { changes: vec![], status, wake: Some(until) };
+        return Plan::of(status, Some(until));
     }
     let stopped = status
         .rollout
         .as_ref()
         .filter(|rollout| rollout.state == RolloutState::Failed && rollout.revision == desired.revision());
     if let Some(rollout) = stopped {
+        // Whoever changes the policy afterwards means this failure, too.
+        let untried = !restore::was_tried(&status, desired.revision());
+        if untried && let Ok(Some(revisions)) = restore::revisions(world, &status, desired.revision()) {
+            let cause = rollout.message.clone();
+            return restore::begin(world, status, desired, revisions, &cause);
+        }
         let why = format!("{} stopped: {}", rollout.phase, rollout.message);
         status::ready(world, &mut status, false, reasons::ROLLOUT_FAILED, &why);
-        return Plan { changes: vec![], status, wake: None };
+        return Plan::of(status, None);
     }
     let taken = match strategy(&world.environment.spec) {
         _ if status.target.is_none() && rolls_nothing(world, desired) => steady(world, desired),
         // There is nothing to spare: the quickest way is the best.
         Strategy::Rolling if bare::serves_nothing(world) => all_at_once::next(world, desired),
-        Strategy::Rolling => rolling::next(world, desired),
+        Strategy::Rolling => rolling::next(world, desired, Way::Forward),
         Strategy::AllAtOnce => all_at_once::next(world, desired),
     };
     if taken.complete {
         return complete(world, status, desired);
     }
-    progress(world, status, desired, taken)
+    progress(world, status, desired, taken, Way::Forward)
+}
+
+/// What status tells of the rollout to a revision, there or back.
+fn rollout_to<'a>(world: &'a World, revision: &str) -> Option<&'a RolloutStatus> {
+    let status = world.environment.status.as_ref()?;
+    let back = status.restore.as_ref().is_some_and(|restore| restore.revisions.dispatcher == revision);
+    status
+        .rollout
+        .as_ref()
+        .filter(|rollout| rollout.revision == revision || (back && rollout.state == RolloutState::RollingBack))
+}
+
+/// Services, and configuration, that must be there before pods look for them.
+fn missing(world: &World, desired: &DesiredRelease, pairs: i32) -> Vec<Change> {
+    let mut all = configuration::missing(world, desired);
+    all.extend(missing_services(world, desired, pairs));
+    all
 }
 
 /// Whether every workload is on its desired revision already, so that only numbers may have to change.
@@ -215,7 +339,12 @@ fn steady(world: &World, desired: &DesiredRelease) -> Move {
     let replicas = |tier| world.workload(tier).map_or(0, |workload| workload.replicas);
     let (publish, dispatcher) = (replicas(Tier::Publish), replicas(Tier::Dispatcher));
     let resize = |tier| Change::Workload { tier, replicas: pairs, partition: 0 };
-    let mut changes = missing_services(world, desired, pairs.max(dispatcher));
+    let mut changes = missing(world, desired, pairs.max(dispatcher));
+    changes.extend(keeps_otherwise(world).then_some(Change::Workload {
+        tier: Tier::Author,
+        replicas: 1,
+        partition: 0,
+    }));
     changes.extend((publish < pairs).then(|| resize(Tier::Publish)));
     changes.extend((dispatcher < pairs).then(|| resize(Tier::Dispatcher)));
     if !changes.is_empty() {
@@ -254,9 +383,15 @@ fn starts(world: &World, desired: &DesiredRelease) -> bool {
     status.deployed.is_none() && (status.target.is_some() || begun)
 }
 
+/// Whether the author's workload does with its volume something else than the spec says now.
+fn keeps_otherwise(world: &World) -> bool {
+    let wanted = world.environment.spec.author.storage.as_ref().map(|storage| storage.retain);
+    world.author.as_ref().zip(wanted).is_some_and(|(author, wanted)| author.retains != wanted)
+}
+
 /// What the pods of some tiers and ordinals still lack.
 fn waits_for(world: &World, desired: &DesiredRelease, tiers: &[Tier], ordinals: std::ops::Range<i32>) -> String {
-    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
+    let environment = world.name();
     let mut parts = vec![];
     for ordinal in ordinals {
         for tier in tiers {
@@ -273,7 +408,7 @@ fn waits_for(world: &World, desired: &DesiredRelease, tiers: &[Tier], ordinals: 
             parts.push(format!("{environment}-{}-{ordinal} {state}", tier.as_str()));
         }
     }
-    truncate(&parts.join("; "), 1024)
+    truncate(&parts.join("; "), MESSAGE_MAX)
 }
 
 fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelease) -> Plan {
@@ -282,6 +417,12 @@ fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     let released = matches!(desired.content, Content::Release(_));
     if let Some(target) = status.target.take_if(|_| released) {
         status.deployed = Some(target.reached(status.deployed.as_ref(), now.clone()));
+    }
+    if let Some(deployed) = status.deployed.as_mut().filter(|_| released) {
+        deployed.revisions = Some(desired.revisions.clone());
+    }
+    if !restore::is_unread(&status) {
+        status.restore = None;
     }
     let since = match &status.rollout {
         Some(old) if old.state == RolloutState::Complete && old.revision == desired.revision() => old.since.clone(),
@@ -301,117 +442,14 @@ fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         Content::Bare(_) => (reasons::BARE, "every pod runs the bare base images: nothing was deployed yet".into()),
         Content::Release(deployed) => (reasons::READY, format!("every pod runs {}", deployed.release.digest())),
     };
-    status::ready(world, &mut status, true, reason, &told);
-    Plan { changes: unneeded_services(world, desired), status, wake: None }
-}
-
-fn progress(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelease, taken: Move) -> Plan {
-    let spec = &world.environment.spec;
-    let pairs = spec.publish.replicas;
-    let old = status.rollout.take().filter(|old| old.revision == desired.revision());
-    let going = if taken.paused { RolloutState::Paused } else { RolloutState::Progressing };
-    let since = match &old {
-        Some(old) if old.phase == taken.phase && old.state == going => old.since.clone(),
-        _ => Time(world.now),
-    };
-    let deadline = since.0.saturating_add(spec.rollout.ready_timeout.signed()).unwrap_or(since.0);
-    // Half-way a rollout stops waiting for a pair that is away; at the deadline it fails.
-    let half = since.0.saturating_add(spec.rollout.ready_timeout.signed() / 2).unwrap_or(since.0);
-    let waiting = taken.changes.is_empty();
-    // Nobody asked for a release: pods died and come back, or pairs are added. That may take as long as it takes.
-    let resting = status.target.is_none() && rolls_nothing(world, desired) && taken.phase != START;
-    let hopeless = world
-        .pods
-        .iter()
-        .find(|pod| pod.hopeless && pod.revision == desired.revisions.of(pod.tier) && !pod.terminating);
-    let failure = match hopeless {
-        // A pod that dies while a person is waited for comes back, or that person stops the rollout.
-        _ if resting || taken.paused => None,
-        Some(pod) if waiting => {
-            let problem = pod.problem.as_deref().unwrap_or("a package failed to install");
-            Some(with_log(&format!("{}: {problem}", named(world, pod)), world, Some(pod)))
-        }
-        _ if waiting && world.now >= deadline => {
-            let told = format!("not ready within {}: {}", spec.rollout.ready_timeout, taken.message);
-            let speaks =
-                |pod: &&world::Pod| pod.revision == desired.revisions.of(pod.tier) && !pod.ready && pod.log.is_some();
-            Some(with_log(&told, world, world.pods.iter().find(speaks)))
-        }
-        _ => None,
-    };
-    let resized = taken.changes.iter().find_map(|change| match change {
-        Change::Workload { tier: Tier::Publish, replicas, .. } => Some(*replicas),
-        _ => None,
-    });
-    // So it will be when this status is written: told now, it is not written once more.
-    if let Some(replicas) = resized {
-        status::paired(world, &mut status, replicas);
+    match &world.configurations.missing {
+        // The pods go on with the variables that they have.
+        Some(why) => status::ready(world, &mut status, false, reasons::CONFIGURATION_MISSING, why),
+        None => status::ready(world, &mut status, true, reason, &told),
     }
-    status.ready_replicas = status::serving(world, &taken.changes, &desired.revisions);
-    let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revisions)).count();
-    let state = if failure.is_some() { RolloutState::Failed } else { going };
-    let updated = i32::try_from(updated).unwrap_or(pairs);
-    let (message, at) = match failure {
-        Some(failure) => (failure, Time(world.now)),
-        None => steadied(world, old.as_ref(), &taken, updated),
-    };
-    // Words that are held back are told when their time has come.
-    let held_back = (message != taken.message).then(|| at.0.saturating_add(patience(world)).ok()).flatten();
-    status.rollout = Some(RolloutStatus {
-        state,
-        phase: taken.phase.clone(),
-        since,
-        revision: desired.revision().into(),
-        updated,
-        total: pairs,
-        message: truncate(&message, 1024),
-        message_at: Some(at),
-    });
-    let reason = match state {
-        RolloutState::Failed => reasons::ROLLOUT_FAILED,
-        RolloutState::Paused => reasons::PAUSED,
-        RolloutState::Progressing | RolloutState::Complete if resting => reasons::DEGRADED,
-        RolloutState::Progressing | RolloutState::Complete => reasons::ROLLING_OUT,
-    };
-    status::ready(world, &mut status, false, reason, &format!("{}: {message}", taken.phase));
-    let wake = if world.now < half { half } else { deadline };
-    // A package that failed changes nothing that is watched: pods that are waited for are asked.
-    let look = world.now.saturating_add(LOOK).unwrap_or(wake);
-    let soonest = [wake, look].into_iter().chain(held_back).min();
-    let wake = (state == RolloutState::Progressing && !resting).then_some(soonest).flatten();
-    Plan { changes: taken.changes, status, wake }
-}
-
-fn named(world: &World, pod: &world::Pod) -> String {
-    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
-    format!("{environment}-{}-{}", pod.tier.as_str(), pod.ordinal)
-}
-
-/// A cause, and the end of a pod's log behind it: the cause is what is cut when both are too long.
-fn with_log(cause: &str, world: &World, pod: Option<&world::Pod>) -> String {
-    let Some((pod, log)) = pod.and_then(|pod| Some((pod, pod.log.as_ref()?))) else {
-        return truncate(cause, 1024);
-    };
-    let tail = format!("; the log of {} ends: {log}", named(world, pod));
-    let room = 1024_usize.saturating_sub(tail.len()).max(256);
-    truncate(&format!("{}{tail}", truncate(cause, room)), 1024)
-}
-
-/// How long words are kept: what is wrong is told soon.
-fn patience(world: &World) -> jiff::SignedDuration {
-    let troubled = world.pods.iter().any(|pod| pod.troubled && !pod.terminating);
-    if troubled { PATIENCE } else { START_PATIENCE }
-}
-
-/// What a rollout waits for and since when that is told: what pods say changes every few seconds while they start, and
-/// would be written as often.
-fn steadied(world: &World, old: Option<&RolloutStatus>, taken: &Move, updated: i32) -> (String, Time) {
-    let told = old.filter(|old| old.phase == taken.phase && old.updated == updated).and_then(|old| {
-        let at = old.message_at.clone()?;
-        let young = world.now.duration_since(at.0) < patience(world);
-        (young || old.message == taken.message).then(|| (old.message.clone(), at))
-    });
-    told.unwrap_or_else(|| (taken.message.clone(), Time(world.now)))
+    let mut changes = unneeded_services(world, desired);
+    changes.extend(configuration::unneeded(world, desired));
+    Plan { changes, ..Plan::of(status, None) }
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use launchway_crds::{
 };
 
 use super::{
-    Change, Plan, ServiceName,
-    world::{Desired, DesiredRelease, Pod, World},
+    Aim, Change, Plan, ServiceName, aim,
+    world::{DesiredRelease, Pod, World},
 };
 
 /// Who comes in by a route.
@@ -175,7 +175,8 @@ impl fmt::Display for Told<'_> {
 
 /// Adds what keeps the objects of an Environment as they should be, and what is said of it, to a plan.
 pub(super) fn keep(world: &World, plan: &mut Plan) {
-    let Desired::Release(desired) = &world.desired else { return };
+    // What somebody deletes is left as it is.
+    let Some(Aim { release: desired, .. }) = aim(world).filter(|_| !world.is_deleted()) else { return };
     // Base images that wait for a first release have no pods that anything would be for.
     if Tier::ALL.into_iter().all(|tier| world.workload(tier).is_none()) && plan.changes.is_empty() {
         return;
@@ -188,7 +189,7 @@ pub(super) fn keep(world: &World, plan: &mut Plan) {
     // Rules are there before the pods that they are for; what is too much goes when everything else is done.
     plan.changes.splice(0..0, first);
     plan.changes.extend(excess.map(Change::DeleteFurther));
-    say(world, desired, &drifted(world, desired), &mut plan.status);
+    say(world, &desired, &drifted(world, &desired), &mut plan.status);
 }
 
 /// The change that makes an object what it should be, if there is one and the plan does not have it already.
@@ -278,7 +279,7 @@ fn changed_pod(pod: &Pod, desired: &DesiredRelease) -> Option<Deviation> {
 
 /// Sets the condition `Drifted`.
 fn say(world: &World, desired: &DesiredRelease, drift: &[Deviation], status: &mut EnvironmentStatus) {
-    let name = world.environment.metadata.name.as_deref().unwrap_or_default();
+    let name = world.name();
     let namespace = world.environment.metadata.namespace.as_deref().unwrap_or_default();
     let told = |wanted: fn(&Cause) -> bool| {
         let all = drift.iter().filter(|deviation| wanted(&deviation.cause));

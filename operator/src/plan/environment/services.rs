@@ -60,7 +60,7 @@ fn pair_prefix(environment: &str) -> String {
 
 /// Services that must be there before pods look for them.
 pub(super) fn missing_services(world: &World, desired: &DesiredRelease, pairs: i32) -> Vec<Change> {
-    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
+    let environment = world.name();
     ServiceName::all(pairs)
         .filter(|name| !world.services.contains(&name.of(environment, &desired.revisions.aem)))
         .map(Change::Service)
@@ -69,7 +69,7 @@ pub(super) fn missing_services(world: &World, desired: &DesiredRelease, pairs: i
 
 /// Services of pairs and revisions that no longer exist.
 pub(super) fn unneeded_services(world: &World, desired: &DesiredRelease) -> Vec<Change> {
-    let environment = world.environment.metadata.name.as_deref().unwrap_or_default();
+    let environment = world.name();
     let wanted: Vec<String> = (0..world.environment.spec.publish.replicas)
         .map(|ordinal| ServiceName::Pair { ordinal }.of(environment, &desired.revisions.aem))
         .collect();

@@ -92,10 +92,23 @@ fn address(world: &World, side: Side) -> Option<String> {
 pub(super) fn ready(world: &World, status: &mut EnvironmentStatus, ready: bool, reason: &str, message: &str) {
     let now = Time(world.now);
     let generation = world.environment.metadata.generation;
-    let stalled = reason == reasons::ROLLOUT_FAILED;
+    let needs_a_person = [reasons::ROLLOUT_FAILED, reasons::CONFIGURATION_MISSING, reasons::ROLLED_BACK];
+    let stalled = !ready && needs_a_person.contains(&reason);
     let working = !ready && !stalled && reason != reasons::NO_RELEASE;
     let all = &mut status.conditions;
     conditions::set(all, &now, generation, types::READY, ready, reason, message);
     conditions::set(all, &now, generation, types::RECONCILING, working, reason, message);
     conditions::set(all, &now, generation, types::STALLED, stalled, reason, message);
+}
+
+/// Says of an Environment that is to be deleted what that waits for; any other has no such condition.
+pub(super) fn deleting(world: &World, status: &mut EnvironmentStatus) {
+    let Some(lock) = status.lock.as_ref().filter(|_| world.is_deleted()) else { return };
+    let (holder, namespace) = (&lock.execution, world.environment.metadata.namespace.as_deref().unwrap_or_default());
+    let told = format!(
+        "waits for execution {holder}, which has this Environment, to end: kubectl launchway cancel {holder} --namespace {namespace}"
+    );
+    let (now, generation) = (Time(world.now), world.environment.metadata.generation);
+    let all = &mut status.conditions;
+    conditions::set(all, &now, generation, types::DELETING, true, reasons::DELETION_WAITS, &told);
 }

@@ -6,7 +6,10 @@
 mod cluster;
 
 mod bare;
+mod configuration;
+mod deletion;
 mod objects;
+mod restore;
 mod scale;
 
 use jiff::SignedDuration;
@@ -204,8 +207,7 @@ fn a_crash_between_two_changes_of_a_round_is_repaired() {
         let plan = next(&cluster.world);
         let status = cluster.world.environment.status.clone();
         if plan.changes.len() > 1 {
-            let first = plan.changes[0].clone();
-            cluster.apply(first);
+            cluster.change(&plan, 1);
             cluster.world.environment.status = status;
             cluster.kubelet();
             continue;

@@ -1,6 +1,6 @@
 //! What the planner of an Environment knows: facts that [`crate::observe`] read, or a test made up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use launchway_crds::{
@@ -11,6 +11,8 @@ use launchway_crds::{
 };
 
 use super::objects::{Deviation, Further};
+
+pub use launchway_crds::restore::Revisions;
 
 /// Everything that decides what is done to the workloads of an Environment.
 #[derive(Clone, Debug)]
@@ -37,6 +39,21 @@ pub struct World {
     pub deviations: Vec<Deviation>,
     /// Whether the execution that holds the lock is there and runs. True when there is no lock.
     pub lock_holder_runs: bool,
+    /// Templates of pods that the cluster keeps, by tier and revision: what runs, and what ran before.
+    pub kept: BTreeSet<(Tier, String)>,
+    /// Its configuration objects.
+    pub configurations: Configurations,
+}
+
+/// ConfigMaps and Secrets with the variables of an Environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configurations {
+    /// Names of those that are there, whole.
+    pub present: BTreeSet<String>,
+    /// Names that a pod, a workload's template, or a template that the cluster keeps refers to.
+    pub referred: BTreeSet<String>,
+    /// Why the variables cannot be had as the spec has them now. What runs goes on with those that it has.
+    pub missing: Option<String>,
 }
 
 /// What should run.
@@ -46,6 +63,8 @@ pub enum Desired {
     Nothing,
     /// Images that could not be read: the registry's answer says why.
     Unknown(String),
+    /// A release, or a changed spec, whose variables cannot be had: which Secret or key is missing.
+    Unconfigured(String),
     /// A release, or the bare base images as long as there was none.
     Release(Box<DesiredRelease>),
 }
@@ -136,6 +155,8 @@ pub struct DesiredRelease {
     pub content: Content,
     /// Hashes of content, contract and the parts of the spec that reach a pod.
     pub revisions: Revisions,
+    /// Hashes of the variables, of the tiers that have any.
+    pub configuration: BTreeMap<Tier, String>,
 }
 
 impl DesiredRelease {
@@ -143,26 +164,6 @@ impl DesiredRelease {
     #[must_use]
     pub fn revision(&self) -> &str {
         &self.revisions.dispatcher
-    }
-}
-
-/// The revision that each tier is on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Revisions {
-    /// Of author and publish.
-    pub aem: String,
-    /// Of the dispatchers. Another one of author and publish is another one of these, too: so it names the whole.
-    pub dispatcher: String,
-}
-
-impl Revisions {
-    /// The revision of a tier.
-    #[must_use]
-    pub fn of(&self, tier: Tier) -> &str {
-        match tier {
-            Tier::Author | Tier::Publish => &self.aem,
-            Tier::Dispatcher => &self.dispatcher,
-        }
     }
 }
 
@@ -175,6 +176,8 @@ pub struct Workload {
     pub replicas: i32,
     /// Pods of this ordinal and above are on the template's revision.
     pub partition: i32,
+    /// Whether its volumes outlive it.
+    pub retains: bool,
 }
 
 /// A pod of a tier.
@@ -214,6 +217,24 @@ impl World {
             Tier::Publish => self.publish.as_ref(),
             Tier::Dispatcher => self.dispatcher.as_ref(),
         }
+    }
+
+    /// Name of the Environment.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.environment.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether somebody deletes the Environment.
+    #[must_use]
+    pub const fn is_deleted(&self) -> bool {
+        self.environment.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether the cluster keeps the templates of every tier.
+    #[must_use]
+    pub fn keeps(&self, revisions: &Revisions) -> bool {
+        Tier::ALL.into_iter().all(|tier| self.kept.contains(&(tier, revisions.of(tier).to_owned())))
     }
 
     /// Whether the StatefulSet of a tier has a revision for every ordinal.

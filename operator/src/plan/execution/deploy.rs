@@ -10,7 +10,7 @@ use launchway_crds::{
     environment::{EnvironmentStatus, EnvironmentType, RolloutState, Target},
     execution::{PipelineExecutionStatus, Trigger, WaitingFor},
     names::requests,
-    step::StepName,
+    step::{StepName, StepState},
 };
 
 use super::{
@@ -89,6 +89,7 @@ pub(super) fn began(world: &World, environment: Option<&Environment>) -> bool {
             || status.deployed.as_ref().is_some_and(|deployed| {
                 deployed.uid == uid || deployed.web_tier.as_ref().is_some_and(|origin| origin.uid == uid)
             })
+            || status.restore.as_ref().is_some_and(|restore| restore.uid.as_deref() == Some(uid))
     })
 }
 
@@ -120,6 +121,9 @@ fn deploy(
             name_of(environment),
             release.digest()
         ));
+    }
+    if let Some(verdict) = went_back(environment, &known, uid) {
+        return verdict;
     }
     if known.target.as_ref().is_none_or(|target| target.uid != uid) {
         if let Some(closed) = calendar::closed(&environment.spec, world.now) {
@@ -160,6 +164,31 @@ fn rolls_out(release: &ImageRef) -> String {
     format!("rolls out {}", release.digest())
 }
 
+/// The release of this execution failed, and the Environment goes back, went back, or cannot: never again forward.
+fn went_back(environment: &Environment, known: &EnvironmentStatus, uid: &str) -> Option<Verdict> {
+    let restore = known.restore.as_ref().filter(|restore| restore.uid.as_deref() == Some(uid))?;
+    let (name, cause) = (name_of(environment), &restore.cause);
+    // While the target stands and another revision rolls out, somebody corrected the Environment's spec.
+    let rollout = known.rollout.as_ref().filter(|rollout| rollout.revision == restore.failed);
+    match rollout.map(|rollout| rollout.state) {
+        Some(RolloutState::RollingBack) => {
+            Some(Verdict::RollingBack { message: format!("{name} goes back to what it ran before: {cause}") })
+        }
+        Some(RolloutState::Failed) => {
+            let why = rollout.map_or("", |rollout| rollout.message.as_str());
+            Some(Verdict::failed(reasons::DEPLOYMENT_FAILED, format!("{name} did not go back: {why}")))
+        }
+        _ if known.target.as_ref().is_some_and(|target| target.uid == uid) => None,
+        Some(RolloutState::RolledBack | RolloutState::Progressing | RolloutState::Paused | RolloutState::Complete)
+        | None => Some(Verdict::Ended {
+            state: StepState::RolledBack,
+            reason: reasons::DEPLOYMENT_FAILED.into(),
+            message: format!("{name} runs again what it ran before: {cause}"),
+            actions: vec![],
+        }),
+    }
+}
+
 /// The Environment is held, or no deployment may begin at this time.
 ///
 /// The wait has an end of its own: who waits has other Environments locked.
@@ -198,14 +227,19 @@ fn not_now(
 
 /// A rollout that does not begin: the Environment cannot read what the images promise, and says why.
 fn not_begun(world: &World, environment: &Environment, known: &EnvironmentStatus, release: &ImageRef) -> Verdict {
-    let doubt = conditions::get(&known.conditions, types::READY)
-        .filter(|condition| condition.reason == reasons::REGISTRY_UNREACHABLE)
-        .map(|condition| condition.message.clone());
-    let Some(why) = doubt else { return Verdict::running(rolls_out(release)) };
+    let doubt = conditions::get(&known.conditions, types::READY).and_then(|condition| {
+        let doubts = [reasons::REGISTRY_UNREACHABLE, reasons::CONFIGURATION_MISSING];
+        let reason = doubts.into_iter().find(|reason| condition.reason == *reason)?;
+        Some((reason, condition.message.clone()))
+    });
+    let Some((reason, why)) = doubt else { return Verdict::running(rolls_out(release)) };
     let since = known.target.as_ref().map_or(world.now, |target| target.since.0);
     let until = since.saturating_add(environment.spec.rollout.ready_timeout.signed()).unwrap_or(since);
     if world.now < until {
         return Verdict::retrying(why, until);
     }
-    Verdict::error(reasons::REGISTRY_UNREACHABLE, why)
+    if reason == reasons::CONFIGURATION_MISSING {
+        return Verdict::failed(reason, why);
+    }
+    Verdict::error(reason, why)
 }

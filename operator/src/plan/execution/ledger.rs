@@ -36,7 +36,7 @@ pub(super) fn entry(world: &World, status: &PipelineExecutionStatus) -> LedgerEn
 /// Whether the deployment reached the Environment: what ended it before that is no reason to try it again.
 fn began(state: StepState, reason: Option<&str>) -> bool {
     match state {
-        StepState::Running | StepState::Finished => true,
+        StepState::Running | StepState::Finished | StepState::RollingBack | StepState::RolledBack => true,
         StepState::Failed | StepState::Error => reason == Some(reasons::DEPLOYMENT_FAILED),
         StepState::NotStarted | StepState::Waiting | StepState::Cancelled | StepState::Incomplete => false,
     }

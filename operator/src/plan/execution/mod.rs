@@ -73,6 +73,8 @@ enum Verdict {
         wake: Option<Timestamp>,
         actions: Vec<Action>,
     },
+    /// What it did is taken back.
+    RollingBack { message: String },
     /// It waits for somebody or something outside.
     /// `warn`: when it is told that nobody has answered yet and that the time runs out.
     Waiting {
@@ -206,6 +208,10 @@ fn step_by_step(world: &World) -> Plan {
                 let wake = [wake, step.deadline.as_ref().map(|at| at.0)].into_iter().flatten().min();
                 let actions = if record.is_some() { vec![] } else { actions };
                 return status::settle(world, status, Some(name), actions, wake, record.is_some());
+            }
+            Verdict::RollingBack { message } => {
+                status::roll_back(&mut status.steps[index], world.now, &message);
+                return status::settle(world, status, Some(name), vec![], None, false);
             }
             Verdict::Waiting { reason, waiting, warn, wake, actions } => {
                 let until = waiting.until.as_ref().map(|at| at.0);

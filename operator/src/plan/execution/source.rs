@@ -8,12 +8,14 @@ use launchway_crds::{
     conditions::reasons,
     execution::{PipelineExecutionStatus, SourceRecord, Trigger},
     pipeline::LedgerEntry,
+    restore::OlderReleases,
     step::StepState,
 };
 
 use super::{
     Verdict, identity, name_of,
     route::{only_production, trigger},
+    web_tier,
     world::World,
 };
 
@@ -134,7 +136,7 @@ pub(super) fn take(world: &World, status: &mut PipelineExecutionStatus) -> Optio
         Ok(found) => found,
         Err(verdict) => return Some(verdict),
     };
-    if let Some(verdict) = too_old(world, &entry) {
+    if let Some(verdict) = too_old(world, &entry).or_else(|| over_a_volume(world, &entry)) {
         return Some(verdict);
     }
     let digest = entry.release.as_ref().map(|release| release.digest().to_string()).unwrap_or_default();
@@ -170,6 +172,32 @@ fn too_old(world: &World, entry: &LedgerEntry) -> Option<Verdict> {
             name_of(environment),
             runs.execution,
             now.0
+        ),
+    ))
+}
+
+/// An author that keeps its repository on a volume does not go back by itself: the runtime does not extract older packages
+/// over newer ones (`maven-artifacts.md` §3). Refused before anything is touched, unless somebody answers for it.
+fn over_a_volume(world: &World, entry: &LedgerEntry) -> Option<Verdict> {
+    // Dispatchers alone: the author stays as it is.
+    let environment = world.production.as_ref().filter(|_| !web_tier::is_own(world))?;
+    let storage = environment.spec.author.storage.as_ref()?;
+    match storage.older_releases {
+        OlderReleases::Accept => return None,
+        OlderReleases::Refuse => {}
+    }
+    let runs = environment.status.as_ref()?.deployed.as_ref()?;
+    if !entry.is_older_than(runs) {
+        return None;
+    }
+    Some(Verdict::failed(
+        reasons::AUTHOR_KEEPS_REPOSITORY,
+        format!(
+            "the author of {name} keeps its repository on a volume, and the release of {} is older than the one that {name} \
+             runs: its packages would not be extracted over the newer ones. Deploy a corrected release, or restore the \
+             volume yourself and set spec.author.storage.olderReleases of the Environment to Accept",
+            entry.name,
+            name = name_of(environment),
         ),
     ))
 }

@@ -62,6 +62,13 @@ pub(super) fn run(step: &mut Step, now: Timestamp, message: &str, child: Option<
     }
 }
 
+/// Marks a step as being taken back.
+pub(super) fn roll_back(step: &mut Step, now: Timestamp, message: &str) {
+    run(step, now, message, None, None);
+    step.state = StepState::RollingBack;
+    step.reason = Some(reasons::ROLLING_BACK.into());
+}
+
 /// Marks a step as waiting.
 pub(super) fn wait(
     status: &mut PipelineExecutionStatus,

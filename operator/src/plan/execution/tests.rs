@@ -192,6 +192,7 @@ impl Play {
                 let status = self.status(&environment);
                 status.target = Some(*target);
                 status.rollout = None;
+                status.restore = None;
             }
             Action::Resume { environment } => self.status(&environment).target.as_mut().unwrap().pause_after = None,
             Action::Stop { environment, why } => {
@@ -497,6 +498,7 @@ mod git;
 mod kinds;
 mod news;
 mod pauses;
+mod restore;
 mod scans;
 mod turns;
 mod waits;

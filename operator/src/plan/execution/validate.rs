@@ -70,6 +70,12 @@ pub(super) fn validate(world: &World, status: &mut PipelineExecutionStatus) -> V
                 ),
             );
         }
+        if environment.metadata.deletion_timestamp.is_some() && !holds(world, environment) {
+            return Verdict::failed(
+                reasons::NOT_FOUND,
+                format!("Environment {} is being deleted: create it again, or name another one", place.name),
+            );
+        }
         environments.push(environment);
     }
     if let Some(verdict) = no_emergency(world, &environments) {

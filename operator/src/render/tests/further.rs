@@ -1,5 +1,8 @@
 //! Objects besides workloads and Services, compared with what was written down once.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
 use launchway_crds::{
     Environment,
     environment::{ReleaseImages, Tier},
@@ -10,12 +13,14 @@ use super::{contract, deployed, image, rendered as workload};
 use crate::{
     plan::environment::{
         objects::{Cause, Further, Side},
-        world::Content,
+        world::{Content, DesiredRelease},
     },
     render::{
         Contracts, Release,
         compare::{mark, marked},
-        deviation, further, whole,
+        deviation, further,
+        kept::{Kept, Source},
+        whole,
         workload::stateful_set,
     },
 };
@@ -130,7 +135,7 @@ fn pairs_are_spread_over_zones_and_nodes_where_there_are_any() {
 
 fn with_release<T>(environment: &Environment, content: &Content, look: impl Fn(&Release<'_>) -> T) -> T {
     let contracts = Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") };
-    look(&Release { environment, content, contracts: &contracts })
+    look(&Release { environment, content, contracts: &contracts, configuration: &BTreeMap::new() })
 }
 
 #[test]
@@ -149,8 +154,17 @@ fn a_changed_workload_is_told_field_by_field_and_one_of_another_version_is_not_c
     let (environment, content) = (environment(&json!({})), Content::Release(Box::new(deployed())));
     with_release(&environment, &content, |release| {
         let found = marked(&stateful_set(release, Tier::Publish, 3, 1)).unwrap();
+        let desired = DesiredRelease {
+            content: release.content.clone(),
+            revisions: release.revisions(),
+            configuration: BTreeMap::new(),
+        };
         let look = |found: &Value| {
-            deviation::of_workload(release, Tier::Publish, &serde_json::from_value(found.clone()).unwrap())
+            let found: StatefulSet = serde_json::from_value(found.clone()).unwrap();
+            let kept = Kept::of(&[&found], vec![]);
+            let (environment, rendered) = (release.environment, Some(*release));
+            let source = Source { environment, release: &desired, rendered, kept: &kept };
+            deviation::of_workload(&source, Tier::Publish, &found)
         };
         assert_eq!(look(&found), [], "numbers of pods are the planner's");
 

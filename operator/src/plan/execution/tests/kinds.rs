@@ -169,6 +169,7 @@ fn a_release_older_than_the_one_that_production_runs_is_refused() {
             cache: None,
             made_at: Some(newer),
             at,
+            revisions: None,
         });
         play.run();
         if older {

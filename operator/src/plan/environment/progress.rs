@@ -1,0 +1,179 @@
+//! A rollout that goes on, and how it fails: what it waits for, since when, and until when.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use launchway_crds::{
+    conditions::{reasons, truncate},
+    environment::{EnvironmentStatus, RolloutState, RolloutStatus, Tier},
+};
+
+use super::{
+    Change, MESSAGE_MAX, Move, Plan, START, Way, restore, rolls_nothing, status,
+    world::{DesiredRelease, Pod, World},
+};
+
+/// How long a wait is told of in the same words while something is wrong with a pod.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
+/// The same while pods only start: how far each is changes every few seconds.
+const START_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// How often pods that a rollout waits for are asked what they lack.
+const LOOK: SignedDuration = SignedDuration::from_secs(20);
+
+/// What status tells of a move that is not the last one, and whether the rollout fails here.
+pub(super) fn progress(
+    world: &World,
+    mut status: EnvironmentStatus,
+    desired: &DesiredRelease,
+    taken: Move,
+    way: Way,
+) -> Plan {
+    let spec = &world.environment.spec;
+    let pairs = spec.publish.replicas;
+    // On the way back status goes on to name what failed.
+    let revision = match (way, &status.restore) {
+        (Way::Back, Some(restore)) => restore.failed.clone(),
+        (Way::Back, None) | (Way::Forward, _) => desired.revision().to_owned(),
+    };
+    let old = status.rollout.take().filter(|old| old.revision == revision);
+    let over = old.as_ref().is_some_and(|old| old.state == RolloutState::RolledBack);
+    let going = match way {
+        Way::Back if over => RolloutState::RolledBack,
+        Way::Back => RolloutState::RollingBack,
+        Way::Forward if taken.paused => RolloutState::Paused,
+        Way::Forward => RolloutState::Progressing,
+    };
+    let since = match &old {
+        Some(old) if old.phase == taken.phase && old.state == going => old.since.clone(),
+        _ => Time(world.now),
+    };
+    let deadline = since.0.saturating_add(spec.rollout.ready_timeout.signed()).unwrap_or(since.0);
+    // Half-way a rollout stops waiting for a pair that is away; at the deadline it fails.
+    let half = since.0.saturating_add(spec.rollout.ready_timeout.signed() / 2).unwrap_or(since.0);
+    // Nobody asked for a release: pods died and come back, or pairs are added. That may take as long as it takes.
+    let resting = match way {
+        Way::Back => over,
+        Way::Forward => status.target.is_none() && rolls_nothing(world, desired) && taken.phase != START,
+    };
+    // A pod that dies while a person is waited for comes back, or that person stops the rollout.
+    let failure = failure(world, desired, &taken, deadline).filter(|_| !resting && !taken.paused);
+    if let (Some(cause), Way::Forward) = (&failure, way)
+        && let Ok(Some(before)) = restore::revisions(world, &status, desired.revision())
+    {
+        return restore::begin(world, status, desired, before, &format!("{}: {cause}", taken.phase));
+    }
+    let resized = taken.changes.iter().find_map(|change| match change {
+        Change::Workload { tier: Tier::Publish, replicas, .. } => Some(*replicas),
+        _ => None,
+    });
+    // So it will be when this status is written: told now, it is not written once more.
+    if let Some(replicas) = resized {
+        status::paired(world, &mut status, replicas);
+    }
+    status.ready_replicas = status::serving(world, &taken.changes, &desired.revisions);
+    let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revisions)).count();
+    let updated = i32::try_from(updated).unwrap_or(pairs);
+    let state = if failure.is_some() { RolloutState::Failed } else { going };
+    let (message, at) = match failure {
+        Some(cause) => (told_of_failure(world, &status, desired, &cause, way), Time(world.now)),
+        None => steadied(world, old.as_ref(), &taken, updated),
+    };
+    // Words that are held back are told when their time has come.
+    let held_back = (message != taken.message).then(|| at.0.saturating_add(patience(world)).ok()).flatten();
+    let message = truncate(&message, MESSAGE_MAX);
+    status::ready(world, &mut status, false, reason(state, resting), &format!("{}: {message}", taken.phase));
+    status.rollout = Some(RolloutStatus {
+        state,
+        phase: taken.phase,
+        since,
+        revision,
+        updated,
+        total: pairs,
+        message,
+        message_at: Some(at),
+    });
+    let wake = if world.now < half { half } else { deadline };
+    // A package that failed changes nothing that is watched: pods that are waited for are asked.
+    let look = world.now.saturating_add(LOOK).unwrap_or(wake);
+    let soonest = [wake, look].into_iter().chain(held_back).min();
+    let moves = matches!(state, RolloutState::Progressing | RolloutState::RollingBack) && !resting;
+    Plan { changes: taken.changes, ..Plan::of(status, moves.then_some(soonest).flatten()) }
+}
+
+const fn reason(state: RolloutState, resting: bool) -> &'static str {
+    match state {
+        RolloutState::Failed => reasons::ROLLOUT_FAILED,
+        RolloutState::Paused => reasons::PAUSED,
+        RolloutState::RollingBack => reasons::ROLLING_BACK,
+        RolloutState::Progressing | RolloutState::Complete | RolloutState::RolledBack if resting => reasons::DEGRADED,
+        RolloutState::Progressing | RolloutState::Complete | RolloutState::RolledBack => reasons::ROLLING_OUT,
+    }
+}
+
+/// Why a rollout that waits fails now: a pod that cannot become ready, or the end of its time. With the name of the pod,
+/// what it lacks, and the end of its log.
+fn failure(world: &World, desired: &DesiredRelease, taken: &Move, deadline: Timestamp) -> Option<String> {
+    if !taken.changes.is_empty() {
+        return None;
+    }
+    let new = |pod: &&Pod| pod.revision == desired.revisions.of(pod.tier) && !pod.terminating;
+    if let Some(pod) = world.pods.iter().filter(new).find(|pod| pod.hopeless) {
+        let problem = pod.problem.as_deref().unwrap_or("a package failed to install");
+        return Some(with_log(&format!("{}: {problem}", named(world, pod)), world, Some(pod)));
+    }
+    if world.now < deadline {
+        return None;
+    }
+    let told = format!("not ready within {}: {}", world.environment.spec.rollout.ready_timeout, taken.message);
+    Some(with_log(&told, world, world.pods.iter().filter(new).find(|pod| !pod.ready && pod.log.is_some())))
+}
+
+fn named(world: &World, pod: &Pod) -> String {
+    format!("{}-{}-{}", world.name(), pod.tier.as_str(), pod.ordinal)
+}
+
+/// A cause, and the end of a pod's log behind it: the cause is what is cut when both are too long.
+fn with_log(cause: &str, world: &World, pod: Option<&Pod>) -> String {
+    let Some((pod, log)) = pod.and_then(|pod| Some((pod, pod.log.as_ref()?))) else {
+        return truncate(cause, MESSAGE_MAX);
+    };
+    let tail = format!("; the log of {} ends: {log}", named(world, pod));
+    let room = MESSAGE_MAX.saturating_sub(tail.len()).max(MESSAGE_MAX / 4);
+    truncate(&format!("{}{tail}", truncate(cause, room)), MESSAGE_MAX)
+}
+
+/// What is told of a failure that stops a rollout where it is.
+fn told_of_failure(
+    world: &World,
+    status: &EnvironmentStatus,
+    desired: &DesiredRelease,
+    cause: &str,
+    way: Way,
+) -> String {
+    match (way, &status.restore) {
+        (Way::Back, Some(restore)) => {
+            let cause = truncate(cause, MESSAGE_MAX / 2);
+            format!("what ran before does not come back: {cause}; it was to, because {}", restore.cause)
+        }
+        (Way::Back, None) | (Way::Forward, _) => match restore::revisions(world, status, desired.revision()) {
+            Err(why) => format!("{}; not restored: {why}", truncate(cause, MESSAGE_MAX - 200)),
+            Ok(_) => cause.to_owned(),
+        },
+    }
+}
+
+/// How long words are kept: what is wrong is told soon.
+fn patience(world: &World) -> SignedDuration {
+    let troubled = world.pods.iter().any(|pod| pod.troubled && !pod.terminating);
+    if troubled { PATIENCE } else { START_PATIENCE }
+}
+
+/// What a rollout waits for and since when that is told: what pods say changes every few seconds while they start, and
+/// would be written as often.
+fn steadied(world: &World, old: Option<&RolloutStatus>, taken: &Move, updated: i32) -> (String, Time) {
+    let told = old.filter(|old| old.phase == taken.phase && old.updated == updated).and_then(|old| {
+        let at = old.message_at.clone()?;
+        let young = world.now.duration_since(at.0) < patience(world);
+        (young || old.message == taken.message).then(|| (old.message.clone(), at))
+    });
+    told.unwrap_or_else(|| (taken.message.clone(), Time(world.now)))
+}

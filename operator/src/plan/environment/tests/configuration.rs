@@ -1,0 +1,100 @@
+//! Configuration objects: when they are made, and when they go.
+
+use launchway_crds::{
+    conditions::{self, reasons, types},
+    environment::Tier,
+};
+use serde_json::json;
+
+use super::cluster::Cluster;
+use crate::plan::environment::{Change, configuration_name, next, world::Desired};
+
+fn configured(cluster: &mut Cluster, hash: &str) {
+    let Desired::Release(desired) = &mut cluster.world.desired else { panic!("nothing is desired") };
+    desired.configuration = Tier::ALL.into_iter().map(|tier| (tier, hash.into())).collect();
+}
+
+#[test]
+fn variables_are_there_before_any_pod_asks_for_them() {
+    let mut cluster = Cluster::new("Production", 2, 1);
+    cluster.target('1');
+    configured(&mut cluster, "h1");
+    let changes = next(&cluster.world).changes;
+    let made = changes.iter().filter(|change| matches!(change, Change::Configuration(_))).count();
+    let first = changes.iter().position(|change| matches!(change, Change::Workload { .. })).unwrap();
+    assert_eq!(made, 3);
+    assert!(changes[first..].iter().all(|change| !matches!(change, Change::Configuration(_))));
+}
+
+#[test]
+fn what_nothing_refers_to_goes_when_the_rollout_is_complete() {
+    let mut cluster = Cluster::rolled("Production", 1, 1);
+    configured(&mut cluster, "h2");
+    for hash in ["h0", "h1", "h2"] {
+        let names = Tier::ALL.map(|tier| configuration_name("prod", tier, hash));
+        cluster.world.configurations.present.extend(names);
+    }
+    // A pod, or a template that is kept for a way back, still has h1.
+    cluster.world.configurations.referred.insert(configuration_name("prod", Tier::Publish, "h1"));
+    let mut gone = vec![];
+    for change in next(&cluster.world).changes {
+        match change {
+            Change::DeleteConfiguration(name) => gone.push(name),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(gone.len(), 5, "{gone:?}");
+    assert!(gone.iter().all(|name| !name.contains("h2")) && !gone.contains(&"prod-publish-variables-h1".to_owned()));
+
+    // In the middle of a rollout nothing goes.
+    cluster.target('2');
+    configured(&mut cluster, "h2");
+    assert!(next(&cluster.world).changes.iter().all(|change| !matches!(change, Change::DeleteConfiguration(_))));
+}
+
+#[test]
+fn a_missing_secret_rolls_nothing_and_what_runs_goes_on() {
+    let mut cluster = Cluster::rolled("Production", 2, 1);
+    let why = "variable API_KEY: Secret api does not exist: create it, or correct spec.variables of the Environment";
+    cluster.world.configurations.missing = Some(why.into());
+    configured(&mut cluster, "h1");
+    // The variables of what runs are known by name only, and are not made again.
+    cluster.world.environment.spec.publish.replicas = 3;
+    let plan = next(&cluster.world);
+    assert!(plan.changes.iter().any(|change| matches!(change, Change::Workload { replicas: 3, .. })), "{plan:?}");
+    assert!(plan.changes.iter().all(|change| !matches!(change, Change::Configuration(_))));
+    cluster.play(|cluster| assert!(cluster.serving() >= 2));
+    let status = cluster.world.environment.status.as_ref().unwrap();
+    for (type_, value) in [(types::READY, "False"), (types::STALLED, "True")] {
+        let told = conditions::get(&status.conditions, type_).unwrap();
+        assert_eq!((told.status.as_str(), told.reason.as_str()), (value, reasons::CONFIGURATION_MISSING));
+        assert_eq!(told.message, why);
+    }
+
+    // Something new cannot begin without it.
+    cluster.target('2');
+    cluster.world.desired = Desired::Unconfigured(why.into());
+    let plan = next(&cluster.world);
+    assert!(plan.changes.is_empty() && plan.wake.is_some());
+    assert_eq!(conditions::get(&plan.status.conditions, types::READY).unwrap().reason, reasons::CONFIGURATION_MISSING);
+}
+
+#[test]
+fn secrets_of_variables_are_read_again_within_a_minute() {
+    let mut cluster = Cluster::rolled("Production", 1, 1);
+    assert_eq!(next(&cluster.world).wake, None);
+    let variable = json!({ "name": "API_KEY", "secretKeyRef": { "name": "api", "key": "key" } });
+    cluster.world.environment.spec.variables = vec![serde_json::from_value(variable).unwrap()];
+    let wake = next(&cluster.world).wake.unwrap();
+    assert_eq!(wake.duration_since(cluster.world.now).as_secs(), 60);
+}
+
+#[test]
+fn what_becomes_of_the_volume_is_changed_without_a_rollout() {
+    let mut cluster = Cluster::rolled("Stage", 1, 1);
+    cluster.set("/author", json!({ "storage": { "size": "1Gi", "retain": false } }));
+    let changes = next(&cluster.world).changes;
+    assert_eq!(changes, [Change::Workload { tier: Tier::Author, replicas: 1, partition: 0 }]);
+    cluster.world.author.as_mut().unwrap().retains = false;
+    assert!(next(&cluster.world).changes.is_empty());
+}
