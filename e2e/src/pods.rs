@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, ListParams, LogParams},
 };
 use launchway_crds::{
     digest::Sha256Digest,
@@ -129,6 +129,25 @@ impl Program {
             format!("{} {} {}", pod.name_any(), status.phase.unwrap_or_default(), states.join(", "))
         };
         list.items.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The end of what the containers of Jobs wrote, for a failure that their messages do not explain.
+    pub async fn logs_told(&self) -> String {
+        let of_jobs = ListParams::default().labels("batch.kubernetes.io/job-name");
+        let Ok(list) = call(self.pods().list(&of_jobs)).await else { return "no pods of Jobs can be read".into() };
+        let mut told = vec![];
+        for pod in &list.items {
+            let spec = pod.spec.clone().unwrap_or_default();
+            let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+            for container in containers {
+                let end =
+                    LogParams { container: Some(container.name.clone()), tail_lines: Some(25), ..LogParams::default() };
+                let log = call(self.pods().logs(&pod.name_any(), &end)).await;
+                let log = log.unwrap_or_else(|failure| failure.to_string());
+                told.push(format!("--- {} {}\n{}", pod.name_any(), container.name, log.trim_end()));
+            }
+        }
+        told.join("\n")
     }
 }
 

@@ -173,6 +173,7 @@ impl Scenario {
                 let status = program.execution(execution).await.ok().and_then(|execution| execution.status);
                 println!("execution {execution}:\n{}", told(&status.unwrap_or_default()));
                 println!("pods:\n{}", program.pods_told().await);
+                println!("logs of Jobs:\n{}", program.logs_told().await);
                 Err(failure)
             }
         }
