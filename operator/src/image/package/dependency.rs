@@ -86,7 +86,8 @@ impl Dependency {
     /// The rule that the text breaks. FileVault takes a blank at an end for a part of the group, the name or the range,
     /// so that no package ever satisfies the dependency and the runtime waits for ever: that is told here.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if text.trim() != text {
+        let blank = |part: &str| part.trim() != part;
+        if blank(text) {
             return Err(format!(
                 "the dependency `{text}` has a blank at an end, which FileVault takes for a part of it"
             ));
@@ -115,6 +116,12 @@ impl Dependency {
             return Err(format!("the dependency `{text}` has no package name"));
         }
         let group = group.strip_prefix("/etc/packages/").map_or(group.clone(), str::to_owned);
+        if blank(&group) || blank(&name) {
+            return Err(format!(
+                "the dependency `{text}` is on the package `{group}:{name}` to FileVault, and no package is named with a \
+                 blank at an end"
+            ));
+        }
         Ok(Self { group, name, range: VersionRange::parse(range)? })
     }
 
@@ -226,6 +233,10 @@ mod tests {
         assert_eq!(shown("grp/name:(1,2]"), ["grp/name:(1,2]"]);
         assert!(parse_list("a:b, c:d").is_err() && parse_list("a:b: 1").is_ok() && parse_list(":").is_err());
         assert!(parse_list(" \n").unwrap().is_empty());
+        // What FileVault cuts off leaves a blank at an end, or the colons do.
+        assert!(
+            parse_list("/ a/b:1").is_err() && parse_list("/etc/packages/ a:b").is_err() && parse_list("a: b").is_err()
+        );
     }
 
     #[test]
