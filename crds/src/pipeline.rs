@@ -195,6 +195,20 @@ pub struct Images {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
     pub provided_packages: Vec<String>,
+    /// Signs the provenance of every release that is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Signing>,
+}
+
+/// The file of a signing Secret that has the private key.
+pub const SIGNING_KEY: &str = "key.pem";
+
+/// What the provenance of releases is signed with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Signing {
+    /// Secret whose key `key.pem` is an unencrypted private key for ECDSA on P-256, as PKCS#8 in PEM.
+    pub secret_ref: LocalName,
 }
 
 /// Deployment to stage and the tests there.

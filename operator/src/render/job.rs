@@ -12,6 +12,7 @@ use launchway_crds::{
     common::{LocalName, Span},
     digest::ImageRef,
     names::child_name,
+    pipeline::SIGNING_KEY,
     step::StepName,
 };
 use serde_json::json;
@@ -91,6 +92,16 @@ impl Shape {
         }
         for container in &mut self.parts.containers {
             container.volume_mounts = Some(mounts.clone());
+        }
+        self
+    }
+
+    /// With the key that signs.
+    fn with_signing(mut self, secret: &str) -> Self {
+        let (volume, mount) = pod::signing(secret);
+        self.parts.volumes.push(volume);
+        for container in &mut self.parts.containers {
+            container.volume_mounts.get_or_insert_default().push(mount.clone());
         }
         self
     }
@@ -182,8 +193,8 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
             let parts = scan_job::with_scanners(checks.parts, scanners, artifact, keep.as_ref(), &installation.image);
             Shape::test(parts, Span::from_secs(seconds), true)
         }
-        Work::BuildImage { artifact, aem, dispatcher, web_tier, provided, registries, timeout } => {
-            let request = json!({
+        Work::BuildImage { artifact, aem, dispatcher, web_tier, provided, signing, registries, timeout } => {
+            let mut request = json!({
                 "artifact": artifact,
                 "target": registries.target,
                 "base": { "aem": aem, "dispatcher": dispatcher },
@@ -192,9 +203,16 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
                 "execution": format!("{namespace}/{name}"),
                 "plainHttp": registries.plain_http,
             });
+            if signing.is_some() {
+                request["signKey"] = json!(format!("{}/{SIGNING_KEY}", pod::SIGNING));
+            }
             let env = vec![pod::env("LAUNCHWAY_BUILD", request.to_string()), pod::env("LAUNCHWAY_SPOOL", SPOOL)];
-            Shape::worker(installation, "build-image", &installation.build_memory, env, *timeout)
-                .with_registries(registries)
+            let build = Shape::worker(installation, "build-image", &installation.build_memory, env, *timeout)
+                .with_registries(registries);
+            match signing {
+                Some(LocalName { name }) => build.with_signing(name),
+                None => build,
+            }
         }
         Work::SmokeTest { url, checks } => {
             let request = json!({ "url": url, "checks": checks, "timeoutSeconds": SMOKE_SECONDS / 5 });

@@ -3,10 +3,12 @@
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, EmptyDirVolumeSource, EnvVar, KeyToPath, PodSecurityContext, ProjectedVolumeSource,
-        SeccompProfile, SecretProjection, SecurityContext, Sysctl, Volume, VolumeMount, VolumeProjection,
+        SeccompProfile, SecretProjection, SecretVolumeSource, SecurityContext, Sysctl, Volume, VolumeMount,
+        VolumeProjection,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
+use launchway_crds::pipeline::SIGNING_KEY;
 
 /// Security context of every container.
 pub(super) fn restricted() -> SecurityContext {
@@ -63,6 +65,8 @@ pub(super) fn writable(name: &str, paths: &[String], limit: Option<&str>) -> (Vo
 
 /// Where a container finds the credentials of registries, in a folder for each part.
 const CREDENTIALS: &str = "/var/run/launchway/credentials";
+/// Where the key that signs is.
+pub(super) const SIGNING: &str = "/var/run/launchway/signing";
 
 /// A registry's credentials for one part of the work (`source`, `target`), as a volume and where it is mounted: the
 /// dockerconfigjson of a Secret, and the certificate of a private authority (`ca.crt`) if the Secret has one.
@@ -86,6 +90,28 @@ pub(super) fn credentials(part: &str, secret: &str) -> (Volume, VolumeMount) {
     let mount = VolumeMount {
         name: part.into(),
         mount_path: format!("{CREDENTIALS}/{part}"),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    (volume, mount)
+}
+
+/// The private key of a signing Secret, as a volume and where it is mounted. A pod waits for a Secret that does not exist
+/// until its Job runs out of time: this one may be missing, and who reads the file says so at once.
+pub(super) fn signing(secret: &str) -> (Volume, VolumeMount) {
+    let volume = Volume {
+        name: "signing".into(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.into()),
+            items: Some(vec![KeyToPath { key: SIGNING_KEY.into(), path: SIGNING_KEY.into(), mode: None }]),
+            optional: Some(true),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let mount = VolumeMount {
+        name: "signing".into(),
+        mount_path: SIGNING.into(),
         read_only: Some(true),
         ..VolumeMount::default()
     };

@@ -294,6 +294,7 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         dispatcher: image('2'),
         web_tier: false,
         provided: vec!["day/cq60/product".into()],
+        signing: Some(LocalName { name: "signer".into() }),
         registries: registries.clone(),
         timeout: launchway_crds::common::Span::from_secs(1800),
     };
@@ -326,7 +327,17 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
             let request: Value =
                 serde_json::from_str(pod["containers"][0]["env"][0]["value"].as_str().unwrap()).unwrap();
             assert_eq!(request["provided"], json!(["day/cq60/product"]));
-            assert!(serde_json::from_value::<crate::worker::build::BuildRequest>(request).is_ok());
+            let request: crate::worker::build::BuildRequest = serde_json::from_value(request).unwrap();
+            let key = request.sign_key.unwrap();
+            let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+            let mount = mounts.iter().find(|mount| mount["name"] == "signing").unwrap();
+            assert_eq!(key, std::path::Path::new(mount["mountPath"].as_str().unwrap()).join("key.pem"));
+            assert_eq!(mount["readOnly"], true);
+            let volume = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "signing").unwrap();
+            assert_eq!(volume["secret"]["secretName"], "signer");
+            assert_eq!(volume["secret"]["items"], json!([{ "key": "key.pem", "path": "key.pem" }]));
+            // A Secret that is missing is told by the worker, not by a pod that never starts.
+            assert_eq!(volume["secret"]["optional"], true);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use launchway_crds::digest::{ImageRef, Sha256Digest};
+use launchway_crds::pipeline::SIGNING_KEY;
 use serde::{Deserialize, Serialize};
 
 use super::verdict::{Reason, Verdict};
@@ -107,7 +108,12 @@ struct Trail {
 
 async fn build(client: &Client, request: &BuildRequest, spool: &Path, trail: &mut Trail) -> Result<Built, BuildError> {
     let repository = Repository::parse(&request.target)?;
-    let key = request.sign_key.as_deref().map(read_key).transpose()?;
+    let key = request.sign_key.as_deref().map(read_key).transpose().map_err(|error| match error {
+        BuildError::Platform(why) => BuildError::Platform(format!(
+            "{why}. It is the key `{SIGNING_KEY}` of the Secret that spec.images.signing.secretRef of the Pipeline names"
+        )),
+        other => other,
+    })?;
     let Made { report, outcome } = build::make(client, &request.recipe(), spool, &Lines).await?;
     let assembled = match outcome {
         Ok(assembled) => assembled,

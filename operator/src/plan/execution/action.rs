@@ -170,6 +170,8 @@ pub enum Work {
         web_tier: bool,
         /// Dependencies that the base satisfies.
         provided: Vec<String>,
+        /// Secret with the key that signs the provenance.
+        signing: Option<LocalName>,
         /// Where the artifact is, and where the images go.
         registries: Registries,
         /// How long it may take.

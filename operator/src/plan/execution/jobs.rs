@@ -88,12 +88,14 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
             "the base images were taken out of the Environment while the execution ran",
         );
     };
+    let images = pipeline.spec.images.as_ref();
     let work = Work::BuildImage {
         artifact: artifact.reference.clone(),
         aem,
         dispatcher,
         web_tier,
-        provided: pipeline.spec.images.as_ref().map(|images| images.provided_packages.clone()).unwrap_or_default(),
+        provided: images.map(|images| images.provided_packages.clone()).unwrap_or_default(),
+        signing: images.and_then(|images| Some(images.signing.as_ref()?.secret_ref.clone())),
         registries: registries(pipeline, &source),
         timeout: pipeline.spec.build_timeout,
     };

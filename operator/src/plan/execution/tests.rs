@@ -8,12 +8,14 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use launchway_crds::{
     Environment, Pipeline, PipelineExecution,
+    common::LocalName,
     conditions::{self, reasons, types},
     deploy::Origin,
     digest::ImageRef,
     environment::{Deployed, Lock, ReleaseImages, RolloutState, RolloutStatus, Runtime, Urls},
     execution::ArtifactFile,
     names::requests,
+    pipeline::Signing,
     step::{Comparator, Metric, Severity, StepName, StepState},
 };
 
@@ -490,6 +492,25 @@ fn a_build_gets_its_bases_from_stage() {
     };
     let Work::BuildImage { aem, dispatcher, artifact, .. } = work.as_ref() else { panic!() };
     assert_eq!((aem, dispatcher, artifact), (&image('1'), &image('2'), &image('f')));
+}
+
+#[test]
+fn a_build_signs_with_the_key_that_the_pipeline_names() {
+    let key = || LocalName { name: "signer".into() };
+    for named in [None, Some(key())] {
+        let mut play = Play::new();
+        play.run();
+        let mut absent = play.seen();
+        let images = absent.pipeline.as_mut().unwrap().spec.images.as_mut().unwrap();
+        images.signing = named.clone().map(|secret_ref| Signing { secret_ref });
+        absent.jobs.insert(StepName::BuildImage, JobFacts::Absent);
+        let plan = next(&absent);
+        let [Action::CreateJob { step: StepName::BuildImage, work }] = plan.actions.as_slice() else {
+            panic!("{:?}", plan.actions)
+        };
+        let Work::BuildImage { signing, .. } = work.as_ref() else { panic!() };
+        assert_eq!(*signing, named);
+    }
 }
 
 mod approvals;
