@@ -119,7 +119,7 @@ pub fn package(data: &[u8]) {
         .iter()
         .map(|(name, bytes)| Input {
             name: name.clone(),
-            sha256: Hasher::of(bytes),
+            sha256: Some(Hasher::of(bytes)),
             blob: Blob::from_bytes(bytes.clone()),
         })
         .collect();

@@ -168,20 +168,44 @@ pub fn read_files(paths: &[PathBuf]) -> Result<Vec<LocalFile>, PushError> {
 /// Reads files, sorted by name. One file found twice counts once.
 ///
 /// # Errors
-/// When a file cannot be read, there are too many, or two different files have one name.
+/// As [`open_files`].
 pub fn read_local_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Vec<LocalFile>, PushError> {
-    let mut files: BTreeMap<String, LocalFile> = BTreeMap::new();
+    let read = |file: OpenFile| Ok(LocalFile { digest: file.digest()?, name: file.name, blob: file.blob });
+    open_files(paths)?.into_iter().map(read).collect()
+}
+
+/// A file that can be read.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// File name.
+    pub name: String,
+    /// Content.
+    pub blob: Blob,
+}
+
+impl OpenFile {
+    fn digest(&self) -> Result<Sha256Digest, PushError> {
+        self.blob.digest().map_err(|error| PushError::Input(format!("{} cannot be read: {error}", self.name)))
+    }
+}
+
+/// Opens files, sorted by name. One file found twice counts once.
+///
+/// # Errors
+/// When a file cannot be read, there are too many, or two different files have one name.
+pub fn open_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Vec<OpenFile>, PushError> {
+    let mut files: BTreeMap<String, OpenFile> = BTreeMap::new();
     for path in paths {
-        let local = read_local(&path)?;
-        match files.get(&local.name) {
-            Some(other) if other.digest != local.digest => {
-                return Err(PushError::Input(format!(
-                    "two different files are named {}. Give one module another finalName, or name the files to push",
-                    local.name
-                )));
-            }
-            _ => files.insert(local.name.clone(), local),
-        };
+        let local = open_file(&path)?;
+        if let Some(other) = files.get(&local.name)
+            && other.digest()? != local.digest()?
+        {
+            return Err(PushError::Input(format!(
+                "two different files are named {}. Give one module another finalName, or name the files to push",
+                local.name
+            )));
+        }
+        files.insert(local.name.clone(), local);
         if files.len() > MAX_FILES {
             return Err(PushError::Input(format!("more than {MAX_FILES} files, which an artifact may have")));
         }
@@ -189,7 +213,7 @@ pub fn read_local_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Vec<
     Ok(files.into_values().collect())
 }
 
-fn read_local(path: &Path) -> Result<LocalFile, PushError> {
+fn open_file(path: &Path) -> Result<OpenFile, PushError> {
     // The name may hold anything that a file system takes.
     let shown = path.to_string_lossy().escape_debug().to_string();
     let bad = |error: std::io::Error| PushError::Input(format!("{shown} cannot be read: {error}"));
@@ -207,8 +231,7 @@ fn read_local(path: &Path) -> Result<LocalFile, PushError> {
     if blob.len() > MAX_FILE_BYTES {
         return Err(PushError::Input(format!("{shown} has {} bytes, {MAX_FILE_BYTES} allowed", blob.len())));
     }
-    let digest = blob.digest().map_err(bad)?;
-    Ok(LocalFile { name: name.to_owned(), blob, digest })
+    Ok(OpenFile { name: name.to_owned(), blob })
 }
 
 fn check_title(name: &str) -> Result<(), &'static str> {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use launchway_operator::build::layout::Place;
+use launchway_operator::build::stream::OwnLayer;
 use launchway_operator::build::{BaseRef, PLATFORM, Recipe, Source, Watch, make};
 use launchway_operator::registry::{Client, ClientOptions, Progress};
 use support::{write, write_layout};
@@ -91,7 +92,7 @@ async fn build(root: &Path, files: Vec<PathBuf>) -> BTreeMap<String, String> {
     };
     let client = Client::new(ClientOptions::default()).unwrap();
     let spool = tempfile::tempdir().unwrap();
-    let made = make(&client, &recipe, spool.path(), &Quiet).await.unwrap();
+    let made = make(&client, &recipe, None, spool.path(), &Quiet).await.unwrap();
     let assembled = made.outcome.unwrap();
     let subjects = assembled.subjects();
     let mut out = BTreeMap::from([
@@ -103,7 +104,7 @@ async fn build(root: &Path, files: Vec<PathBuf>) -> BTreeMap<String, String> {
         ("sbom".to_owned(), assembled.sbom.manifest.digest.to_string()),
     ]);
     for image in assembled.images() {
-        for (named, added) in &image.layers {
+        for OwnLayer { named, added, .. } in &image.layers {
             let key = format!("layer of {}: {}", image.tier().as_str(), named.what);
             out.insert(key, added.described.digest.to_string());
         }

@@ -22,7 +22,7 @@ const TIME: Duration = Duration::from_secs(20);
 const MEMORY_KIB: u64 = 256 << 10;
 
 fn input(name: &str, bytes: &[u8]) -> Input {
-    Input { name: name.to_owned(), sha256: Hasher::of(bytes), blob: Blob::from_bytes(bytes.to_vec()) }
+    Input { name: name.to_owned(), sha256: Some(Hasher::of(bytes)), blob: Blob::from_bytes(bytes.to_vec()) }
 }
 
 fn planned(case: &Case, beside: &[Input]) -> Planned {

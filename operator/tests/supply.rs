@@ -192,6 +192,69 @@ async fn an_unchanged_rebuild_sends_nothing_and_asks_little() {
     assert!(second.len() <= 16, "{} requests: {second:#?}", second.len());
 }
 
+/// Content that does not compress, other content for another seed.
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed.max(1);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_layer_is_hashed_while_it_is_sent_and_sent_once() {
+    const LARGE: usize = 1_500_000;
+    let mut world = World::new().await;
+    let large = |id: &str, seed| {
+        let mut items = package_items(id, &[], "/content/dam/site");
+        items.push(file("jcr_root/content/dam/site/picture.png", noise(seed, LARGE)));
+        zip(&items)
+    };
+    let target = Location::parse(&format!("{}/artifacts:large", world.counting.host)).unwrap();
+    let streamed = |seen: &[Seen]| -> Vec<(String, usize)> {
+        let large = seen.iter().filter(|request| request.sent >= LARGE);
+        large.map(|request| (request.method.clone(), request.sent)).collect()
+    };
+    write(world.folder.path(), "site.one-1.0.zip", &large("site:one:1.0", 1));
+    write(world.folder.path(), "site.two-1.0.zip", &large("site:two:1.0", 2));
+    let files = [world.folder.path().to_owned()];
+    world.artifact = artifact::push(&world.client(), &target, &files, &Silent).await.unwrap().image;
+
+    let (built, seen) = world.build().await;
+    let sent = streamed(&seen);
+    assert_eq!(sent.len(), 2, "{sent:?}");
+    assert!(sent.iter().all(|(method, _)| method == "PATCH"), "{sent:?}");
+    // Hashed before and hashed meanwhile is the same: verification hashes alone.
+    let (end, report) = world.verify(&built.release, None).await;
+    assert_eq!((end, differing(&report)), (End::Done, vec![]), "{report}");
+
+    let (again, seen) = world.build().await;
+    assert_eq!(again, built);
+    assert!(!seen.iter().any(Seen::writes), "{seen:#?}");
+
+    let repository = Repository::of(&world.bases.aem);
+    let aem = push_marked_base(&world.client(), &repository, "aem", "newer").await;
+    let (rebased, seen) = world.build_on(&Bases { aem, ..world.bases.clone() }, None).await;
+    assert_ne!(rebased.aem, built.aem);
+    assert_eq!(streamed(&seen), [], "a changed base");
+
+    write(world.folder.path(), "site.two-1.0.zip", &large("site:two:1.0", 3));
+    world.artifact = artifact::push(&world.client(), &target, &files, &Silent).await.unwrap().image;
+    let (changed, seen) = world.build().await;
+    assert_eq!(streamed(&seen).len(), 1, "one package of two");
+    let (end, report) = world.verify(&changed.release, None).await;
+    assert_eq!((end, differing(&report)), (End::Done, vec![]), "{report}");
+
+    // A repository that remembers nothing gets the same release.
+    let mut out = Vec::new();
+    assert_eq!(image_build::run(&world.build_args(false), &mut out).await.unwrap(), End::Done);
+    assert_eq!(streamed(&world.counting.take()).len(), 2);
+    assert_eq!(serde_json::from_slice::<Value>(&out).unwrap()["release"], changed.release.to_string());
+}
+
 /// `cloud-manager.md` §1.2: a web-tier pipeline takes the dispatcher configuration alone, and leaves AEM as it runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_of_the_dispatcher_alone_names_the_aem_image_that_runs_and_can_be_verified() {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::attach::Document;
 use super::base::LoadedBase;
 use super::source::Source;
+use super::stream::{self, Newest, Outlet, OwnLayer};
 use super::{BuildError, Recipe};
 use crate::artifact::ZIP;
 use crate::attest::provenance::{self, BaseNames, Parameters, Resource, Subjects};
@@ -26,7 +27,7 @@ pub struct Assembly {
     /// What it was built on.
     pub base: LoadedBase,
     /// Its layers on top of the base.
-    pub layers: Vec<(NamedLayer, AddedLayer)>,
+    pub layers: Vec<OwnLayer>,
     /// Its configuration; `None` when it is the base as it is.
     pub config: Option<Encoded>,
     /// Its manifest.
@@ -56,6 +57,8 @@ pub struct Assembled {
     pub provenance: Document,
     /// What is in it.
     pub sbom: Document,
+    /// What remembers it for the next build, when it has large layers and is made for a repository.
+    pub newest: Option<Newest>,
 }
 
 impl Assembled {
@@ -78,10 +81,10 @@ impl Assembled {
 
 pub(super) async fn assemble(
     recipe: &Recipe,
-    artifact: Sha256Digest,
-    files: &[FileReport],
+    (artifact, files): (Sha256Digest, &[FileReport]),
     plan: BuildPlan,
     (aem, dispatcher): (LoadedBase, LoadedBase),
+    outlet: Option<(Outlet<'_>, Newest)>,
 ) -> Result<Assembled, BuildError> {
     let limit = Limits::default().layers;
     let path = |path: &Option<String>| path.clone().unwrap_or_default();
@@ -93,9 +96,10 @@ pub(super) async fn assemble(
         .map_err(|rule| aem.refusal(rule))?;
     let dispatcher_layer =
         plan.dispatcher_layer(&path(&dispatcher.contract.config_path)).map_err(|rule| dispatcher.refusal(rule))?;
+    let (outlet, newest) = outlet.unzip();
     let (aem, dispatcher) = tokio::try_join!(
-        image(aem, aem_layers, limit),
-        image(dispatcher, dispatcher_layer.map(|layer| vec![layer]), limit),
+        image(aem, aem_layers, limit, outlet.as_ref()),
+        image(dispatcher, dispatcher_layer.map(|layer| vec![layer]), limit, None),
     )?;
     let release = manifest::release(&aem.descriptor, &dispatcher.descriptor);
     let subjects =
@@ -120,15 +124,20 @@ pub(super) async fn assemble(
     let subject = release.descriptor();
     let provenance = Document::about(&subject, STATEMENT_TYPE, "provenance.json", statement, &annotations);
     let sbom = Document::about(&subject, SBOM_TYPE, "sbom.cdx.json", bom, &BTreeMap::new());
-    Ok(Assembled { aem, dispatcher, release, provenance, sbom })
+    Ok(Assembled { aem, dispatcher, release, provenance, sbom, newest })
 }
 
-async fn image(base: LoadedBase, layers: Option<Vec<NamedLayer>>, limit: usize) -> Result<Assembly, BuildError> {
+async fn image(
+    base: LoadedBase,
+    layers: Option<Vec<NamedLayer>>,
+    limit: usize,
+    outlet: Option<&Outlet<'_>>,
+) -> Result<Assembly, BuildError> {
     let Some(layers) = layers else {
         return Ok(bare(base));
     };
-    let layers = describe(layers).await?;
-    let added: Vec<AddedLayer> = layers.iter().map(|(_, added)| added.clone()).collect();
+    let layers = stream::describe(layers, outlet).await?;
+    let added: Vec<AddedLayer> = layers.iter().map(|layer| layer.added.clone()).collect();
     let built = manifest::build(&base.base, &added, &BTreeMap::new(), limit).map_err(|rule| base.refusal(rule))?;
     let mut descriptor = built.manifest.descriptor();
     descriptor.platform = Some(built.platform);
@@ -142,23 +151,6 @@ fn bare(base: LoadedBase) -> Assembly {
     let text = |key: &str| base.base.config.get(key).and_then(Value::as_str).map(str::to_owned);
     descriptor.platform = text("os").zip(text("architecture"));
     Assembly { base, layers: Vec::new(), config: None, manifest, descriptor }
-}
-
-/// Hashes layers, off the async threads.
-async fn describe(layers: Vec<NamedLayer>) -> Result<Vec<(NamedLayer, AddedLayer)>, BuildError> {
-    tokio::task::spawn_blocking(move || {
-        layers
-            .into_iter()
-            .map(|named| {
-                let described = named.layer.describe()?;
-                let added = AddedLayer { described, what: named.what.clone(), annotations: named.annotations.clone() };
-                Ok((named, added))
-            })
-            .collect::<std::io::Result<Vec<_>>>()
-    })
-    .await
-    .map_err(|error| BuildError::Platform(format!("hashing layers failed: {error}")))?
-    .map_err(BuildError::from)
 }
 
 fn parameters(recipe: &Recipe, artifact: Sha256Digest, aem: &LoadedBase, dispatcher: &LoadedBase) -> Parameters {
@@ -188,7 +180,7 @@ fn materials(files: &[FileReport], aem: &LoadedBase, dispatcher: &LoadedBase) ->
 
 /// What was made: every layer of ours, with the digest of its content before it was packed.
 fn layers(image: &Assembly) -> Vec<Resource> {
-    let layer = |(_, added): &(NamedLayer, AddedLayer)| Resource {
+    let layer = |OwnLayer { added, .. }: &OwnLayer| Resource {
         name: format!("{}: {}", image.tier().as_str(), added.what),
         digest: added.described.digest,
         media_type: LAYER_GZIP.to_owned(),

@@ -60,8 +60,11 @@ impl Document {
     }
 
     async fn push_content(&self, client: &Client, target: &Repository) -> Result<(), RegistryError> {
-        client.push_bytes(target, &Hasher::of(&self.content), &self.content).await?;
-        client.push_bytes(target, &Hasher::of(EMPTY_JSON), EMPTY_JSON).await?;
+        let (content, empty) = (Hasher::of(&self.content), Hasher::of(EMPTY_JSON));
+        tokio::try_join!(
+            client.push_bytes(target, &content, &self.content),
+            client.push_bytes(target, &empty, EMPTY_JSON),
+        )?;
         Ok(())
     }
 }

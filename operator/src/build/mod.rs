@@ -1,8 +1,9 @@
 //! From packages and base images to a release: the one way of the Build Images Job, `launchway image build` and
 //! `launchway verify`.
 //!
-//! [`make`] reads and computes: every digest of a release follows from it, and nothing is written. [`publish`] writes
-//! what a registry does not have yet. The images are a function of the packages and the bases alone: nothing of an
+//! [`make`] reads and computes: every digest of a release follows from it. [`publish`] writes what a registry does not
+//! have yet. When it is told where the release goes, [`make`] sends large new layers while it hashes them: blobs that
+//! nothing names until [`publish`] writes the images. The images are a function of the packages and the bases alone: nothing of an
 //! execution, the time or this machine is in them, so the same again, anywhere, gives the same digests.
 
 pub mod assemble;
@@ -12,23 +13,28 @@ pub mod layout;
 pub mod publish;
 pub mod report;
 pub mod source;
+pub mod stream;
 pub mod verify;
 
 use std::path::Path;
 
+use launchway_crds::digest::Sha256Digest;
+
+use crate::artifact;
 use crate::image::ImageError;
 use crate::image::blob::Spool;
 use crate::image::contract::ImageTier;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::failure::Refusal;
 use crate::image::plan::{PlanOptions, Planned, plan};
-use crate::registry::{Client, Progress, RegistryError};
+use crate::registry::{Client, Progress, RegistryError, Repository};
 
 pub use assemble::{Assembled, Assembly};
 pub use base::{BaseRef, LoadedBase};
 pub use publish::publish;
 pub use report::Report;
 pub use source::{Gathered, Source, gather};
+use stream::Outlet;
 
 /// The platform that is built for when none is named.
 pub const PLATFORM: &str = "linux/amd64";
@@ -100,11 +106,18 @@ pub struct Made {
     pub outcome: Result<Box<Assembled>, Box<Refusal>>,
 }
 
-/// Reads everything that a recipe names and computes the release. Writes nothing but the spool.
+/// Reads everything that a recipe names and computes the release. Writes nothing but the spool, and, once all packages
+/// are accepted, layers into the repository `to`.
 ///
 /// # Errors
 /// When something cannot be read, or a base image cannot be built upon. Refused packages are part of the result.
-pub async fn make(client: &Client, recipe: &Recipe, spool: &Path, watch: &dyn Watch) -> Result<Made, BuildError> {
+pub async fn make(
+    client: &Client,
+    recipe: &Recipe,
+    to: Option<&Repository>,
+    spool: &Path,
+    watch: &dyn Watch,
+) -> Result<Made, BuildError> {
     let platform = recipe
         .platform
         .split_once('/')
@@ -120,16 +133,26 @@ pub async fn make(client: &Client, recipe: &Recipe, spool: &Path, watch: &dyn Wa
     for line in report::lines(&planned) {
         watch.line(&line);
     }
+    let artifact = artifact.unwrap_or_else(|| artifact_of(&planned));
     let mut report = Report::new(artifact, &planned);
     let Planned { files, plan, .. } = planned;
     let plan = match plan {
         Ok(plan) => plan,
         Err(refusal) => return Ok(Made { report, outcome: Err(refusal) }),
     };
-    let bases = (aem, dispatcher);
-    let assembled = assemble::assemble(recipe, artifact, &files, plan, bases).await?;
+    let outlet = match to.filter(|_| !recipe.web_tier) {
+        Some(repository) => Outlet::open(client, repository, &plan).await?,
+        None => None,
+    };
+    let assembled = assemble::assemble(recipe, (artifact, &files), plan, (aem, dispatcher), outlet).await?;
     report.release = Some(assembled.release.digest);
     Ok(Made { report, outcome: Ok(Box::new(assembled)) })
+}
+
+/// The artifact that the files would be if they were pushed.
+fn artifact_of(planned: &Planned) -> Sha256Digest {
+    let named: Vec<_> = planned.files.iter().map(|file| (file.name.clone(), file.sha256, file.size)).collect();
+    artifact::encode(&named).digest
 }
 
 /// Checks packages without bases: what can be said of them before anything is built.

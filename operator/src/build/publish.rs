@@ -12,6 +12,7 @@ use launchway_crds::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
 use super::attach::{self, lost, push_report, put, verify};
+use super::stream::OwnLayer;
 use super::{Assembled, Assembly, BuildError, Report, Watch};
 use crate::attest::key::SigningKey;
 use crate::image::manifest::Descriptor;
@@ -19,7 +20,7 @@ use crate::registry::{Client, Pushed, Repository};
 use crate::text::human;
 
 /// Blobs that are written at once.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// Digests of a finished build, all in the target repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +70,15 @@ pub async fn publish(
     attach::attach(client, repository, release, [&assembled.provenance, &assembled.sbom], target.key).await?;
     watch.line(&format!("provenance {}", repository.at(assembled.provenance.manifest.digest)));
     watch.line(&format!("sbom {}", repository.at(assembled.sbom.manifest.digest)));
+    // Not beside the other documents: all name the same empty blob, and docker-registry 2.8 answers 400 to a manifest while
+    // a blob that it names is written once more.
     let report = push_report(client, repository, report).await?;
     watch.line(&format!("report {}", repository.at(report)));
+    if let Some(newest) = &assembled.newest
+        && let Some(why) = newest.remember(client, repository, release).await
+    {
+        watch.line(&why);
+    }
     let subjects = assembled.subjects();
     Ok(Built { release: subjects.release, aem: subjects.aem, dispatcher: subjects.dispatcher, report })
 }
@@ -86,6 +94,8 @@ struct Need<'a> {
 
 enum Content<'a> {
     OfBase,
+    /// Sent while it was hashed.
+    Sent,
     Layer(&'a crate::image::layer::Layer),
     Bytes(&'a [u8]),
 }
@@ -120,11 +130,12 @@ async fn push_images(
         .try_collect()
         .await?;
     say(&done, watch);
-    for image in &missing {
+    let manifests = missing.iter().map(|image| async move {
         let (digest, bytes) = (image.descriptor.digest, &image.manifest);
         client.put_manifest(repository, &digest.to_string(), &image.descriptor.media_type, bytes).await?;
-        verify(client, repository, digest, bytes).await?;
-    }
+        verify(client, repository, digest, bytes).await
+    });
+    futures::future::try_join_all(manifests).await?;
     check_layers(client, repository, &missing).await?;
     for image in assembled.images() {
         let tier = image.tier().as_str();
@@ -141,13 +152,13 @@ async fn push_images(
 fn needs(image: &Assembly) -> Vec<Need<'_>> {
     let of_base = |blob: &Descriptor| Need { image, what: None, blob: blob.clone(), content: Content::OfBase };
     let mut out: Vec<Need<'_>> = image.base.base.manifest.layers.iter().map(of_base).collect();
-    for (named, added) in &image.layers {
+    for OwnLayer { named, added, sent } in &image.layers {
         let described = &added.described;
         out.push(Need {
             image,
             what: Some(&named.what),
             blob: Descriptor::new("", described.digest, described.size),
-            content: Content::Layer(&named.layer),
+            content: if *sent { Content::Sent } else { Content::Layer(&named.layer) },
         });
     }
     out.push(match &image.config {
@@ -166,6 +177,7 @@ async fn bring(client: &Client, repository: &Repository, need: &Need<'_>, spool:
     let digest = &need.blob.digest;
     match need.content {
         Content::OfBase => need.image.base.copy_blob(client, &need.blob, repository, spool).await,
+        Content::Sent => Ok(Pushed::Uploaded),
         Content::Layer(layer) => {
             let source = Arc::new(layer.clone());
             Ok(client.push_blob(repository, digest, source, None, (&crate::registry::Silent, "")).await?)
@@ -184,7 +196,7 @@ fn say(done: &[(Need<'_>, Pushed)], watch: &dyn Watch) {
 
 /// A registry that took a manifest should have its layers; some have lost them to a clean-up that ran meanwhile.
 async fn check_layers(client: &Client, repository: &Repository, images: &[&Assembly]) -> Result<(), BuildError> {
-    let layers = images.iter().flat_map(|image| &image.layers).map(|(_, added)| added.described);
+    let layers = images.iter().flat_map(|image| &image.layers).map(|layer| layer.added.described);
     stream::iter(layers.map(Ok::<_, BuildError>))
         .try_for_each_concurrent(AT_ONCE, |layer| async move {
             if client.head_blob(repository, &layer.digest).await? == Some(layer.size) {

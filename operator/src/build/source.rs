@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use launchway_crds::digest::{ImageRef, Sha256Digest};
 
 use super::{BuildError, Watch};
-use crate::artifact::{self, PushError, ReadError};
+use crate::artifact::{self, OpenFile, PushError, ReadError};
 use crate::image::Blob;
 use crate::image::plan::Input;
 use crate::registry::{Client, Repository};
@@ -27,8 +27,8 @@ pub enum Source {
 /// The packages, readable any number of times.
 #[derive(Debug)]
 pub struct Gathered {
-    /// Digest of the artifact that these files are, or would be if they were pushed.
-    pub artifact: Sha256Digest,
+    /// Digest of the artifact that these files are; `None` for files that never were one.
+    pub artifact: Option<Sha256Digest>,
     /// The files.
     pub inputs: Vec<Input>,
 }
@@ -67,23 +67,21 @@ async fn download(client: &Client, image: &ImageRef, spool: &Path, watch: &dyn W
     let inputs = stream::iter(files)
         .map(|file| async move {
             let blob = artifact::download(client, repository, &file, spool, watch).await?;
-            Ok::<_, BuildError>(Input { name: file.name, blob, sha256: file.digest })
+            Ok::<_, BuildError>(Input { name: file.name, blob, sha256: Some(file.digest) })
         })
         .buffered(DOWNLOADS)
         .try_collect()
         .await?;
-    Ok(Gathered { artifact: image.digest(), inputs })
+    Ok(Gathered { artifact: Some(image.digest()), inputs })
 }
 
 fn read(paths: &[PathBuf]) -> Result<Gathered, BuildError> {
-    let files = artifact::read_files(paths).map_err(|error| match error {
+    let files = artifact::find_zips(paths).and_then(artifact::open_files).map_err(|error| match error {
         PushError::Input(message) => BuildError::Platform(message),
         PushError::Registry(error) => BuildError::Registry(error),
     })?;
-    let named: Vec<_> = files.iter().map(|file| (file.name.clone(), file.digest, file.blob.len())).collect();
-    let inputs =
-        files.into_iter().map(|file| Input { name: file.name, blob: file.blob, sha256: file.digest }).collect();
-    Ok(Gathered { artifact: artifact::encode(&named).digest, inputs })
+    let input = |file: OpenFile| Input { name: file.name, blob: file.blob, sha256: None };
+    Ok(Gathered { artifact: None, inputs: files.into_iter().map(input).collect() })
 }
 
 /// A blob that is not in memory, spooled anonymously.

@@ -72,7 +72,7 @@ pub async fn verify(
     };
     let moved = elsewhere.source.is_some() || elsewhere.aem.is_some() || elsewhere.dispatcher.is_some();
     let recipe = recipe(client, &claim, elsewhere).await?;
-    let made = make(client, &recipe, spool, watch).await?;
+    let made = make(client, &recipe, None, spool, watch).await?;
     let assembled = match made.outcome {
         Ok(assembled) => assembled,
         Err(refusal) => return Ok(vec![Check::failed("release", release.digest().to_string(), refusal.to_string())]),

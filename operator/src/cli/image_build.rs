@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::registry::RegistryArgs;
 use super::{CliError, End};
 use crate::build::publish::Target;
+use crate::build::stream::OwnLayer;
 use crate::build::{self, Assembled, BaseRef, BuildError, Made, PLATFORM, Recipe, Report, Source, Watch, attach};
 use crate::registry::{Client, Location, Progress};
 use crate::text::human;
@@ -124,7 +125,8 @@ async fn build(args: &BuildArgs, out: &mut (dyn Write + Send)) -> Result<(), Sto
     let client = args.registry.client()?;
     let recipe = recipe(args, &client).await?;
     let spool = tempfile::tempdir()?;
-    let Made { report, outcome } = build::make(&client, &recipe, spool.path(), &Narrator).await?;
+    let to = target.as_ref().filter(|_| !args.dry_run).map(|target| &target.repository);
+    let Made { report, outcome } = build::make(&client, &recipe, to, spool.path(), &Narrator).await?;
     let assembled = outcome.map_err(BuildError::Refused)?;
     if let Some(target) = target.as_ref().filter(|_| !args.dry_run) {
         let to = Target { repository: &target.repository, tag: target.tag.as_deref(), key: key.as_ref() };
@@ -180,7 +182,7 @@ fn print(
                 "written": !args.dry_run,
                 "artifact": report.artifact,
                 "order": report.order,
-                "layers": layers().map(|(image, (named, added))| json!({
+                "layers": layers().map(|(image, OwnLayer { named, added, .. })| json!({
                     "image": image.tier().as_str(), "holds": named.what, "digest": added.described.digest,
                     "diffId": added.described.diff_id, "size": added.described.size,
                 })).collect::<Vec<Value>>(),
@@ -196,7 +198,7 @@ fn print(
                 writeln!(out, "{what:<12} {digest}")?;
             }
             writeln!(out, "\n{:<12} {:>10}  HOLDS", "LAYER OF", "SIZE")?;
-            for (image, (named, added)) in layers() {
+            for (image, OwnLayer { named, added, .. }) in layers() {
                 writeln!(out, "{:<12} {:>10}  {}", image.tier().as_str(), human(added.described.size), named.what)?;
             }
             match repository.filter(|_| !args.dry_run) {

@@ -6,6 +6,7 @@
 mod directory;
 mod locals;
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 
 use rawzip::ZipLocator;
@@ -200,18 +201,21 @@ impl Archive {
                 "Build the package again, and check that the copy was complete",
             )
         };
-        let mut counted = io::BufReader::with_capacity(CHUNK / 2, packed.reader());
         let mut crc = crc32fast::Hasher::new();
         let mut written = 0_u64;
-        let mut buffer = vec![0_u8; CHUNK / 2];
-        let mut inflate = entry.deflated.then(|| flate2::bufread::DeflateDecoder::new(&mut counted));
+        let mut buffer = Buffer::take();
+        let buffer = buffer.0.as_mut_slice();
+        let mut inflate = entry.deflated.then(|| {
+            let most = usize::try_from(entry.packed).unwrap_or(CHUNK).clamp(1, CHUNK / 2);
+            flate2::bufread::DeflateDecoder::new(io::BufReader::with_capacity(most, packed.reader()))
+        });
         let mut plain = (!entry.deflated).then(|| packed.reader());
         loop {
             let read = match (&mut inflate, &mut plain) {
                 (Some(reader), _) => {
-                    reader.read(&mut buffer).map_err(|error| corrupt(format!("it cannot be unpacked ({error})")))?
+                    reader.read(buffer).map_err(|error| corrupt(format!("it cannot be unpacked ({error})")))?
                 }
-                (None, Some(reader)) => reader.read(&mut buffer)?,
+                (None, Some(reader)) => reader.read(buffer)?,
                 (None, None) => 0,
             };
             if read == 0 {
@@ -259,6 +263,28 @@ impl Archive {
     #[must_use]
     pub fn stored(&self, entry: &Entry) -> Option<Blob> {
         (!entry.deflated).then(|| self.blob.slice(entry.data_start..entry.data_start + entry.packed))
+    }
+}
+
+thread_local! {
+    /// What entries are unpacked through: packages have thousands, and clearing a buffer costs more than most of them.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The buffer of this thread; another one while it is taken.
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    fn take() -> Self {
+        let mut buffer = BUFFER.take();
+        buffer.resize(CHUNK / 2, 0);
+        Self(buffer)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        BUFFER.set(std::mem::take(&mut self.0));
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a set of zips to what has to be built.
 
+mod digests;
 mod layers;
 mod report;
 
@@ -20,8 +21,9 @@ use super::package::nested::{self, Handling, Place};
 use super::package::{self, Metadata, Package, PackageId, ServiceTier};
 
 pub use super::checks::Finding;
+use digests::Hashed;
 pub use launchway_crds::step::Metric;
-pub use layers::{NamedLayer, file_name};
+pub use layers::{NamedLayer, PACKAGE_DIGEST, file_name};
 pub use report::{FileKind, FileReport};
 
 /// One file of the artifact.
@@ -31,8 +33,8 @@ pub struct Input {
     pub name: String,
     /// Content.
     pub blob: Blob,
-    /// Digest of the content.
-    pub sha256: Sha256Digest,
+    /// Digest of the content; `None` to have it computed beside the checks, which read the same bytes.
+    pub sha256: Option<Sha256Digest>,
 }
 
 /// What a caller may choose.
@@ -101,9 +103,13 @@ pub struct Planned {
 /// Classifies and checks all files and orders the packages. The order of the inputs does not matter.
 ///
 /// # Errors
-/// Only when the spool fails; refusals of the input are part of the result.
+/// Only when a file cannot be read or the spool fails; refusals of the input are part of the result.
 pub fn plan(mut inputs: Vec<Input>, base: &BaseFiles, options: &PlanOptions, spool: &Spool) -> io::Result<Planned> {
     inputs.sort_by(|a, b| (&a.name, a.sha256).cmp(&(&b.name, b.sha256)));
+    digests::beside(&inputs, |digests| plan_sorted(digests, base, options, spool))?
+}
+
+fn plan_sorted(inputs: &[Hashed<'_>], base: &BaseFiles, options: &PlanOptions, spool: &Spool) -> io::Result<Planned> {
     let mut work = Planner {
         base,
         options,
@@ -117,9 +123,11 @@ pub fn plan(mut inputs: Vec<Input>, base: &BaseFiles, options: &PlanOptions, spo
     };
     let mut files = Vec::with_capacity(inputs.len());
     let mut first: Option<Refusal> = None;
-    for input in &inputs {
-        let mut report = FileReport::new(input);
-        match work.inspect(input, &mut report) {
+    for hashed in inputs {
+        let mut report = FileReport::new(hashed.input);
+        let inspected = work.inspect(hashed, &mut report);
+        report.sha256 = hashed.digest()?;
+        match inspected {
             Ok(()) => {}
             Err(ImageError::Refused(refusal)) => {
                 report.reject(&refusal);
@@ -163,7 +171,8 @@ struct Container<'a> {
 }
 
 impl Planner<'_> {
-    fn inspect(&mut self, input: &Input, report: &mut FileReport) -> Result<(), ImageError> {
+    fn inspect(&mut self, hashed: &Hashed<'_>, report: &mut FileReport) -> Result<(), ImageError> {
+        let input = hashed.input;
         let archive = Archive::open(&input.blob, &input.name, &self.options.limits)?;
         self.findings.extend(&input.name, archive.remarks().iter().cloned());
         match classify(&archive)? {
@@ -196,7 +205,7 @@ impl Planner<'_> {
                 }
                 let id = metadata.id.clone();
                 let start = self.packages.len();
-                self.add(&archive, &metadata, input.sha256, input.blob.len(), &ServiceTier::BOTH, None)?;
+                self.add(&archive, &metadata, (&|| hashed.digest(), input.blob.len()), &ServiceTier::BOTH, None)?;
                 report.kind = FileKind::ContentPackage;
                 report.tiers = ServiceTier::BOTH.to_vec();
                 report.embedded = self.packages[start + 1..].iter().map(|package| package.id.to_string()).collect();
@@ -210,8 +219,7 @@ impl Planner<'_> {
         &mut self,
         archive: &Archive,
         metadata: &Metadata,
-        sha256: Sha256Digest,
-        size: u64,
+        (digest, size): (&dyn Fn() -> io::Result<Sha256Digest>, u64),
         tiers: &[ServiceTier],
         container: Option<&Container<'_>>,
     ) -> Result<(), ImageError> {
@@ -227,11 +235,11 @@ impl Planner<'_> {
         self.count(archive)?;
         let file = archive.file();
         self.findings.extend(file, metadata.remarks.iter().cloned());
-        let at = self.packages.len();
+        let facts = self.check(archive, metadata)?;
         let id = metadata.id.clone();
         self.packages.push(Package {
             id: id.clone(),
-            sha256,
+            sha256: digest()?,
             size,
             file: file.to_owned(),
             tiers: tiers.to_vec(),
@@ -240,10 +248,9 @@ impl Planner<'_> {
             filter: metadata.filter.clone(),
             embedded_in: container.map(|container| container.id.clone()),
             skipped: false,
-            facts: Facts::default(),
+            facts,
         });
         let here = Container { id: &id, tiers, depth: container.map_or(0, |container| container.depth) + 1 };
-        self.packages[at].facts = self.check(archive, metadata)?;
         for entry in archive.entries() {
             if entry.kind != EntryKind::File {
                 continue;
@@ -360,7 +367,7 @@ impl Planner<'_> {
             self.findings.entry(RuleId::NeverInstalled, archive.file(), &entry.name, message);
             return Ok(());
         }
-        self.add(&inner, &metadata, sha256, blob.len(), &tiers, Some(container))
+        self.add(&inner, &metadata, (&|| Ok(sha256), blob.len()), &tiers, Some(container))
     }
 
     /// Gives random access to a nested file: in place when it is stored, through the spool when it is compressed.

@@ -114,7 +114,7 @@ async fn build(client: &Client, request: &BuildRequest, spool: &Path, trail: &mu
         )),
         other => other,
     })?;
-    let Made { report, outcome } = build::make(client, &request.recipe(), spool, &Lines).await?;
+    let Made { report, outcome } = build::make(client, &request.recipe(), Some(&repository), spool, &Lines).await?;
     let assembled = match outcome {
         Ok(assembled) => assembled,
         Err(refusal) => {

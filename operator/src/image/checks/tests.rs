@@ -13,7 +13,7 @@ fn planned(packages: &[Vec<u8>]) -> Planned {
     let folder = tempfile::tempdir().unwrap();
     let inputs = packages.iter().enumerate().map(|(at, bytes)| Input {
         name: format!("{at}.zip"),
-        sha256: Hasher::of(bytes),
+        sha256: Some(Hasher::of(bytes)),
         blob: Blob::from_bytes(bytes.clone()),
     });
     let options = PlanOptions::default();

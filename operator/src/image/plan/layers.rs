@@ -11,6 +11,9 @@ use crate::image::layer::{Content, EPOCH, Layer, LayerEntry, content_time};
 use crate::image::manifest::canonical;
 use crate::image::package::{Package, PackageId};
 
+/// Annotation of a layer: digest of the package in it.
+pub const PACKAGE_DIGEST: &str = "dev.launchway.artifact-digest";
+
 /// A layer with what it holds.
 #[derive(Debug, Clone)]
 pub struct NamedLayer {
@@ -86,10 +89,8 @@ impl BuildPlan {
         };
         let mut out = Vec::new();
         for (package, blob) in top {
-            let annotations = [
-                ("dev.launchway.artifact-digest", package.sha256.to_string()),
-                ("dev.launchway.package", package.id.to_string()),
-            ];
+            let annotations =
+                [(PACKAGE_DIGEST, package.sha256.to_string()), ("dev.launchway.package", package.id.to_string())];
             out.push(NamedLayer {
                 layer: Layer::new(vec![entry(package, blob)])?,
                 what: format!("package {}", package.id),
