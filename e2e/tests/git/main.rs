@@ -52,7 +52,7 @@ async fn site(scenario: &Scenario, program: &Program, server: &GitServer, images
     let checkout = Checkout::of_site(server, "site.git", 1)?;
     let commit = checkout.push()?;
     let builder = json!({
-        "image": images.builder, "commands": ["mvn --batch-mode --offline -Drelease=1 package"],
+        "image": images.builder, "commands": ["mvn --batch-mode -Drelease=1 package"],
         "resources": { "limits": { "memory": "1Gi" } },
     });
     pipeline(program, json!({ "url": server.url("site.git"), "branch": "main", "builder": builder })).await?;
