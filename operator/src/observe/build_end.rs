@@ -29,8 +29,12 @@ pub(super) fn build_end(step: StepName, pod: &Pod) -> Option<JobEnd> {
     let end = all().find_map(|one| outcome(step, one, terminated(one)?));
     // A command may die of the limit without its shell: then the shell tells of an exit code, and the kubelet of the rest.
     let starved = all().any(|one| one.name == BUILD && terminated(one).is_some_and(out_of_memory_said));
+    // A kubelet takes an init container for failed that was "OOMKilled", with exit code 0, too, and never goes on; of the pod
+    // it says nothing then, and the Job waits for its deadline.
+    let pack_began = all().any(|one| one.name == PACK && one.started == Some(true));
     let end = match end {
         Some(JobEnd::Unfit { reason, .. }) if starved && reason == reasons::BUILD_FAILED => Some(out_of_memory(BUILD)),
+        None if starved && !pack_began => Some(out_of_memory(BUILD)),
         other => other,
     };
     // A pod that is being deleted was stopped from outside, most often at its deadline: the Job says why.
@@ -189,6 +193,8 @@ mod tests {
             pod(&[ended(BUILD, code, Some("OOMKilled"), "")], &[ended(PACK, 0, None, unfit)])
         };
         assert_eq!(reason(build_end(StepName::Build, &pod_of(0))), "OutOfMemory", "the shell outlived its command");
+        let stuck = pod(&[ended(BUILD, 0, Some("OOMKilled"), "")], &[]);
+        assert_eq!(reason(build_end(StepName::Build, &stuck)), "OutOfMemory", "the kubelet does not go on");
         let no_shell = ended(BUILD, 128, Some("StartError"), "exec: /bin/sh: no such file");
         assert_eq!(reason(build_end(StepName::Build, &pod(&[no_shell], &[]))), "BuildFailed");
         assert_eq!(reason(build_end(StepName::Build, &pod(&[ended(FETCH, 2, None, "panic")], &[]))), "JobFailed");
