@@ -19,7 +19,7 @@ cluster() {
 
 main() {
   local scenario
-  say "compiling everything (about 8 minutes on 2 cores the first time)"
+  say "compiling everything (about 10 minutes on 2 cores the first time)"
   cargo test "${build[@]}" --no-run
   # That made the binary too, with the tests' features: building it alone would compile dependencies again.
   export LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-${CARGO_TARGET_DIR:-$PWD/target}/quick/launchway}"
