@@ -84,7 +84,10 @@ async fn the_operator_writes_no_pod_and_nothing_that_people_wrote() {
             ("run", "launchway.dev", "pipelines".to_string(), true),
             ("trigger", "launchway.dev", "pipelines".to_string(), true),
             ("list", "apps", "controllerrevisions".to_string(), true),
-            ("delete", "apps", "controllerrevisions".to_string(), false),
+            // Kept versions of a Pipeline: made, deleted when no execution needs them, never changed.
+            ("delete", "apps", "controllerrevisions".to_string(), true),
+            ("update", "apps", "controllerrevisions".to_string(), false),
+            ("patch", "apps", "controllerrevisions".to_string(), false),
             ("watch", "", "pods".to_string(), true),
             ("patch", "apps", "statefulsets".to_string(), true),
             ("create", "batch", "jobs".to_string(), true),
