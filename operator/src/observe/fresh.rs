@@ -83,7 +83,7 @@ where
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::{Pod, Service};
-    use kube::core::ObjectMeta;
+    use kube::core::{ObjectMeta, PartialObjectMetaExt};
 
     use super::*;
 
@@ -106,6 +106,9 @@ mod tests {
         assert_eq!(asked.version_match, Some(VersionMatch::NotOlderThan));
         assert_eq!(asked.label_selector.as_deref(), Some("a=b"));
         assert_eq!(fresh.params::<Service>(ListParams::default()), ListParams::default());
+        // Watches tell of metadata alone.
+        fresh.note(&pod("102").metadata.into_response_partial::<Pod>());
+        assert_eq!(fresh.params::<Pod>(ListParams::default()).resource_version.as_deref(), Some("102"));
         fresh.forget::<Pod>();
         assert_eq!(fresh.params::<Pod>(ListParams::default()), ListParams::default());
     }
