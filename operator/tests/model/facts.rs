@@ -16,14 +16,14 @@ use launchway_crds::{
 };
 use launchway_operator::outline::ExecutionOutline;
 use launchway_operator::plan::execution::{
-    needs, next, queue, revision, route, uses_job,
+    needs, queue, revision, route, uses_job,
     world::{Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
 };
 use launchway_operator::plan::memory;
 
 use serde_json::Value;
 
-use super::site::{Execution, Frozen, Kind, PipelineShape, Site};
+use super::site::{Execution, Frozen, Kind, PipelineShape, Planner, Site};
 
 pub fn image(letter: char) -> ImageRef {
     format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
@@ -195,8 +195,8 @@ impl Site {
         deleted.collect()
     }
 
-    /// The facts about an execution, as `observe/execution.rs` reads them.
-    pub fn world(&self, index: usize) -> World {
+    /// The facts about an execution, as `observe/execution.rs` reads them for a planner: each may ask for others.
+    pub fn world(&self, planner: Planner, index: usize) -> World {
         let execution = &self.executions[index];
         let shape = &Self::PIPELINES[execution.pipeline];
         let found = |name: &'static str| {
@@ -251,11 +251,11 @@ impl Site {
         if needs.web_tiers {
             world.web_tiers = Some(self.web_tiers());
         }
-        let mut look = needs.job.or_else(|| next(&world).look);
+        let mut look = needs.job.or_else(|| planner(&world).look);
         while let Some(step) = look {
             if !uses_job(step) {
                 world.web_tiers = Some(self.web_tiers());
-                look = next(&world).look;
+                look = planner(&world).look;
                 continue;
             }
             let job = self.job(execution, step);
@@ -265,7 +265,7 @@ impl Site {
                 world.release = Some(self.answer(found));
             }
             world.jobs.insert(step, job);
-            look = next(&world).look;
+            look = planner(&world).look;
         }
         world
     }

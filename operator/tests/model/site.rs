@@ -469,7 +469,7 @@ impl Site {
         if self.executions.iter().any(busy) {
             return false;
         }
-        let world = self.world(at);
+        let world = self.world(planner, at);
         let plan = planner(&world);
         self.past.planned(planner, &world, &plan);
         let rests = plan.actions.is_empty() && world.execution.status.as_ref() == Some(&plan.status);
