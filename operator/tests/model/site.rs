@@ -352,8 +352,9 @@ impl Site {
             Event::Edit(pipeline) => self.edited.get_mut(pipeline).map(|edited| *edited = !*edited).is_some(),
             Event::Create(name, pipeline) => {
                 let before = self.executions.len();
-                // A second after everybody who was there from the beginning.
-                self.create(name, pipeline, 1);
+                // One of a name that was there is a second younger than it. Another may be seen late and be as old as all.
+                let again = self.executions.iter().any(|one| one.name == name);
+                self.create(name, pipeline, i64::from(again));
                 self.executions.len() > before
             }
             Event::Pass(seconds) => {
