@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     observe,
     outline::{EnvironmentOutline, ExecutionOutline},
-    plan::execution::{next, revision},
+    plan::execution::{after_record, next, revision},
 };
 
 /// An execution goes through all of its steps in far fewer rounds: more mean that effects have none.
@@ -27,9 +27,20 @@ pub(super) async fn reconcile(
     context: Arc<Context>,
     mut remembered: Arc<ExecutionOutline>,
 ) -> Result<Option<Timestamp>, Error> {
+    let mut recorded = None;
     for _ in 0..ROUNDS {
-        let Some(world) = observe::execution::world(&context, &remembered).await? else { return Ok(None) };
+        let world = match recorded.take() {
+            Some(world) => world,
+            None => match observe::execution::world(&context, &remembered).await? {
+                Some(world) => world,
+                None => return Ok(None),
+            },
+        };
         let plan = next(&world);
+        if plan.look.is_some() {
+            remembered = Arc::new(ExecutionOutline::of(&world.execution));
+            continue;
+        }
         if !plan.actions.is_empty() {
             for action in &plan.actions {
                 perform(&context, &world, action).await?;
@@ -40,12 +51,12 @@ pub(super) async fn reconcile(
         let old = world.execution.status.clone().unwrap_or_default();
         let news = !plan.status.untold.is_empty();
         let changed = plan.status != old;
-        let mut execution = world.execution;
+        let mut execution = world.execution.clone();
         if changed {
             execution.status = Some(plan.status);
-            let written = status::replace(&context, &execution).await?;
+            execution = status::replace(&context, &execution).await?;
             // Nothing waits for an Event: the next step begins meanwhile.
-            let context = context.clone();
+            let (context, written) = (context.clone(), execution.clone());
             tokio::spawn(async move { events::tell(&context, &written, &old).await });
         }
         // After the record: what was not told before a restart is found here, too.
@@ -56,6 +67,7 @@ pub(super) async fn reconcile(
             return Ok(plan.wake);
         }
         remembered = Arc::new(ExecutionOutline::of(&execution));
+        recorded = after_record(world, execution);
     }
     Err(Error::NoProgress(ROUNDS))
 }
@@ -63,7 +75,7 @@ pub(super) async fn reconcile(
 /// Whether nothing is left to do for an execution: it ended, everybody was told, and no Environment is locked by it.
 ///
 /// That is said from memory alone: after a start there are thousands of them. Each of it is true for ever once it is
-/// true, but the lock; an Environment whose lock's holder ended takes that away itself.
+/// true, but the lock; an Environment takes that away itself some time after its holder ended.
 pub(super) async fn has_settled(execution: &ExecutionOutline, environments: &Store<EnvironmentOutline>) -> bool {
     if execution.ended().is_none() || !execution.is_told() || environments.wait_until_ready().await.is_err() {
         return false;

@@ -19,6 +19,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use crate::observe::fresh::Freshness;
+
 /// How many objects one answer of a list may hold: while it is read, the whole answer is in memory.
 const PAGE: u32 = 100;
 
@@ -71,15 +73,19 @@ where
         changes
     }
 
-    /// Watches for ever. Dropped, it ends the streams of those who listen.
-    pub(super) async fn run(mut self, api: Api<K>)
+    /// Watches for ever, and notes how new each object is: what is read because of it must not be older. Dropped, it ends
+    /// the streams of those who listen.
+    pub(super) async fn run(mut self, api: Api<K>, fresh: &Freshness)
     where
         K: DeserializeOwned,
     {
         let mut events = std::pin::pin!(watcher(api, config()).default_backoff());
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => self.take(&event),
+                Ok(event) => {
+                    note(fresh, &event);
+                    self.take(&event);
+                }
                 Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "Watch broke off, it begins again"),
             }
         }
@@ -119,6 +125,13 @@ where
             // Nobody listens any more when the operator ends.
             let _ = listener.hears.unbounded_send(changed.clone());
         }
+    }
+}
+
+fn note<K: Resource<DynamicType = ()>>(fresh: &Freshness, event: &Event<K>) {
+    match event {
+        Event::Apply(object) | Event::Delete(object) | Event::InitApply(object) => fresh.note(object),
+        Event::Init | Event::InitDone => {}
     }
 }
 

@@ -78,9 +78,9 @@ pub async fn run(parts: Parts) -> Result<(), kube::Error> {
     );
     let counting = count(feeds.executions.store(), feeds.environments.store(), context.clone());
     let feeding = join3(
-        feeds.executions.run(Api::all(parts.watch_client.clone())),
-        feeds.environments.run(Api::all(parts.watch_client.clone())),
-        feeds.pipelines.run(Api::all(parts.watch_client.clone())),
+        feeds.executions.run(Api::all(parts.watch_client.clone()), &context.fresh),
+        feeds.environments.run(Api::all(parts.watch_client.clone()), &context.fresh),
+        feeds.pipelines.run(Api::all(parts.watch_client.clone()), &context.fresh),
     );
     tokio::select! {
         _ = rounds => {}

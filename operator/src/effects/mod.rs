@@ -15,7 +15,7 @@ pub mod status;
 pub mod untold;
 
 #[cfg(test)]
-mod wire;
+pub(crate) mod wire;
 
 use std::time::Instant;
 

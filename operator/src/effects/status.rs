@@ -26,8 +26,10 @@ where
     let meta = object.meta();
     let (name, namespace) = (meta.name.clone().unwrap_or_default(), meta.namespace.clone().unwrap_or_default());
     let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
-    counted(context, "status", async {
+    let written: K = counted(context, "status", async {
         bounded("write status", api.replace_status(&name, &PostParams::default(), object)).await
     })
-    .await
+    .await?;
+    context.fresh.note(&written);
+    Ok(written)
 }

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-use super::{executions, git, guard, job, now};
+use super::{executions, fresh, git, guard, job, now};
 
 /// Everything that decides what an execution does next; none when it is gone.
 ///
@@ -94,9 +94,7 @@ pub async fn world(context: &Context, remembered: &ExecutionOutline) -> Result<O
     if needs.rival
         && let Some(pipeline) = &world.pipeline
     {
-        let api: Api<Pipeline> = Api::namespaced(client.clone(), namespace);
-        let all = bounded("list pipelines", api.list(&ListParams::default())).await?.items;
-        world.rival = rival(pipeline, &all);
+        world.rival = rival(pipeline, &pipelines(context, namespace).await?);
     }
     if needs.artifact
         && world.execution.status.as_ref().is_none_or(|status| status.artifact.is_none())
@@ -164,8 +162,11 @@ async fn read_job(
 
 /// Which pipelines have the dispatcher image of which Environment to themselves.
 async fn web_tiers(context: &Context, namespace: &str) -> Result<BTreeMap<String, String>, Error> {
-    let pipelines: Api<Pipeline> = Api::namespaced(context.client.clone(), namespace);
-    Ok(web_tier::owners(&bounded("list pipelines", pipelines.list(&ListParams::default())).await?))
+    Ok(web_tier::owners(&pipelines(context, namespace).await?))
+}
+
+async fn pipelines(context: &Context, namespace: &str) -> Result<Vec<Pipeline>, Error> {
+    fresh::list(context, "list pipelines", namespace, ListParams::default()).await
 }
 
 /// Adds what the planner asks for at a step: its Job and what that left in the registry, or, where it deploys, who has which

@@ -1,18 +1,17 @@
 //! Executions that have not ended, read live and in outline: there may be ten thousand that did.
 
-use kube::{Api, api::ListParams};
+use kube::api::ListParams;
 use launchway_crds::conditions::reasons;
 
-use crate::{
-    context::Context,
-    error::{Error, bounded},
-    outline::ExecutionOutline,
-};
+use crate::{context::Context, error::Error, outline::ExecutionOutline};
+
+use super::fresh;
 
 /// How many objects one answer may hold.
 const PAGE: u32 = 500;
 
-/// Executions of a namespace, or of one of its pipelines, that have not ended, as the apiserver has them now.
+/// Executions of a namespace, or of one of its pipelines, that have not ended: every one that was created before any that
+/// this process knows of, as it is by now.
 ///
 /// # Errors
 /// When the apiserver does not answer.
@@ -21,17 +20,10 @@ pub async fn running(
     namespace: &str,
     pipeline: Option<&str>,
 ) -> Result<Vec<ExecutionOutline>, Error> {
-    let api: Api<ExecutionOutline> = Api::namespaced(context.client.clone(), namespace);
-    let mut page = ListParams::default().fields(&unended(pipeline)).limit(PAGE);
-    let mut found = vec![];
-    loop {
-        let answer = bounded("list executions", api.list(&page)).await?;
-        found.extend(answer.items.into_iter().filter(|execution| execution.ended().is_none()));
-        match answer.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(found),
-        }
-    }
+    let which = ListParams::default().fields(&unended(pipeline)).limit(PAGE);
+    let mut found: Vec<ExecutionOutline> = fresh::list(context, "list executions", namespace, which).await?;
+    found.retain(|execution| execution.ended().is_none());
+    Ok(found)
 }
 
 /// Leaves out most of those that ended; a selector cannot say "without a time of completion".

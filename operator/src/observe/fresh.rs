@@ -58,7 +58,7 @@ impl Freshness {
     }
 }
 
-/// Lists objects of a namespace, not older than what is known of their kind.
+/// Lists objects of a namespace, not older than what is known of their kind: page by page where `which` has a limit.
 ///
 /// # Errors
 /// When the apiserver does not answer, or has nothing that new: its store may have been restored from a backup. The next
@@ -73,17 +73,30 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
-    let found = bounded(doing, api.list(&context.fresh.params::<K>(which))).await;
-    if found.is_err() {
-        context.fresh.forget::<K>();
+    let mut page = context.fresh.params::<K>(which);
+    let mut all = vec![];
+    loop {
+        let found = bounded(doing, api.list(&page)).await;
+        if found.is_err() {
+            context.fresh.forget::<K>();
+        }
+        let found = found?;
+        all.extend(found.items);
+        // What follows is of the version that the first page was of.
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(all),
+        }
     }
-    Ok(found?.items)
 }
 
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::{Pod, Service};
     use kube::core::{ObjectMeta, PartialObjectMetaExt};
+    use serde_json::json;
+
+    use crate::effects::wire::{apiserver, lines, refusal};
 
     use super::*;
 
@@ -92,6 +105,29 @@ mod tests {
             metadata: ObjectMeta { resource_version: Some(version.into()), ..ObjectMeta::default() },
             ..Pod::default()
         }
+    }
+
+    #[tokio::test]
+    async fn pages_are_put_together_and_after_a_refusal_is_asked_plainly() {
+        let page = |name: &str, next: &str| {
+            let items = json!([{ "metadata": { "name": name } }]);
+            (200, json!({ "kind": "PodList", "apiVersion": "v1", "metadata": { "continue": next }, "items": items }))
+        };
+        let answers = vec![page("a", "token"), page("b", ""), refusal(504, "Timeout"), page("c", "")];
+        let (context, script) = apiserver(answers);
+        context.fresh.note(&pod("7"));
+        let ask = || list::<Pod>(&context, "list pods", "wknd", ListParams::default().limit(1));
+        assert_eq!(ask().await.unwrap().len(), 2);
+        assert!(ask().await.is_err());
+        assert_eq!(ask().await.unwrap().len(), 1);
+        let (pods, new) = ("GET /api/v1/namespaces/wknd/pods", "resourceVersion=7&resourceVersionMatch=NotOlderThan");
+        let asked = [
+            format!("{pods}?limit=1&{new}"),
+            format!("{pods}?limit=1&continue=token"),
+            format!("{pods}?limit=1&{new}"),
+            format!("{pods}?limit=1"),
+        ];
+        assert_eq!(lines(&script.asked()), asked);
     }
 
     #[test]

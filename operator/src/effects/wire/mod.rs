@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 use crate::context::Context;
 
 /// An answer: status and body.
-type Answer = (u16, Value);
+pub(crate) type Answer = (u16, Value);
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-struct Asked {
+pub(crate) struct Asked {
     /// Method, path and query, as in `PUT /api/v1/namespaces/wknd/services/a?force=true`.
     line: String,
     content_type: String,
@@ -32,7 +32,7 @@ struct Asked {
 
 /// What the apiserver was asked, in order.
 #[derive(Clone, Debug, Default)]
-struct Script(Arc<Mutex<(VecDeque<Answer>, Vec<Asked>)>>);
+pub(crate) struct Script(Arc<Mutex<(VecDeque<Answer>, Vec<Asked>)>>);
 
 impl Script {
     async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
@@ -53,7 +53,7 @@ impl Script {
     }
 
     /// The requests so far. Every answer has to be used.
-    fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         let script = self.0.lock().unwrap();
         assert!(script.0.is_empty(), "{} answers were not asked for", script.0.len());
         script.1.clone()
@@ -61,7 +61,7 @@ impl Script {
 }
 
 /// A context whose apiserver gives these answers.
-fn apiserver(answers: Vec<Answer>) -> (Context, Script) {
+pub(crate) fn apiserver(answers: Vec<Answer>) -> (Context, Script) {
     let script = Script::default();
     script.0.lock().unwrap().0 = answers.into();
     let told = script.clone();
@@ -70,19 +70,19 @@ fn apiserver(answers: Vec<Answer>) -> (Context, Script) {
 }
 
 /// An answer that refuses.
-fn refusal(code: u16, reason: &str) -> Answer {
+pub(crate) fn refusal(code: u16, reason: &str) -> Answer {
     let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code });
     (code, status)
 }
 
-fn gone() -> Answer {
+pub(crate) fn gone() -> Answer {
     refusal(404, "NotFound")
 }
 
-fn conflict() -> Answer {
+pub(crate) fn conflict() -> Answer {
     refusal(409, "Conflict")
 }
 
-fn lines(asked: &[Asked]) -> Vec<&str> {
+pub(crate) fn lines(asked: &[Asked]) -> Vec<&str> {
     asked.iter().map(|asked| asked.line.as_str()).collect()
 }

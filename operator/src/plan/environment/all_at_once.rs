@@ -3,7 +3,7 @@
 use launchway_crds::environment::Tier;
 
 use super::{
-    Change, Move, START, bare, missing, steady, waits_for,
+    Change, Move, START, ServiceName, bare, missing, steady, waits_for,
     world::{DesiredRelease, Workload, World},
 };
 
@@ -51,7 +51,7 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
         changes.push(Change::Workload { tier, replicas, partition: 0 });
     }
     if !changes.is_empty() {
-        return Move::change(phase, changes);
+        return Move::change(phase, author_first(changes));
     }
     if emptying {
         return Move::wait(phase, "pods of the previous release end".into());
@@ -66,6 +66,19 @@ pub(super) fn next(world: &World, desired: &DesiredRelease) -> Move {
         return Move::change(phase, vec![Change::Workload { tier: Tier::Dispatcher, replicas: pairs, partition: 0 }]);
     }
     Move { phase: phase.into(), ..steady(world, desired) }
+}
+
+/// The same changes; the author, and what only it needs, come before the rest, for it takes the longest to start.
+fn author_first(changes: Vec<Change>) -> Vec<Change> {
+    let (mut first, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| match change {
+        Change::Configuration(tier) | Change::Workload { tier, .. } => *tier == Tier::Author,
+        Change::Service(name) => matches!(name, ServiceName::Pods(Tier::Author) | ServiceName::Author),
+        Change::DeleteService(_) | Change::Further(_) | Change::DeleteFurther(_) | Change::DeleteConfiguration(_) => {
+            false
+        }
+    });
+    first.extend(others);
+    first
 }
 
 /// Whether dispatchers are out of the Service while others are replaced: when publishes are replaced or have just been,

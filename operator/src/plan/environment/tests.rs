@@ -58,6 +58,13 @@ fn a_rollout_writes_the_author_first_and_only_what_adds_is_made_together() {
     cluster.target('2');
     let author = Change::Workload { tier: Tier::Author, replicas: 1, partition: 0 };
     assert_eq!(next(&cluster.world).changes, std::slice::from_ref(&author));
+    let first = next(&Cluster::new("Production", 2, 1).target('1').world).changes;
+    let at = first.iter().position(|change| *change == author).unwrap();
+    let (needed, others) = first.split_at(at);
+    for name in [ServiceName::Pods(Tier::Author), ServiceName::Author] {
+        assert!(needed.contains(&Change::Service(name)), "{needed:?}");
+    }
+    assert!(others.contains(&Change::Service(ServiceName::Dispatcher)), "{others:?}");
     let (service, rule) = (Change::Service(ServiceName::Author), Change::Further(Further::Budget));
     assert!(service.goes_with(&rule) && rule.goes_with(&service));
     for alone in [author, Change::DeleteService("prod-old".into()), Change::DeleteFurther(Further::Budget)] {

@@ -33,7 +33,7 @@ pub mod world;
 
 use jiff::Timestamp;
 use launchway_crds::{
-    Environment,
+    Environment, PipelineExecution,
     conditions::reasons,
     execution::{Child, PipelineExecutionStatus, Step, WaitingFor},
     names::requests,
@@ -42,7 +42,7 @@ use launchway_crds::{
 
 use self::{
     action::Action,
-    world::{Guarded, JobFacts, Needs, World},
+    world::{Guard, Guarded, JobFacts, Needs, World},
 };
 
 /// What to do about an execution.
@@ -145,6 +145,20 @@ pub fn needs(world: &World) -> Needs {
         _ => needs.guard = approval::asked(world, step).map(Guarded::Request),
     }
     needs
+}
+
+/// The same facts with the execution as it was just written: none when the step that follows needs others.
+///
+/// The write was refused if anybody had changed the execution since it was read, a cancellation included. The other facts
+/// are as old as the write took, and every effect is over the version that was read with them.
+#[must_use]
+pub fn after_record(mut world: World, written: PipelineExecution) -> Option<World> {
+    world.execution = written;
+    // It was looked at for another request.
+    world.guard = Guard::NotLookedAt;
+    let mut needs = needs(&world);
+    needs.job.take_if(|step| world.jobs.contains_key(step));
+    (needs == Needs::default()).then_some(world)
 }
 
 /// Whether a step's Job is done and what it measured is written down: then only people are waited for.

@@ -13,7 +13,7 @@ use launchway_crds::{
     deploy::Origin,
     digest::ImageRef,
     environment::{Deployed, Lock, ReleaseImages, RolloutState, RolloutStatus, Runtime, Urls},
-    execution::ArtifactFile,
+    execution::{ArtifactFile, Step},
     names::requests,
     pipeline::Signing,
     step::{Comparator, Metric, Severity, StepName, StepState},
@@ -22,6 +22,7 @@ use launchway_crds::{
 use super::{
     Plan,
     action::{Action, Work},
+    after_record,
     ledger::remember,
     needs, next, revision,
     world::{
