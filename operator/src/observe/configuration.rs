@@ -34,20 +34,34 @@ pub(super) async fn resolve(
     Ok(Configuration::resolve(environment, &found))
 }
 
-/// What the apiserver has in its cache, at once. Nothing of these kinds is watched, so a list that is sure to be new waits for
-/// etcd (`fresh`); one that is some milliseconds old does no harm. Objects that were just made are made again, which finds
-/// them; templates and objects of what ran before are long there.
-fn cached(environment: &str, also: &str) -> ListParams {
-    ListParams::default()
-        .labels(&format!("{}={environment}{also}", labels::ENVIRONMENT))
-        .at("0")
-        .matching(VersionMatch::NotOlderThan)
+/// How new a list has to be of what nothing watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// What the apiserver has in its cache, at once: usually some milliseconds old, behind a cut line any age. What is found
+    /// in it is true but for what was deleted since, and objects that were just made are made again, which finds them. That
+    /// something is *not* in it says nothing.
+    Any,
+    /// As the store has it by now, which may wait for etcd (`fresh`).
+    Newest,
+}
+
+fn of(environment: &str, also: &str, age: Age) -> ListParams {
+    let own = ListParams::default().labels(&format!("{}={environment}{also}", labels::ENVIRONMENT));
+    match age {
+        Age::Any => own.at("0").matching(VersionMatch::NotOlderThan),
+        Age::Newest => own,
+    }
 }
 
 /// Names of the ConfigMaps with variables that are there.
-pub(super) async fn present(client: &Client, namespace: &str, environment: &str) -> Result<BTreeSet<String>, Error> {
+pub(super) async fn present(
+    client: &Client,
+    namespace: &str,
+    environment: &str,
+    age: Age,
+) -> Result<BTreeSet<String>, Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let own = cached(environment, &format!(",{}", labels::VARIABLES));
+    let own = of(environment, &format!(",{}", labels::VARIABLES), age);
     let found = bounded("list configuration", maps.list_metadata(&own)).await?;
     Ok(found.iter().map(ResourceExt::name_any).collect())
 }
@@ -75,7 +89,32 @@ pub(super) async fn revisions(
     client: &Client,
     namespace: &str,
     environment: &str,
+    age: Age,
 ) -> Result<Vec<ControllerRevision>, Error> {
     let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
-    Ok(bounded("list the revisions of workloads", revisions.list(&cached(environment, ""))).await?.items)
+    Ok(bounded("list the revisions of workloads", revisions.list(&of(environment, "", age))).await?.items)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::effects::wire::{apiserver, lines};
+
+    #[tokio::test]
+    async fn what_is_gone_for_sure_is_asked_of_the_store_and_everything_else_of_the_cache() {
+        let empty = |kind: &str| (200, json!({ "kind": kind, "apiVersion": "v1", "metadata": {}, "items": [] }));
+        for (age, version) in [(Age::Any, "&resourceVersion=0&resourceVersionMatch=NotOlderThan"), (Age::Newest, "")] {
+            let (context, script) = apiserver(vec![empty("ConfigMapList"), empty("ControllerRevisionList")]);
+            present(&context.client, "wknd", "prod", age).await.unwrap();
+            revisions(&context.client, "wknd", "prod", age).await.unwrap();
+            let own = "labelSelector=launchway.dev%2Fenvironment%3Dprod";
+            let asked = [
+                format!("GET /api/v1/namespaces/wknd/configmaps?{own}%2Claunchway.dev%2Fvariables{version}"),
+                format!("GET /apis/apps/v1/namespaces/wknd/controllerrevisions?{own}{version}"),
+            ];
+            assert_eq!(lines(&script.asked()), asked);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{
-    Environment, PipelineExecution,
+    Environment,
     deploy::Origin,
     digest::ImageRef,
     environment::{Deployed, ReleaseImages, Tier},
@@ -24,8 +24,9 @@ use crate::{
     plan::{
         bases,
         environment::{
-            Aim, ServiceName, Templates, aim,
+            Aim, ServiceName, Templates, aim, next,
             objects::Deviation,
+            rests_on_absence,
             world::{Configurations, Content, Desired, DesiredRelease, Revisions, Workload, World},
         },
         execution::world::Fault,
@@ -39,7 +40,12 @@ use crate::{
     },
 };
 
-use super::{configuration, fresh, further::Found, now, pods};
+use super::{
+    configuration::{self, Age},
+    fresh,
+    further::Found,
+    lock, now, pods,
+};
 
 /// Facts about an Environment, and what is needed to render its desired release.
 #[derive(Clone, Debug)]
@@ -123,9 +129,21 @@ impl Sets {
 
 /// Everything that decides what is done to an Environment; none when it is gone.
 ///
+/// Where the decision would rest on something not being kept any more, everything is read once more, and that for sure.
+///
 /// # Errors
 /// When the apiserver does not answer.
 pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Option<Observed>, Error> {
+    let found = read(context, namespace, name, Age::Any).await?;
+    match &found {
+        Some(observed) if rests_on_absence(&observed.world, &next(&observed.world)) => {
+            read(context, namespace, name, Age::Newest).await
+        }
+        Some(_) | None => Ok(found),
+    }
+}
+
+async fn read(context: &Context, namespace: &str, name: &str, age: Age) -> Result<Option<Observed>, Error> {
     let environments: Api<Environment> = Api::namespaced(context.client.clone(), namespace);
     let own = ListParams::default().labels(&format!("{}={name}", labels::ENVIRONMENT));
     let (environment, workloads, (pods, mut referred), services, mut found, revisions, present) = tokio::try_join!(
@@ -134,8 +152,8 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
         pods::of_environment(context, namespace, name),
         fresh::list::<Service>(context, "list services", namespace, own),
         Found::read(context, namespace, name),
-        configuration::revisions(&context.client, namespace, name),
-        configuration::present(&context.client, namespace, name),
+        configuration::revisions(&context.client, namespace, name, age),
+        configuration::present(&context.client, namespace, name, age),
     )?;
     let Some(mut environment) = environment else { return Ok(None) };
     let keeps = environment.finalizers().iter().any(|name| name == FINALIZER);
@@ -143,7 +161,7 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
         return Ok(None);
     }
     let (lock_holder_runs, (), resolved) = tokio::try_join!(
-        lock_holder_runs(context, namespace, &environment),
+        lock::holder_runs(context, namespace, &environment),
         found.read_routes(context, namespace, &environment),
         configuration::resolve(&context.client, namespace, &environment),
     )?;
@@ -334,17 +352,6 @@ fn origin(set: &StatefulSet) -> Option<Origin> {
     let (execution, uid) = marks.get(annotations::EXECUTION)?.split_once(' ')?;
     let release = marks.get(annotations::RELEASE)?.parse().ok()?;
     Some(Origin { execution: execution.into(), uid: uid.into(), release })
-}
-
-/// Whether the execution that holds the lock still exists and has not ended.
-async fn lock_holder_runs(context: &Context, namespace: &str, environment: &Environment) -> Result<bool, Error> {
-    let Some(lock) = environment.status.as_ref().and_then(|status| status.lock.as_ref()) else { return Ok(true) };
-    let executions: Api<PipelineExecution> = Api::namespaced(context.client.clone(), namespace);
-    let holder = bounded("read the lock's holder", executions.get_opt(&lock.execution)).await?;
-    Ok(holder.is_some_and(|holder| {
-        holder.metadata.uid.as_ref() == Some(&lock.uid)
-            && holder.status.is_none_or(|status| status.completion_time.is_none())
-    }))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod further;
 pub mod git;
 mod guard;
 mod job;
+mod lock;
 mod log;
 pub mod memory;
 pub mod pipeline;

@@ -244,6 +244,18 @@ pub fn next(world: &World) -> Plan {
     plan
 }
 
+/// Whether a plan rests on the cluster not keeping something any more: it deletes configuration that no template refers
+/// to, or holds a rollout that failed, for the templates of what ran before are gone. Neither can be taken back.
+#[must_use]
+pub fn rests_on_absence(world: &World, plan: &Plan) -> bool {
+    let status = &plan.status;
+    let failed = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Failed);
+    let going_back = status.restore.as_ref().map(|restore| &restore.revisions);
+    let before = status.deployed.as_ref().and_then(|deployed| deployed.revisions.as_ref());
+    let lost = failed && going_back.into_iter().chain(before).any(|revisions| !world.keeps(revisions));
+    lost || plan.changes.iter().any(|change| matches!(change, Change::DeleteConfiguration(_)))
+}
+
 /// Decides what is done to its workloads and their Services.
 fn workloads(world: &World) -> Plan {
     let mut status = status::carried(world);

@@ -7,7 +7,7 @@ use launchway_crds::{
 use serde_json::json;
 
 use super::cluster::Cluster;
-use crate::plan::environment::{Change, configuration_name, next, world::Desired};
+use crate::plan::environment::{Change, configuration_name, next, rests_on_absence, world::Desired};
 
 fn configured(cluster: &mut Cluster, hash: &str) {
     let Desired::Release(desired) = &mut cluster.world.desired else { panic!("nothing is desired") };
@@ -20,10 +20,11 @@ fn variables_are_there_before_any_pod_asks_for_them() {
     cluster.target('1');
     configured(&mut cluster, "h1");
     let changes = next(&cluster.world).changes;
-    let made = changes.iter().filter(|change| matches!(change, Change::Configuration(_))).count();
-    let first = changes.iter().position(|change| matches!(change, Change::Workload { .. })).unwrap();
-    assert_eq!(made, 3);
-    assert!(changes[first..].iter().all(|change| !matches!(change, Change::Configuration(_))));
+    for wanted in Tier::ALL {
+        let made = changes.iter().position(|change| *change == Change::Configuration(wanted)).unwrap();
+        let starts = |change: &Change| matches!(change, Change::Workload { tier, .. } if *tier == wanted);
+        assert!(changes[..made].iter().all(|change| !starts(change)), "{wanted:?}: {changes:?}");
+    }
 }
 
 #[test]
@@ -37,7 +38,9 @@ fn what_nothing_refers_to_goes_when_the_rollout_is_complete() {
     // A pod, or a template that is kept for a way back, still has h1.
     cluster.world.configurations.referred.insert(configuration_name("prod", Tier::Publish, "h1"));
     let mut gone = vec![];
-    for change in next(&cluster.world).changes {
+    let plan = next(&cluster.world);
+    assert!(rests_on_absence(&cluster.world, &plan), "what refers to one may only not have been in the list");
+    for change in plan.changes {
         match change {
             Change::DeleteConfiguration(name) => gone.push(name),
             other => panic!("{other:?}"),
@@ -49,7 +52,9 @@ fn what_nothing_refers_to_goes_when_the_rollout_is_complete() {
     // In the middle of a rollout nothing goes.
     cluster.target('2');
     configured(&mut cluster, "h2");
-    assert!(next(&cluster.world).changes.iter().all(|change| !matches!(change, Change::DeleteConfiguration(_))));
+    let plan = next(&cluster.world);
+    assert!(plan.changes.iter().all(|change| !matches!(change, Change::DeleteConfiguration(_))));
+    assert!(!rests_on_absence(&cluster.world, &plan));
 }
 
 #[test]

@@ -11,8 +11,9 @@ use super::{
     world,
 };
 use crate::plan::environment::{
-    Change, Templates, aim,
+    Change, Templates, aim, next,
     objects::{Cause, Deviation, Object},
+    rests_on_absence,
 };
 
 /// An Environment on release 1 whose release 2 fails at a pod.
@@ -249,6 +250,8 @@ fn what_cannot_come_back_is_held_and_says_why() {
         prepare(&mut cluster);
         cluster.play(|_| ());
         assert_eq!(cluster.state(), RolloutState::Failed, "{why}");
+        let unsure = rests_on_absence(&cluster.world, &next(&cluster.world));
+        assert_eq!(unsure, why.contains("does not keep"), "{why}");
         let told = &status(&cluster).rollout.as_ref().unwrap().message;
         assert!(told.contains("prod-publish-2: failed") && told.contains(why), "{told}");
     };
@@ -282,7 +285,10 @@ fn templates_that_vanish_on_the_way_back_end_it() {
     while cluster.world.environment.status.as_ref().unwrap().restore.is_none() {
         assert!(cluster.round() | cluster.kubelet());
     }
+    let rests = |cluster: &Cluster| rests_on_absence(&cluster.world, &next(&cluster.world));
+    assert!(!rests(&cluster));
     cluster.world.kept.clear();
+    assert!(rests(&cluster), "whether they are gone is read for sure before that is said");
     cluster.play(|_| ());
     assert_eq!(cluster.state(), RolloutState::Failed);
     assert!(status(&cluster).rollout.as_ref().unwrap().message.contains("the templates of rev-1.0 are gone"));
