@@ -12,7 +12,7 @@ RELEASE := --release --locked --package launchway-operator
 
 # Scenarios of `make test`, and those that only `make test-all` adds.
 SCENARIOS := main_job
-LONG_SCENARIOS := restore split guard bad_input restarts real_packages waiting_costs_nothing cancel times exclusion emergency scaling rolling kills re_execute bare_environment bad_releases
+LONG_SCENARIOS := restore split guard bad_input restarts real_packages waiting_costs_nothing cancel times exclusion emergency scaling rolling kills re_execute bare_environment bad_releases on_change git
 
 .PHONY: help
 help: ## Show this list
@@ -29,7 +29,7 @@ test: ## What has to pass: unit tests, generated files, policy and chart tests, 
 	@hack/test.sh $(SCENARIOS)
 
 .PHONY: test-all
-test-all: ## The same with every scenario (about half an hour more)
+test-all: ## The same with every scenario (about three quarters of an hour more)
 	@hack/preflight.sh cluster
 	@hack/test.sh $(SCENARIOS) $(LONG_SCENARIOS)
 

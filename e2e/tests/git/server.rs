@@ -6,12 +6,19 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
-use kube::Api;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Service},
+};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, LogParams},
+};
 use launchway_e2e::{
-    Failure, Outcome, artifacts,
+    Failure, Outcome,
     cluster::{Cluster, call, until},
     images::push,
+    paths,
     process::Program as Process,
     program::Program,
 };
@@ -19,6 +26,12 @@ use serde_json::json;
 
 const NAME: &str = "git";
 const REPOSITORIES: [&str; 3] = ["site.git", "small.git", "private/small.git"];
+/// Secret with the login for SSH.
+pub const LOGIN: &str = "git-ssh";
+/// The same, with another key of the server.
+pub const STRANGER: &str = "git-strange-host";
+/// Secret with what the server needs for SSH.
+const KEYS: &str = "git-keys";
 const READY: Duration = Duration::from_secs(120);
 
 /// Longest build of both images, with a Maven repository in one.
@@ -34,18 +47,37 @@ pub struct Images {
 
 impl Images {
     /// Builds what is not in the cache, and pushes what is not in the registry. Building the site once fills the Maven
-    /// repository that the builder brings along.
+    /// repository that the builder brings along: one of its own, in which nothing else is.
     pub async fn provide(cluster: &Cluster) -> Outcome<Self> {
-        drop(artifacts::site(1, None).await?);
-        let home = std::env::var("HOME").unwrap_or_default();
+        let repository = paths::cache_folder("maven")?;
+        let site = tempfile::tempdir().map_err(|error| error.to_string())?;
+        copy_site(site.path())?;
+        Process::new("mvn")
+            .args(["--batch-mode", "--quiet", "-Drelease=1", "package", "--file"])
+            .args([site.path().join("pom.xml")])
+            .args([format!("-Dmaven.repo.local={}", repository.display())])
+            .limit(BUILD)
+            .remedy("Maven says above what it misses; it must reach Maven Central")
+            .run()
+            .await?;
         Process::script("e2e/images/build.sh")
             .args(["builder", "git"])
-            .env("BUILDER_MAVEN", format!("{home}/.m2/repository"))
+            .env("BUILDER_MAVEN", repository)
             .limit(BUILD)
             .shown()
             .run()
             .await?;
         Ok(Self { builder: push(cluster, "builder-offline").await?, git: push(cluster, "git").await? })
+    }
+}
+
+fn copy_site(folder: &Path) -> Outcome {
+    let site = paths::of_repository("e2e/site");
+    let copied = Command::new("cp").arg("-a").arg(site.join(".")).arg(folder).status();
+    if copied.is_ok_and(|status| status.success()) {
+        Ok(())
+    } else {
+        Err(Failure::new("the site's sources cannot be copied"))
     }
 }
 
@@ -59,6 +91,7 @@ impl GitServer {
     /// Starts it in the program's namespace and waits until it is ready.
     pub async fn start(program: &Program, image: &str) -> Outcome<Self> {
         let labels = json!({ "app": NAME });
+        keys(program).await?;
         program
             .apply(&json!({
                 "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME },
@@ -71,9 +104,9 @@ impl GitServer {
                             "name": NAME, "image": image, "args": REPOSITORIES,
                             "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
                             "readinessProbe": { "tcpSocket": { "port": 8080 }, "periodSeconds": 1 },
-                            "volumeMounts": [{ "name": "srv", "mountPath": "/srv/git" }, { "name": "tmp", "mountPath": "/tmp" }],
+                            "volumeMounts": [{ "name": "srv", "mountPath": "/srv/git" }, { "name": "tmp", "mountPath": "/tmp" }, { "name": "keys", "mountPath": "/keys", "readOnly": true }],
                         }],
-                        "volumes": [{ "name": "srv", "emptyDir": {} }, { "name": "tmp", "emptyDir": {} }],
+                        "volumes": [{ "name": "srv", "emptyDir": {} }, { "name": "tmp", "emptyDir": {} }, { "name": "keys", "secret": { "secretName": KEYS } }],
                     },
                 } },
             }))
@@ -81,7 +114,9 @@ impl GitServer {
         // 443 is a port that the operator may call; nothing here speaks TLS.
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": { "name": NAME },
-            "spec": { "selector": labels, "ports": [{ "name": "http", "port": 443, "targetPort": 8080 }] },
+            "spec": { "selector": labels, "ports": [
+                { "name": "http", "port": 443, "targetPort": 8080 }, { "name": "ssh", "port": 22, "targetPort": 2222 },
+            ] },
         });
         program.apply(&service).await?;
         let deployments: Api<Deployment> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
@@ -100,6 +135,51 @@ impl GitServer {
     pub fn url(&self, repository: &str) -> String {
         format!("http://{NAME}.{}.svc:443/{repository}", self.namespace)
     }
+
+    /// Its URL by SSH.
+    pub fn ssh_url(&self, repository: &str) -> String {
+        format!("ssh://launchway@{}/srv/git/{repository}", host(&self.namespace))
+    }
+
+    /// How many requests it has answered, by its access log.
+    pub async fn requests(&self, program: &Program) -> Outcome<usize> {
+        let pods: Api<Pod> = Api::namespaced(program.cluster.client.clone(), &self.namespace);
+        let list = call(pods.list(&ListParams::default().labels(&format!("app={NAME}")))).await?;
+        let pod = list.items.first().ok_or("the Git server has no pod")?.name_any();
+        let log = call(pods.logs(&pod, &LogParams::default())).await?;
+        Ok(log.lines().filter(|line| line.contains("\"HTTP/1.1\"")).count())
+    }
+}
+
+fn host(namespace: &str) -> String {
+    format!("{NAME}.{namespace}.svc")
+}
+
+/// Makes the keys for SSH, and the Secrets with them.
+async fn keys(program: &Program) -> Outcome {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let pair = async |name: &str| -> Outcome<(String, String)> {
+        let path = folder.path().join(name);
+        Process::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+            .args([&path])
+            .run()
+            .await?;
+        let read = |path: PathBuf| std::fs::read_to_string(path).map_err(|error| Failure::new(error.to_string()));
+        Ok((read(path.clone())?, read(path.with_extension("pub"))?))
+    };
+    let ((own, own_public), (user, user_public), (_, other_public)) =
+        (pair("server").await?, pair("user").await?, pair("other").await?);
+    let known = |public: &str| format!("{} {public}", host(&program.namespace));
+    for (name, data) in [
+        (KEYS, json!({ "host": own, "authorized_keys": user_public })),
+        (LOGIN, json!({ "ssh-privatekey": user, "known_hosts": known(&own_public) })),
+        (STRANGER, json!({ "ssh-privatekey": user, "known_hosts": known(&other_public) })),
+    ] {
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data });
+        program.apply(&secret).await?;
+    }
+    Ok(())
 }
 
 /// A checkout on this machine.
@@ -121,11 +201,7 @@ impl Checkout {
     /// With the sources of the demo's site.
     pub fn of_site(server: &GitServer, repository: &str, release: u32) -> Outcome<Self> {
         let made = Self::empty(server, repository)?;
-        let site = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("site");
-        let copied = Command::new("cp").arg("-a").arg(site.join(".")).arg(made.folder.path()).status();
-        if !copied.is_ok_and(|status| status.success()) {
-            return Err(Failure::new("the site's sources cannot be copied"));
-        }
+        copy_site(made.folder.path())?;
         made.write(".gitignore", "target/\n")?;
         made.write("RELEASE", &release.to_string())?;
         Ok(made)

@@ -199,6 +199,30 @@ fn a_hostile_repository_runs_nothing() {
     assert!(fs::symlink_metadata(link).unwrap().is_symlink(), "dispatcher configurations consist of links");
 }
 
+/// No client of Git writes such a tree; a server may have one all the same.
+#[test]
+fn a_tree_that_brings_its_own_git_folder_is_refused() {
+    let server = Server::start(false);
+    let repository = server.repository("site.git");
+    repository.push();
+    repository.write("hook", "#!/bin/sh\ntouch /tmp/never\n");
+    let hook = repository.git(&["hash-object", "-w", "hook"]);
+    let tree = |mode: &str, kind: &str, id: &str, name: &str| {
+        let script = format!("printf '{mode} {kind} {id}\\t{name}\\n' | git mktree");
+        let made = Command::new("sh").args(["-c", &script]).current_dir(repository.path()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        String::from_utf8_lossy(&made.stdout).trim().to_string()
+    };
+    let hooks = tree("100755", "blob", &hook, "post-checkout");
+    let inner = tree("040000", "tree", &hooks, "hooks");
+    let root = tree("040000", "tree", &inner, ".git");
+    let commit = repository.git(&["commit-tree", &root, "-m", "hostile"]);
+    repository.git(&["push", "--quiet", "--force", "origin", &format!("{commit}:refs/heads/main")]);
+    let checkout = Checkout::of(&repository, &commit);
+    assert_eq!(checkout.run(), Err("GitInvalid".into()));
+    assert!(!checkout.folder.path().join(".git/hooks/post-checkout").exists());
+}
+
 #[tokio::test]
 async fn a_build_becomes_an_artifact_with_a_record() {
     let server = Server::start(false);
