@@ -12,6 +12,7 @@ use crate::{
     git::{BuildRecord, Commit},
     notification::{UNTOLD_MAX, Untold},
     revision::PipelineRevision,
+    shared::Shared,
     step::{Metric, StepName, StepState},
 };
 
@@ -266,9 +267,9 @@ pub struct Artifact {
     /// The artifact, by digest.
     pub reference: ImageRef,
     /// Its files and what each was found to be.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Shared::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 64))]
-    pub files: Vec<ArtifactFile>,
+    pub files: Shared<ArtifactFile>,
 }
 
 /// How many files of an artifact status lists; the rest is in the build's report.
@@ -330,9 +331,9 @@ pub struct Step {
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
     /// What it measured.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Shared::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 40))]
-    pub metrics: Vec<Metric>,
+    pub metrics: Shared<Metric>,
     /// Its report, an OCI artifact: `kubectl launchway report` reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ImageRef>,
@@ -352,7 +353,7 @@ impl Step {
             child: None,
             reason: None,
             message: None,
-            metrics: vec![],
+            metrics: Shared::default(),
             report: None,
         }
     }

@@ -24,6 +24,7 @@ pub mod pause;
 pub mod pipeline;
 pub mod restore;
 pub mod revision;
+pub mod shared;
 pub mod step;
 pub mod trigger;
 pub mod variable;

@@ -72,7 +72,7 @@ async fn run(scenario: &Scenario, program: &Program, name: &str, folder: &Path) 
 
 /// Every file was recognised, and the images were made.
 fn built(status: &PipelineExecutionStatus, files: &[&str]) -> Outcome {
-    let known = status.artifact.as_ref().map(|artifact| artifact.files.as_slice()).unwrap_or_default();
+    let known = status.artifact.as_ref().map(|artifact| &*artifact.files).unwrap_or_default();
     for wanted in files {
         let Some(file) = known.iter().find(|file| file.name == *wanted) else {
             if *wanted == DISPATCHER {

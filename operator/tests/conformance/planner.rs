@@ -115,7 +115,7 @@ fn waiting(step: StepName) -> World {
         }
         ReportPerformanceTest => {
             let status = world.execution.status.as_mut().unwrap();
-            status.steps.iter_mut().find(|step| step.name == LoadTest).unwrap().metrics = vec![failing()];
+            status.steps.iter_mut().find(|step| step.name == LoadTest).unwrap().metrics = vec![failing()].into();
         }
         _ => {}
     }

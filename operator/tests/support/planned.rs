@@ -153,7 +153,7 @@ pub fn at(mut world: World, step: StepName) -> World {
     world.execution.status = Some(PipelineExecutionStatus {
         steps,
         step: Some(step),
-        artifact: Some(Artifact { reference: image('f'), files: vec![] }),
+        artifact: Some(Artifact { reference: image('f'), files: vec![].into() }),
         release: (step > StepName::BuildImage).then(|| image('e')),
         images: Some(ReleaseImages { aem: image('a'), dispatcher: image('d') }),
         completion_time: None,

@@ -89,7 +89,7 @@ pub async fn run(args: ReportArgs) -> Result<End, CliError> {
         execution: args.name,
         step: found.name,
         reference: found.report.clone(),
-        metrics: found.metrics.clone(),
+        metrics: found.metrics.to_vec(),
         findings: vec![],
         files: vec![],
         unread: vec![],

@@ -232,12 +232,12 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
             None => Verdict::running("verifies the packages in the registry"),
             Some(Err(fault)) => faulty(world, status, StepName::Build, fault, reasons::ARTIFACT_NOT_FOUND),
             Some(Ok(found)) => {
-                keep(status, StepName::Build, metrics);
+                keep(status, StepName::Build, metrics.into());
                 taken(status, found, message)
             }
         },
         Ok(JobEnd::Unfit { metrics, reason, message }) => {
-            keep(status, StepName::Build, metrics);
+            keep(status, StepName::Build, metrics.into());
             Verdict::failed(reason, message)
         }
         Ok(end) => jobs::verdict_of(world, status, StepName::Build, end),
@@ -255,7 +255,7 @@ fn taken(status: &mut PipelineExecutionStatus, found: &FoundArtifact, message: S
 /// Coverage is measured by the build and judged with the package checks, as Cloud Manager does (`cloud-manager.md §2.5`).
 pub(super) fn with_coverage(status: &PipelineExecutionStatus, step: StepName, mut metrics: Vec<Metric>) -> Vec<Metric> {
     if step == StepName::CodeQuality {
-        let built = step_of(status, StepName::Build).map(|built| built.metrics.as_slice()).unwrap_or_default();
+        let built = step_of(status, StepName::Build).map(|built| &*built.metrics).unwrap_or_default();
         let coverage = built.iter().filter(|metric| metric.name.ends_with("coverage")).cloned();
         metrics.extend(coverage.take(METRICS_MAX.saturating_sub(metrics.len())));
     }

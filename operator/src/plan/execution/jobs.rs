@@ -9,6 +9,7 @@ use launchway_crds::{
     git::PackageRepository,
     names::child_name,
     pipeline::{TestImage, Tests},
+    shared::Shared,
     step::{METRICS_MAX, Metric, StepName, StepState},
 };
 
@@ -175,7 +176,7 @@ pub(super) fn load_test(world: &World, status: &mut PipelineExecutionStatus) -> 
         "requests pages as many visitors would",
     ) {
         Ok(JobEnd::Measured { metrics, message, report }) => {
-            keep(status, StepName::LoadTest, metrics);
+            keep(status, StepName::LoadTest, metrics.into());
             keep_report(world, status, StepName::LoadTest, report);
             Verdict::finished(message)
         }
@@ -229,7 +230,7 @@ fn measured(world: &World, status: &mut PipelineExecutionStatus, step: StepName,
             Ok(JobEnd::Measured { metrics, message, report }) => {
                 keep_report(world, status, step, report);
                 match judged(world, step, git::with_coverage(status, step, metrics)) {
-                    Ok(metrics) => (metrics, message),
+                    Ok(metrics) => (metrics.into(), message),
                     Err(verdict) => return verdict,
                 }
             }
@@ -270,7 +271,7 @@ fn keep_report(world: &World, status: &mut PipelineExecutionStatus, step: StepNa
     }
 }
 
-pub(super) fn keep(status: &mut PipelineExecutionStatus, step: StepName, metrics: Vec<Metric>) {
+pub(super) fn keep(status: &mut PipelineExecutionStatus, step: StepName, metrics: Shared<Metric>) {
     if let Some(found) = status.steps.iter_mut().find(|found| found.name == step) {
         found.metrics = metrics;
     }

@@ -28,8 +28,7 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
     match &world.artifact {
         None => Verdict::running("looks the artifact up in the registry"),
         Some(Ok(found)) => {
-            let mut files = found.files.clone();
-            files.truncate(FILES_MAX);
+            let files = found.files.iter().take(FILES_MAX).cloned().collect();
             status.artifact = Some(Artifact { reference: found.reference.clone(), files });
             Verdict::finished(format!("uses {} with {} files", found.reference, found.files.len()))
         }

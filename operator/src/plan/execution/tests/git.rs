@@ -64,7 +64,7 @@ fn a_commit_is_resolved_once_and_built() {
     assert_eq!(play.step(StepName::CodeQuality).0, StepState::Finished);
     assert_eq!(play.step(StepName::BuildImage).0, StepState::Running);
     let build = status.steps.iter().find(|step| step.name == StepName::Build).unwrap();
-    assert_eq!(build.metrics, [metric("test_failures", "0")]);
+    assert_eq!(*build.metrics, [metric("test_failures", "0")]);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn failing_unit_tests_are_counted() {
     play.run().job_ends(unfit).run();
     assert_eq!(play.step(StepName::Build), (StepState::Failed, reasons::UNIT_TESTS_FAILED));
     let steps = play.world.execution.status.clone().unwrap().steps;
-    assert_eq!(steps[1].metrics, [metric("test_failures", "2")]);
+    assert_eq!(*steps[1].metrics, [metric("test_failures", "2")]);
     assert!(play.status("stage").lock.is_none());
 }
 
