@@ -2,7 +2,7 @@
 //!
 //! The planner makes every new status from the old one, and most of a large status are such lists.
 
-use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
+use std::{borrow::Cow, fmt, ops::Deref, slice, sync::Arc};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -47,6 +47,15 @@ impl<T> Deref for Shared<T> {
 
     fn deref(&self) -> &[T] {
         &self.0
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Shared<T> {
+    type Item = &'a T;
+    type IntoIter = slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
     }
 }
 

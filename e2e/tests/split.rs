@@ -95,7 +95,7 @@ async fn tested(scenario: &Scenario, program: &Program, name: &str, number: u32)
     let measured = &step(&status, StepName::LoadTest)?.metrics;
     ensure(measured.iter().any(|metric| metric.name == "views_per_minute"), || format!("{measured:?}"))?;
     ensure(step(&status, StepName::SecurityTest)?.state == StepState::Finished, || told(&status))?;
-    for metric in measured.iter() {
+    for metric in measured {
         println!("  {name} {}: {} ({} {})", metric.name, metric.actual, metric.comparator.as_str(), metric.expected);
     }
     release(&status)
