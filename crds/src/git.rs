@@ -186,7 +186,7 @@ impl PipelineSpec {
         }
         let own = self.source.git.as_ref()?.artifacts.clone();
         own.or_else(|| {
-            let Images { repository, secret_ref, plain_http, provided_packages: _, signing: _ } =
+            let Images { repository, secret_ref, plain_http, provided_packages: _, layer_encoding: _, signing: _ } =
                 self.images.clone()?;
             Some(PackageRepository { repository, secret_ref, plain_http })
         })

@@ -195,9 +195,40 @@ pub struct Images {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
     pub provided_packages: Vec<String>,
+    /// How the layers of the images are stored. Another encoding is another release, with the same content.
+    #[serde(default)]
+    pub layer_encoding: LayerEncoding,
     /// Signs the provenance of every release that is built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing: Option<Signing>,
+}
+
+/// How the layers of an image are stored in a registry. Neither compresses: packages are compressed already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LayerEncoding {
+    /// A gzip of stored blocks: tools that copy images leave it as it is.
+    #[default]
+    Gzip,
+    /// A plain tar: one digest less to compute when it is built and pulled. Tools that copy images by default compress it,
+    /// which changes its digest (skopeo and Buildah do).
+    Tar,
+}
+
+impl LayerEncoding {
+    /// Whether it is the default one.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Media type of an OCI layer that is stored so.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Tar => "application/vnd.oci.image.layer.v1.tar",
+        }
+    }
 }
 
 /// The file of a signing Secret that has the private key.

@@ -15,7 +15,7 @@ use launchway_operator::image::blob::{Hasher, Spool};
 use launchway_operator::image::classify::{Flavour, Kind, classify};
 use launchway_operator::image::contract::RuntimeContract;
 use launchway_operator::image::dispatcher::{self as tier, BaseFiles, Node};
-use launchway_operator::image::layer::Layer;
+use launchway_operator::image::layer::{Layer, LayerEncoding};
 use launchway_operator::image::manifest::Document;
 use launchway_operator::image::package::{
     Properties, check_entries, dependency, filter as filters, id::PackageId, metadata, nested, properties as props,
@@ -189,7 +189,7 @@ pub fn dispatcher(data: &[u8]) {
             for entry in &entries {
                 assert!(stays_below(&entry.path) && entry.path.starts_with("etc/httpd/"), "{}", entry.path);
             }
-            let layer = Layer::new(entries);
+            let layer = Layer::new(entries, LayerEncoding::Gzip);
             assert!(layer.is_ok(), "{layer:?}");
         }
     }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use launchway_operator::image::Blob;
-use launchway_operator::image::layer::{Content, Layer, LayerEntry, content_time};
+use launchway_operator::image::layer::{Content, Layer, LayerEncoding, LayerEntry, content_time};
 use launchway_operator::registry::{Client, ClientOptions, Repository, Silent};
 
 async fn push(mode: &str, repository: &str, file: &str) -> Result<String, Box<dyn std::error::Error>> {
@@ -19,8 +19,10 @@ async fn push(mode: &str, repository: &str, file: &str) -> Result<String, Box<dy
     // Name and time of the layer's entry follow from the content, so it is read once before everything else.
     let digest = blob.digest()?;
     let path = format!("opt/launchway/install/{}.zip", digest.short());
-    let layer =
-        Layer::new(vec![LayerEntry { path, content: Content::File(blob, 0o444), mtime: content_time(&digest) }])?;
+    let layer = Layer::new(
+        vec![LayerEntry { path, content: Content::File(blob, 0o444), mtime: content_time(&digest) }],
+        LayerEncoding::Gzip,
+    )?;
     let described = if mode == "streamed" {
         client.push_layer(&repository, &layer, (&Silent, "")).await?
     } else {

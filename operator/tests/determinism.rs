@@ -15,6 +15,7 @@ use std::process::Command;
 use launchway_operator::build::layout::Place;
 use launchway_operator::build::stream::OwnLayer;
 use launchway_operator::build::{BaseRef, PLATFORM, Recipe, Source, Watch, make};
+use launchway_operator::image::layer::LayerEncoding;
 use launchway_operator::registry::{Client, ClientOptions, Progress};
 use support::{write, write_layout};
 use testzip::{Item, file, link, package_items, zip};
@@ -22,6 +23,8 @@ use testzip::{Item, file, link, package_items, zip};
 /// Digests of the release below, by what they are of. A change here means that every release of every user is built
 /// anew: raise the format that changed (`aem-layer/1`, `aem-image/1`, the build type) and keep the old writer.
 const GOLDEN: &str = include_str!("golden/release.json");
+/// The same with layers that are plain tars.
+const GOLDEN_TAR: &str = include_str!("golden/release-tar.json");
 
 const ROOT: &str = "LAUNCHWAY_DETERMINISM_ROOT";
 const RUNS: u64 = 100;
@@ -80,7 +83,7 @@ fn lay_out(root: &Path) {
     }
 }
 
-async fn build(root: &Path, files: Vec<PathBuf>) -> BTreeMap<String, String> {
+async fn build(root: &Path, files: Vec<PathBuf>, layer_encoding: LayerEncoding) -> BTreeMap<String, String> {
     let base = |tier: &str| BaseRef::Layout(Place::parse(root.join(tier).to_str().unwrap()).unwrap());
     let recipe = Recipe {
         source: Source::Files(files),
@@ -88,6 +91,7 @@ async fn build(root: &Path, files: Vec<PathBuf>) -> BTreeMap<String, String> {
         dispatcher: base("dispatcher"),
         web_tier: false,
         provided: vec!["vendor/".to_owned()],
+        layer_encoding,
         platform: PLATFORM.to_owned(),
     };
     let client = Client::new(ClientOptions::default()).unwrap();
@@ -112,8 +116,12 @@ async fn build(root: &Path, files: Vec<PathBuf>) -> BTreeMap<String, String> {
     out
 }
 
-fn golden() -> BTreeMap<String, String> {
-    serde_json::from_str(GOLDEN).unwrap()
+fn golden(encoding: LayerEncoding) -> BTreeMap<String, String> {
+    serde_json::from_str(match encoding {
+        LayerEncoding::Gzip => GOLDEN,
+        LayerEncoding::Tar => GOLDEN_TAR,
+    })
+    .unwrap()
 }
 
 fn runtime(threads: usize) -> tokio::runtime::Runtime {
@@ -144,13 +152,20 @@ fn a_hundred_builds_in_any_order_from_any_folder_with_one_or_two_threads_are_the
     lay_out(roots[0].path());
     lay_out(&deep);
     let runtimes = [runtime(1), runtime(2)];
+    let encodings = [LayerEncoding::Gzip, LayerEncoding::Gzip, LayerEncoding::Gzip, LayerEncoding::Tar];
     let mut orders = std::collections::BTreeSet::new();
     for run in 0..RUNS {
         let root = if run % 2 == 0 { roots[0].path() } else { &deep };
         let files = shuffled(packages().iter().map(|(name, _)| root.join("target").join(name)).collect(), run + 1);
         orders.insert(files.iter().map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>());
-        let found = runtimes[usize::try_from(run / 2 % 2).unwrap()].block_on(build(root, files));
-        assert_eq!(found, golden(), "run {run}: {}", serde_json::to_string_pretty(&found).unwrap());
+        let encoding = encodings[usize::try_from(run / 4 % 4).unwrap()];
+        let found = runtimes[usize::try_from(run / 2 % 2).unwrap()].block_on(build(root, files, encoding));
+        assert_eq!(
+            found,
+            golden(encoding),
+            "{encoding:?}, run {run}: {}",
+            serde_json::to_string_pretty(&found).unwrap()
+        );
     }
     assert!(orders.len() > 50, "only {} orders were tried", orders.len());
 }
@@ -159,7 +174,8 @@ fn a_hundred_builds_in_any_order_from_any_folder_with_one_or_two_threads_are_the
 #[test]
 fn build_of_another_process() {
     let Some(root) = std::env::var_os(ROOT) else { return };
-    let found = runtime(2).block_on(build(Path::new(&root), vec![Path::new(&root).join("target")]));
+    let found =
+        runtime(2).block_on(build(Path::new(&root), vec![Path::new(&root).join("target")], LayerEncoding::Gzip));
     println!("\nfound {}", serde_json::to_string(&found).unwrap());
 }
 
@@ -185,6 +201,6 @@ fn time_zone_locale_umask_and_working_folder_do_not_matter() {
         let line = text.lines().find_map(|line| line.strip_prefix("found "));
         let line = line.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&done.stderr)));
         let found: BTreeMap<String, String> = serde_json::from_str(line).unwrap();
-        assert_eq!(found, golden(), "{zone} {locale} {umask}");
+        assert_eq!(found, golden(LayerEncoding::Gzip), "{zone} {locale} {umask}");
     }
 }

@@ -17,7 +17,7 @@ use launchway_operator::artifact;
 use launchway_operator::image::Blob;
 use launchway_operator::image::blob::Hasher;
 use launchway_operator::image::contract::ImageTier;
-use launchway_operator::image::layer::{Content, EPOCH, Layer, LayerEntry};
+use launchway_operator::image::layer::{Content, EPOCH, Layer, LayerEncoding, LayerEntry};
 use launchway_operator::image::manifest::{Encoded, MANIFEST, canonical};
 use launchway_operator::registry::{
     Authorities, ClientOptions, Credentials, ErrorKind, Listed, Location, Pushed, Silent,
@@ -85,6 +85,7 @@ impl Setup {
             execution: format!("demo/{target}"),
             plain_http: vec![self.registry.host.clone()],
             provided: Vec::new(),
+            layer_encoding: LayerEncoding::Gzip,
             platform: None,
             sign_key: None,
         };
@@ -338,7 +339,9 @@ async fn layers_sent_before_their_digest_is_known_are_the_same_blobs() {
     let (client, repository) = (registry.client(), registry.repository("layers"));
     for size in [0, 1, 65_000, 5_000_000] {
         let content = Content::File(Blob::from_bytes(noise(size)), 0o444);
-        let layer = Layer::new(vec![LayerEntry { path: format!("f{size}"), content, mtime: EPOCH }]).unwrap();
+        let layer =
+            Layer::new(vec![LayerEntry { path: format!("f{size}"), content, mtime: EPOCH }], LayerEncoding::Gzip)
+                .unwrap();
         let described = client.push_layer(&repository, &layer, (&Silent, "")).await.unwrap();
         assert_eq!(described, layer.describe().unwrap());
         let pushed = client.push_blob(&repository, &described.digest, Arc::new(layer), None, (&Silent, "")).await;

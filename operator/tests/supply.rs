@@ -19,7 +19,8 @@ use launchway_operator::attest::{BUNDLE_TYPE, SBOM_TYPE, STATEMENT_TYPE};
 use launchway_operator::build::attach::documents;
 use launchway_operator::cli::registry::RegistryArgs;
 use launchway_operator::cli::{End, image_build, verify};
-use launchway_operator::image::manifest::{Descriptor, Document, MANIFEST};
+use launchway_operator::image::layer::LayerEncoding;
+use launchway_operator::image::manifest::{Descriptor, Document, LAYER_TAR, MANIFEST};
 use launchway_operator::registry::{Client, Credentials, Location, Repository, Silent};
 use launchway_operator::worker::build::{Bases, BuildRequest, Built, run};
 use launchway_operator::worker::verdict::Verdict;
@@ -99,6 +100,7 @@ impl World {
             execution: String::new(),
             plain_http: vec![self.counting.host.clone()],
             provided: Vec::new(),
+            layer_encoding: LayerEncoding::Gzip,
             platform: None,
             sign_key,
         };
@@ -147,6 +149,7 @@ impl World {
             dry_run,
             web_tier: false,
             provided: Vec::new(),
+            tar_layers: false,
             platform: "linux/amd64".to_owned(),
             sign_key: None,
             output: "json".to_owned(),
@@ -253,6 +256,51 @@ async fn a_large_layer_is_hashed_while_it_is_sent_and_sent_once() {
     assert_eq!(image_build::run(&world.build_args(false), &mut out).await.unwrap(), End::Done);
     assert_eq!(streamed(&world.counting.take()).len(), 2);
     assert_eq!(serde_json::from_slice::<Value>(&out).unwrap()["release"], changed.release.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_are_plain_tars_are_hashed_once_and_verified_as_such() {
+    let world = World::new().await;
+    let mut large = package_items("site:large:1.0", &[], "/content/dam/site");
+    large.push(file("jcr_root/content/dam/site/picture.png", noise(1, 1_500_000)));
+    write(world.folder.path(), "site.large-1.0.zip", &zip(&large));
+    let mut releases = Vec::new();
+    for tar_layers in [false, true] {
+        let mut out = Vec::new();
+        let args =
+            image_build::BuildArgs { tar_layers, to: Some(world.images().to_string()), ..world.build_args(false) };
+        assert_eq!(image_build::run(&args, &mut out).await.unwrap(), End::Done);
+        releases.push(serde_json::from_slice::<Value>(&out).unwrap());
+    }
+    assert_ne!(releases[0]["release"], releases[1]["release"], "another encoding is another release");
+
+    let client = world.client();
+    let digest = releases[1]["aem"].as_str().unwrap();
+    let manifest = client.need_manifest(&world.images(), digest).await.unwrap();
+    let Document::Manifest(manifest) = Document::parse(&manifest.bytes).unwrap() else { panic!("an index") };
+    let own: Vec<_> = manifest.layers.iter().filter(|layer| layer.media_type == LAYER_TAR).collect();
+    assert_eq!(own.len(), 5, "four packages and their list: {manifest:?}");
+    let config = client.get_blob(&world.images(), &manifest.config.digest, 1 << 20).await.unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap();
+    for layer in own {
+        assert!(diff_ids.iter().any(|id| *id == layer.digest.to_string()), "{} is its own tar", layer.digest);
+    }
+
+    let release = releases[1]["release"].as_str().unwrap().parse().unwrap();
+    let args = verify::VerifyArgs {
+        release: world.images().at(release),
+        paths: vec![world.folder.path().to_owned()],
+        artifact: None,
+        base: image_build::BaseArgs { base_aem: None, base_dispatcher: None },
+        key: None,
+        output: "json".to_owned(),
+        registry: world.registry_args(),
+    };
+    let mut out = Vec::new();
+    let end = verify::run(&args, &mut out).await.unwrap();
+    let report: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!((end, differing(&report)), (End::Done, vec![]), "{report}");
 }
 
 /// `cloud-manager.md` §1.2: a web-tier pipeline takes the dispatcher configuration alone, and leaves AEM as it runs.

@@ -78,6 +78,11 @@ class Bench:
         command = [self.options.launchway, "image", "build", "--to", f"{self.host}/{repository}", *self.insecure]
         return [*command, "--base-aem", base["aem"], "--base-dispatcher", base["dispatcher"], *self.files(case)], {}
 
+    def tar(self, case, repository, version):
+        """The same with layers that are plain tars."""
+        command, env = self.local(case, repository, version)
+        return [*command, "--tar-layers"], env
+
     def crane(self, case, repository, version):
         if version == "v2":
             target = f"{self.host}/{repository}:v1"
@@ -182,7 +187,7 @@ class Bench:
                 if mode != "cold":
                     self.sample(builder, case, repository, "v1")
                 found = self.sample(builder, case, repository, "v2" if mode == "rebase" else "v1")
-                if mode != "cold" and builder in ("job", "local"):
+                if mode != "cold" and builder in ("job", "local", "tar"):
                     lines = [line for line in found["out"].splitlines() if ": package " in line]
                     sent = [line for line in lines if line.endswith("uploaded")]
                     if sent:
@@ -207,6 +212,7 @@ def find(value, key):
 NAMES = {
     "job": "launchway, the Job (fetches the zips from the registry)",
     "local": "launchway image build, from files",
+    "tar": "launchway image build --tar-layers",
     "described": "launchway, one layer alone, hashed and then sent",
     "streamed": "launchway, one layer alone, hashed while it is sent",
     "crane": "crane",
@@ -264,10 +270,10 @@ def main():
         bench = Bench(options, folder)
         try:
             plans = [
-                ("one", "One large package", "one", "cold", ["job", "local", "described", "streamed", "crane", "skopeo", "buildah", "curl"]),
-                ("four", "Four large packages", "four", "cold", ["job", "local", "crane", "skopeo", "buildah", "curl"]),
+                ("one", "One large package", "one", "cold", ["job", "local", "tar", "described", "streamed", "crane", "skopeo", "buildah", "curl"]),
+                ("four", "Four large packages", "four", "cold", ["job", "local", "tar", "crane", "skopeo", "buildah", "curl"]),
                 ("dispatcher", "A dispatcher configuration", "dispatcher", "cold", ["job", "local", "crane", "skopeo", "buildah"]),
-                ("unchanged", "Nothing changed", "one", "again", ["job", "local", "crane", "skopeo", "buildah"]),
+                ("unchanged", "Nothing changed", "one", "again", ["job", "local", "tar", "crane", "skopeo", "buildah"]),
                 ("rebase", "Another base image", "one", "rebase", ["job", "local", "crane", "skopeo", "buildah"]),
             ]
             wanted = options.cases.split(",") if options.cases else [plan[0] for plan in plans]

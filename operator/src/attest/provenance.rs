@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::SLSA_PROVENANCE;
-use crate::image::layer;
+use crate::image::layer::{self, LayerEncoding};
 use crate::image::manifest::{IMAGE_FORMAT, canonical};
 
 /// Largest statement that is read.
@@ -52,6 +52,9 @@ pub struct Parameters {
     /// Whether the dispatcher image alone was built: `base.aem` is then the image beside it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub web_tier: bool,
+    /// How layers are stored.
+    #[serde(default, skip_serializing_if = "LayerEncoding::is_default")]
+    pub layer_encoding: LayerEncoding,
 }
 
 /// Digests of the index and of both images.
@@ -187,6 +190,7 @@ mod tests {
             platform: "linux/amd64".to_owned(),
             provided: vec!["vendor/".to_owned()],
             web_tier: false,
+            layer_encoding: LayerEncoding::Gzip,
         };
         (subjects, parameters)
     }

@@ -15,7 +15,7 @@ use crate::attest::provenance::{self, BaseNames, Parameters, Resource, Subjects}
 use crate::attest::{SBOM_TYPE, SLSA_PROVENANCE, STATEMENT_TYPE, sbom};
 use crate::image::Limits;
 use crate::image::contract::ImageTier;
-use crate::image::manifest::{self, AddedLayer, Descriptor, Encoded, LAYER_GZIP};
+use crate::image::manifest::{self, AddedLayer, Descriptor, Encoded};
 use crate::image::plan::{BuildPlan, FileKind, FileReport, NamedLayer};
 
 /// Annotation: what a statement is about, as `BuildKit` writes it.
@@ -90,12 +90,14 @@ pub(super) async fn assemble(
     let path = |path: &Option<String>| path.clone().unwrap_or_default();
     let room = limit.saturating_sub(aem.base.manifest.layers.len());
     // Beside a dispatcher that is built alone the image of author and publish stays as it is.
+    let (install, index) = (path(&aem.contract.install_path), path(&aem.contract.index_path));
     let aem_layers = (!recipe.web_tier)
-        .then(|| plan.aem_layers(&path(&aem.contract.install_path), &path(&aem.contract.index_path), room))
+        .then(|| plan.aem_layers((&install, &index), room, recipe.layer_encoding))
         .transpose()
         .map_err(|rule| aem.refusal(rule))?;
-    let dispatcher_layer =
-        plan.dispatcher_layer(&path(&dispatcher.contract.config_path)).map_err(|rule| dispatcher.refusal(rule))?;
+    let dispatcher_layer = plan
+        .dispatcher_layer(&path(&dispatcher.contract.config_path), recipe.layer_encoding)
+        .map_err(|rule| dispatcher.refusal(rule))?;
     let (outlet, newest) = outlet.unzip();
     let (aem, dispatcher) = tokio::try_join!(
         image(aem, aem_layers, limit, outlet.as_ref()),
@@ -164,6 +166,7 @@ fn parameters(recipe: &Recipe, artifact: Sha256Digest, aem: &LoadedBase, dispatc
         platform: recipe.platform.clone(),
         provided: recipe.provided.clone(),
         web_tier: recipe.web_tier,
+        layer_encoding: recipe.layer_encoding,
     }
 }
 
@@ -183,7 +186,7 @@ fn layers(image: &Assembly) -> Vec<Resource> {
     let layer = |OwnLayer { added, .. }: &OwnLayer| Resource {
         name: format!("{}: {}", image.tier().as_str(), added.what),
         digest: added.described.digest,
-        media_type: LAYER_GZIP.to_owned(),
+        media_type: added.encoding.media_type().to_owned(),
         uri: None,
         annotations: BTreeMap::from([("diffId".to_owned(), added.described.diff_id.to_string())]),
     };

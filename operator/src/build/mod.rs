@@ -26,6 +26,7 @@ use crate::image::blob::Spool;
 use crate::image::contract::ImageTier;
 use crate::image::dispatcher::BaseFiles;
 use crate::image::failure::Refusal;
+use crate::image::layer::LayerEncoding;
 use crate::image::plan::{PlanOptions, Planned, plan};
 use crate::registry::{Client, Progress, RegistryError, Repository};
 
@@ -87,6 +88,8 @@ pub struct Recipe {
     pub web_tier: bool,
     /// Prefixes of `group:name` that the runtime brings along, besides the default ones.
     pub provided: Vec<String>,
+    /// How layers are stored.
+    pub layer_encoding: LayerEncoding,
     /// `os/architecture` to choose from bases that are an index.
     pub platform: String,
 }

@@ -120,7 +120,12 @@ pub(super) async fn describe(
                 Some(outlet) => (outlet.send(&named).await?, true),
                 None => (hash(&named).await?, false),
             };
-            let added = AddedLayer { described, what: named.what.clone(), annotations: named.annotations.clone() };
+            let added = AddedLayer {
+                described,
+                encoding: named.layer.encoding(),
+                what: named.what.clone(),
+                annotations: named.annotations.clone(),
+            };
             Ok(OwnLayer { named, added, sent })
         })
         .buffered(AT_ONCE)

@@ -165,6 +165,7 @@ async fn recipe(client: &Client, claim: &Claim, elsewhere: Elsewhere) -> Result<
         dispatcher: base(client, elsewhere.dispatcher, &parameters.base.dispatcher, "--base-dispatcher").await?,
         web_tier: parameters.web_tier,
         provided: parameters.provided.clone(),
+        layer_encoding: parameters.layer_encoding,
         platform: parameters.platform.clone(),
     })
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use launchway_crds::pipeline::LayerEncoding;
 use serde_json::{Value, json};
 
 use super::registry::RegistryArgs;
@@ -54,6 +55,9 @@ pub struct BuildArgs {
     /// Package that the runtime brings along: prefix of group:name; may be given several times
     #[arg(long, value_name = "PREFIX")]
     pub provided: Vec<String>,
+    /// Store layers as plain tars, as `layerEncoding: Tar` of a Pipeline does; default: gzips of stored blocks
+    #[arg(long)]
+    pub tar_layers: bool,
     /// Platform to choose from bases that are an index
     #[arg(long, value_name = "OS/ARCHITECTURE", default_value = PLATFORM)]
     pub platform: String,
@@ -147,6 +151,7 @@ async fn recipe(args: &BuildArgs, client: &Client) -> Result<Recipe, Stop> {
         dispatcher: BaseRef::resolve(client, &need(&args.base.base_dispatcher, "--base-dispatcher")?).await?,
         web_tier: args.web_tier,
         provided: args.provided.clone(),
+        layer_encoding: if args.tar_layers { LayerEncoding::Tar } else { LayerEncoding::Gzip },
         platform: args.platform.clone(),
     })
 }

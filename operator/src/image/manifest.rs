@@ -9,7 +9,7 @@ use launchway_crds::digest::Sha256Digest;
 use serde_json::{Map, Value, json};
 
 use super::blob::Hasher;
-use super::layer::Described;
+use super::layer::{Described, LayerEncoding};
 
 /// OCI image manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -18,7 +18,9 @@ pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// OCI image configuration.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// OCI layer, gzip.
-pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub const LAYER_GZIP: &str = LayerEncoding::Gzip.media_type();
+/// OCI layer, not compressed.
+pub const LAYER_TAR: &str = LayerEncoding::Tar.media_type();
 /// The empty configuration of artifacts.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// Content of the empty configuration.
@@ -226,6 +228,8 @@ pub fn canonical(value: &Value) -> Vec<u8> {
 pub struct AddedLayer {
     /// Digests and size.
     pub described: Described,
+    /// How it is stored.
+    pub encoding: LayerEncoding,
     /// What it holds, for the image's history. Never a path or name of the building machine.
     pub what: String,
     /// Annotations of its descriptor.
@@ -261,9 +265,7 @@ pub struct BuiltImage {
 fn oci_twin(media_type: &str) -> Result<&'static str, String> {
     Ok(match media_type {
         LAYER_GZIP | "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER_GZIP,
-        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
-            "application/vnd.oci.image.layer.v1.tar"
-        }
+        LAYER_TAR | "application/vnd.docker.image.rootfs.diff.tar" => LAYER_TAR,
         "application/vnd.oci.image.layer.v1.tar+zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
         other => {
             return Err(format!("the base has a layer of type {other}, which cannot be built upon"));
@@ -330,7 +332,7 @@ pub fn build(
         layers.push(Descriptor::new(oci_twin(&layer.media_type)?, layer.digest, layer.size));
     }
     for layer in added {
-        let mut descriptor = Descriptor::new(LAYER_GZIP, layer.described.digest, layer.described.size);
+        let mut descriptor = Descriptor::new(layer.encoding.media_type(), layer.described.digest, layer.described.size);
         descriptor.annotations.clone_from(&layer.annotations);
         layers.push(descriptor);
     }

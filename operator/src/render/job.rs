@@ -193,13 +193,24 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
             let parts = scan_job::with_scanners(checks.parts, scanners, artifact, keep.as_ref(), &installation.image);
             Shape::test(parts, Span::from_secs(seconds), true)
         }
-        Work::BuildImage { artifact, aem, dispatcher, web_tier, provided, signing, registries, timeout } => {
+        Work::BuildImage {
+            artifact,
+            aem,
+            dispatcher,
+            web_tier,
+            provided,
+            layer_encoding,
+            signing,
+            registries,
+            timeout,
+        } => {
             let mut request = json!({
                 "artifact": artifact,
                 "target": registries.target,
                 "base": { "aem": aem, "dispatcher": dispatcher },
                 "webTier": web_tier,
                 "provided": provided,
+                "layerEncoding": layer_encoding,
                 "execution": format!("{namespace}/{name}"),
                 "plainHttp": registries.plain_http,
             });

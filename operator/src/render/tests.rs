@@ -8,6 +8,7 @@ use launchway_crds::{
     deploy::{CacheFlush, Origin},
     digest::ImageRef,
     environment::{Deployed, Tier},
+    pipeline::LayerEncoding,
     step::StepName,
 };
 use serde_json::{Value, json};
@@ -294,6 +295,7 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         dispatcher: image('2'),
         web_tier: false,
         provided: vec!["day/cq60/product".into()],
+        layer_encoding: LayerEncoding::Tar,
         signing: Some(LocalName { name: "signer".into() }),
         registries: registries.clone(),
         timeout: launchway_crds::common::Span::from_secs(1800),

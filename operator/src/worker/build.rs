@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use launchway_crds::digest::{ImageRef, Sha256Digest};
-use launchway_crds::pipeline::SIGNING_KEY;
+use launchway_crds::pipeline::{LayerEncoding, SIGNING_KEY};
 use serde::{Deserialize, Serialize};
 
 use super::verdict::{Reason, Verdict};
@@ -59,6 +59,9 @@ pub struct BuildRequest {
     /// Prefixes of `group:name` that the runtime brings along, besides the default ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub provided: Vec<String>,
+    /// How layers are stored.
+    #[serde(default)]
+    pub layer_encoding: LayerEncoding,
     /// `os/architecture` to choose from bases that are an index. Default `linux/amd64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
@@ -75,6 +78,7 @@ impl BuildRequest {
             dispatcher: BaseRef::Image(self.base.dispatcher.clone()),
             web_tier: self.web_tier,
             provided: self.provided.clone(),
+            layer_encoding: self.layer_encoding,
             platform: self.platform.clone().unwrap_or_else(|| build::PLATFORM.to_owned()),
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use launchway_operator::image::Blob;
 use launchway_operator::image::blob::Hasher;
-use launchway_operator::image::layer::{Content, EPOCH, Layer, LayerEntry};
+use launchway_operator::image::layer::{Content, EPOCH, Layer, LayerEncoding, LayerEntry};
 use launchway_operator::registry::{Client, ErrorKind, Pushed, RegistryError, Repository, Silent};
 
 use crate::double::{Answer, Double, answer};
@@ -190,7 +190,7 @@ async fn busy_uploads_wait_as_asked_and_not_for_a_year() {
 
 fn layer() -> Layer {
     let content = Content::File(Blob::from_bytes(vec![9; 1 << 20]), 0o444);
-    Layer::new(vec![LayerEntry { path: "a".into(), content, mtime: EPOCH }]).unwrap()
+    Layer::new(vec![LayerEntry { path: "a".into(), content, mtime: EPOCH }], LayerEncoding::Gzip).unwrap()
 }
 
 /// A double that answers the part of an upload that comes before the digest.

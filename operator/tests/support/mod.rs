@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use launchway_crds::digest::{ImageRef, Sha256Digest};
 use launchway_operator::image::Blob;
 use launchway_operator::image::blob::Hasher;
-use launchway_operator::image::layer::{Content, EPOCH, Layer, LayerEntry};
+use launchway_operator::image::layer::{Content, EPOCH, Layer, LayerEncoding, LayerEntry};
 use launchway_operator::image::manifest::{LAYER_GZIP, MANIFEST, canonical};
 use launchway_operator::registry::{Client, ClientOptions, Credentials, Repository, Silent};
 use serde_json::{Value, json};
@@ -157,7 +157,7 @@ pub fn small_base(tier: &str, mark: &str) -> SmallBase {
         content: Content::File(Blob::from_bytes(tier.as_bytes().to_vec()), 0o644),
         mtime: EPOCH,
     };
-    let layer = Layer::new(vec![entry]).unwrap();
+    let layer = Layer::new(vec![entry], LayerEncoding::Gzip).unwrap();
     let described = layer.describe().unwrap();
     let mut config = base_config(tier, &described.diff_id.to_string());
     if !mark.is_empty() {

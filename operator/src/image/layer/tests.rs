@@ -16,6 +16,10 @@ fn sample(seed: &[u8]) -> Vec<LayerEntry> {
     ]
 }
 
+fn gzip(entries: Vec<LayerEntry>) -> Layer {
+    Layer::new(entries, LayerEncoding::Gzip).unwrap()
+}
+
 fn bytes(layer: &Layer) -> Vec<u8> {
     let mut out = Vec::new();
     layer.reader().read_to_end(&mut out).unwrap();
@@ -24,7 +28,7 @@ fn bytes(layer: &Layer) -> Vec<u8> {
 
 #[test]
 fn golden() {
-    let layer = Layer::new(sample(b"hello")).unwrap();
+    let layer = gzip(sample(b"hello"));
     let described = layer.describe().unwrap();
     assert_eq!(
         described.diff_id.to_string(),
@@ -36,7 +40,7 @@ fn golden() {
 #[test]
 fn description_matches_bytes_and_gzip_readers_agree() {
     for size in [0, 1, 511, 512, 65_000, 65_535, 200_000, 1 << 20, 3_000_001] {
-        let layer = Layer::new(sample(&vec![3; size])).unwrap();
+        let layer = gzip(sample(&vec![3; size]));
         let blob = bytes(&layer);
         let described = layer.describe().unwrap();
         assert_eq!(described.size, blob.len() as u64);
@@ -45,10 +49,19 @@ fn description_matches_bytes_and_gzip_readers_agree() {
         assert_eq!(io::copy(&mut reader, &mut io::sink()).unwrap(), described.size);
         assert_eq!(reader.finish(), described);
         assert_eq!(described.digest, Hasher::of(&blob));
+        let alone = Layer::new(sample(&vec![3; size]), LayerEncoding::Tar).unwrap();
+        let tar_alone = bytes(&alone);
         let mut tar = Vec::new();
         flate2::read::GzDecoder::new(&blob[..]).read_to_end(&mut tar).unwrap();
         assert_eq!(described.diff_id, Hasher::of(&tar));
         assert_eq!(tar.len() % 512, 0);
+        assert!(tar_alone == tar, "the encoding alone differs");
+        let diff_id = described.diff_id;
+        assert_eq!(alone.describe().unwrap(), Described { diff_id, digest: diff_id, size: tar.len() as u64 });
+        assert_eq!(alone.size(), tar.len() as u64);
+        let mut reader = alone.describing_reader();
+        io::copy(&mut reader, &mut io::sink()).unwrap();
+        assert_eq!(reader.finish(), alone.describe().unwrap());
     }
 }
 
@@ -56,17 +69,14 @@ fn description_matches_bytes_and_gzip_readers_agree() {
 fn order_of_input_does_not_matter() {
     let mut shuffled = sample(b"x");
     shuffled.reverse();
-    assert_eq!(
-        Layer::new(sample(b"x")).unwrap().describe().unwrap(),
-        Layer::new(shuffled).unwrap().describe().unwrap()
-    );
+    assert_eq!(gzip(sample(b"x")).describe().unwrap(), gzip(shuffled).describe().unwrap());
 }
 
 #[test]
 fn gnu_tar_reads_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("layer.tar.gz");
-    std::fs::write(&path, bytes(&Layer::new(sample(b"hello")).unwrap())).unwrap();
+    std::fs::write(&path, bytes(&gzip(sample(b"hello")))).unwrap();
     let output = std::process::Command::new("tar").arg("tvzf").arg(&path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let listing = String::from_utf8(output.stdout).unwrap();
@@ -87,10 +97,10 @@ fn times_follow_content() {
 fn refuses_what_a_layer_must_not_have() {
     for path in ["/abs", "a/../b", "a//b", ".wh.x", "a/.wh..wh..opq", ""] {
         let entry = LayerEntry { path: path.into(), content: Content::Folder, mtime: EPOCH };
-        assert!(Layer::new(vec![entry]).is_err(), "{path}");
+        assert!(Layer::new(vec![entry], LayerEncoding::Gzip).is_err(), "{path}");
     }
     let twice = LayerEntry { path: "a".into(), content: Content::Folder, mtime: EPOCH };
-    assert!(Layer::new(vec![twice.clone(), twice]).is_err());
+    assert!(Layer::new(vec![twice.clone(), twice], LayerEncoding::Tar).is_err());
 }
 
 #[test]
@@ -100,8 +110,10 @@ fn a_file_that_becomes_shorter_ends_the_description() {
         file.as_file().set_len(size).unwrap();
         let blob = Blob::from_file(file.reopen().unwrap()).unwrap();
         let entry = LayerEntry { path: "a".into(), content: Content::File(blob, 0o644), mtime: EPOCH };
-        let layer = Layer::new(vec![entry]).unwrap();
         file.as_file().set_len(size - 1).unwrap();
-        assert_eq!(layer.describe().unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{size}");
+        for encoding in [LayerEncoding::Gzip, LayerEncoding::Tar] {
+            let layer = Layer::new(vec![entry.clone()], encoding).unwrap();
+            assert_eq!(layer.describe().unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{size} {encoding:?}");
+        }
     }
 }

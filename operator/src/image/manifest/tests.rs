@@ -23,9 +23,18 @@ fn added(name: &str) -> AddedLayer {
     let described = Described { diff_id: Hasher::of(name.as_bytes()), digest: Hasher::of(b"gz"), size: 5 };
     AddedLayer {
         described,
+        encoding: LayerEncoding::Gzip,
         what: format!("package {name}"),
         annotations: BTreeMap::from([("k".to_owned(), name.to_owned())]),
     }
+}
+
+#[test]
+fn a_layer_that_is_a_tar_says_so() {
+    let tar = AddedLayer { encoding: LayerEncoding::Tar, ..added("g:a:1") };
+    let image = build(&base(), &[tar, added("g:b:1")], &BTreeMap::new(), 100).unwrap();
+    let types = image.layers[image.base_layers..].iter().map(|layer| layer.media_type.as_str());
+    assert_eq!(types.collect::<Vec<_>>(), [LAYER_TAR, LAYER_GZIP]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::BuildPlan;
 use crate::image::blob::Blob;
-use crate::image::layer::{Content, EPOCH, Layer, LayerEntry, content_time};
+use crate::image::layer::{Content, EPOCH, Layer, LayerEncoding, LayerEntry, content_time};
 use crate::image::manifest::canonical;
 use crate::image::package::{Package, PackageId};
 
@@ -74,7 +74,12 @@ impl BuildPlan {
     ///
     /// # Errors
     /// When a path cannot be part of a layer.
-    pub fn aem_layers(&self, install_path: &str, index_path: &str, room: usize) -> Result<Vec<NamedLayer>, String> {
+    pub fn aem_layers(
+        &self,
+        (install_path, index_path): (&str, &str),
+        room: usize,
+        encoding: LayerEncoding,
+    ) -> Result<Vec<NamedLayer>, String> {
         let folder = install_path.trim_matches('/');
         let mut top: Vec<(&Package, &Blob)> =
             self.packages.iter().filter_map(|package| Some((package, self.content.get(&package.id)?))).collect();
@@ -92,14 +97,14 @@ impl BuildPlan {
             let annotations =
                 [(PACKAGE_DIGEST, package.sha256.to_string()), ("dev.launchway.package", package.id.to_string())];
             out.push(NamedLayer {
-                layer: Layer::new(vec![entry(package, blob)])?,
+                layer: Layer::new(vec![entry(package, blob)], encoding)?,
                 what: format!("package {}", package.id),
                 annotations: annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             });
         }
         if !shared.is_empty() {
             out.push(NamedLayer {
-                layer: Layer::new(shared.iter().map(|(package, blob)| entry(package, blob)).collect())?,
+                layer: Layer::new(shared.iter().map(|(package, blob)| entry(package, blob)).collect(), encoding)?,
                 what: format!("{} small packages", shared.len()),
                 annotations: BTreeMap::new(),
             });
@@ -110,7 +115,7 @@ impl BuildPlan {
             mtime: EPOCH,
         };
         out.push(NamedLayer {
-            layer: Layer::new(vec![index])?,
+            layer: Layer::new(vec![index], encoding)?,
             what: "packages.json".to_owned(),
             annotations: BTreeMap::new(),
         });
@@ -121,12 +126,12 @@ impl BuildPlan {
     ///
     /// # Errors
     /// When a path cannot be part of a layer.
-    pub fn dispatcher_layer(&self, config_path: &str) -> Result<Option<NamedLayer>, String> {
+    pub fn dispatcher_layer(&self, config_path: &str, encoding: LayerEncoding) -> Result<Option<NamedLayer>, String> {
         let Some(tree) = &self.dispatcher else {
             return Ok(None);
         };
         Ok(Some(NamedLayer {
-            layer: Layer::new(tree.layer_entries(config_path))?,
+            layer: Layer::new(tree.layer_entries(config_path), encoding)?,
             what: format!("dispatcher configuration of {} files", tree.nodes.len()),
             annotations: BTreeMap::new(),
         }))

@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::classify::Flavour;
+use super::super::layer::LayerEncoding;
 use super::super::testzip::{deflated, file, link, package, package_items, zip};
 use super::*;
 
@@ -84,8 +85,9 @@ fn tiers_are_inherited_and_order_holds() {
 
 fn digests(inputs: Vec<Input>) -> Vec<String> {
     let plan = planned(inputs).plan.unwrap();
-    let mut layers = plan.aem_layers("/opt/launchway/install", "/opt/launchway/packages.json", 90).unwrap();
-    layers.extend(plan.dispatcher_layer("/etc/httpd").unwrap());
+    let mut layers =
+        plan.aem_layers(("/opt/launchway/install", "/opt/launchway/packages.json"), 90, LayerEncoding::Gzip).unwrap();
+    layers.extend(plan.dispatcher_layer("/etc/httpd", LayerEncoding::Gzip).unwrap());
     layers.iter().map(|layer| layer.layer.describe().unwrap().digest.to_string()).collect()
 }
 
@@ -130,8 +132,8 @@ fn layers_share_when_there_is_no_room() {
         .map(|n| input(&format!("{n}.zip"), package(&format!("g:p{n}:1"), &[("description", &"d".repeat(n * 7))])))
         .collect();
     let plan = planned(inputs).plan.unwrap();
-    assert_eq!(plan.aem_layers("/i", "/p.json", 11).unwrap().len(), 11);
-    let tight = plan.aem_layers("/i", "/p.json", 5).unwrap();
+    assert_eq!(plan.aem_layers(("/i", "/p.json"), 11, LayerEncoding::Gzip).unwrap().len(), 11);
+    let tight = plan.aem_layers(("/i", "/p.json"), 5, LayerEncoding::Gzip).unwrap();
     assert_eq!(tight.len(), 5);
     assert_eq!(tight[3].layer.len(), 7);
 }

@@ -6,7 +6,9 @@ use launchway_crds::{
     digest::{ImageRef, Sha256Digest},
     environment::Target,
     git::{Commit, GitSource, PackageRepository},
-    pipeline::{LedgerEntry, PerformanceTest, PipelineSpec, Scanner, SecurityTest, SmokeCheck, TestImage},
+    pipeline::{
+        LayerEncoding, LedgerEntry, PerformanceTest, PipelineSpec, Scanner, SecurityTest, SmokeCheck, TestImage,
+    },
     revision::PipelineRevision,
     step::StepName,
 };
@@ -170,6 +172,8 @@ pub enum Work {
         web_tier: bool,
         /// Dependencies that the base satisfies.
         provided: Vec<String>,
+        /// How layers are stored.
+        layer_encoding: LayerEncoding,
         /// Secret with the key that signs the provenance.
         signing: Option<LocalName>,
         /// Where the artifact is, and where the images go.

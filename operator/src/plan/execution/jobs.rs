@@ -96,6 +96,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
         dispatcher,
         web_tier,
         provided: images.map(|images| images.provided_packages.clone()).unwrap_or_default(),
+        layer_encoding: images.map(|images| images.layer_encoding).unwrap_or_default(),
         signing: images.and_then(|images| Some(images.signing.as_ref()?.secret_ref.clone())),
         registries: registries(pipeline, &source),
         timeout: pipeline.spec.build_timeout,
