@@ -147,15 +147,13 @@ fn deploy(
             vec![Action::SetTarget { environment: name_of(environment).into(), target: Box::new(target) }],
         );
     }
-    match known.rollout {
+    match &known.rollout {
         Some(rollout) if rollout.state == RolloutState::Failed => Verdict::failed(
             reasons::DEPLOYMENT_FAILED,
             format!("{} stopped at {}: {}", name_of(environment), rollout.phase, rollout.message),
         ),
-        Some(rollout) if rollout.state == RolloutState::Paused => pause::paused(world, environment, step, &rollout),
-        // How far it is stands in the Environment: it is not written down twice.
-        Some(_) => Verdict::running(rolls_out(release)),
-        None => not_begun(world, environment, &known, release),
+        Some(rollout) if rollout.state == RolloutState::Paused => pause::paused(world, environment, step, rollout),
+        Some(_) | None => under_way(world, environment, &known, release),
     }
 }
 
@@ -225,15 +223,19 @@ fn not_now(
     }
 }
 
-/// A rollout that does not begin: the Environment cannot read what the images promise, and says why.
-fn not_begun(world: &World, environment: &Environment, known: &EnvironmentStatus, release: &ImageRef) -> Verdict {
+/// A rollout that goes on, or one that cannot, for the Environment does not know what the images promise or has no value
+/// for a variable. It says why, and is waited for as long as for a pod: its planner makes no move meanwhile, and so never
+/// comes to the end of a phase.
+fn under_way(world: &World, environment: &Environment, known: &EnvironmentStatus, release: &ImageRef) -> Verdict {
     let doubt = conditions::get(&known.conditions, types::READY).and_then(|condition| {
         let doubts = [reasons::REGISTRY_UNREACHABLE, reasons::CONFIGURATION_MISSING];
         let reason = doubts.into_iter().find(|reason| condition.reason == *reason)?;
         Some((reason, condition.message.clone()))
     });
+    // How far it is stands in the Environment: it is not written down twice.
     let Some((reason, why)) = doubt else { return Verdict::running(rolls_out(release)) };
-    let since = known.target.as_ref().map_or(world.now, |target| target.since.0);
+    let phase = known.rollout.as_ref().map(|rollout| &rollout.since);
+    let since = phase.or(known.target.as_ref().map(|target| &target.since)).map_or(world.now, |since| since.0);
     let until = since.saturating_add(environment.spec.rollout.ready_timeout.signed()).unwrap_or(since);
     if world.now < until {
         return Verdict::retrying(why, until);

@@ -100,6 +100,37 @@ fn missing_variables_fail_a_deployment_that_cannot_begin() {
 }
 
 #[test]
+fn a_rollout_that_loses_what_it_needs_half_way_is_not_waited_for_without_end() {
+    for (reason, state) in
+        [(reasons::CONFIGURATION_MISSING, StepState::Failed), (reasons::REGISTRY_UNREACHABLE, StepState::Error)]
+    {
+        let mut play = Play::new();
+        play.run().built();
+        // Hours after the deployment began its last phase does.
+        play.world.now = play.world.now.checked_add(SignedDuration::from_hours(2)).unwrap();
+        let now = Time(play.world.now);
+        let status = play.status("stage");
+        status.rollout = Some(RolloutStatus {
+            state: RolloutState::Progressing,
+            phase: "Pair 1".into(),
+            since: now.clone(),
+            revision: "r2".into(),
+            updated: 0,
+            total: 1,
+            message: "stage-publish-0 starts".into(),
+            message_at: None,
+        });
+        conditions::set(&mut status.conditions, &now, None, types::READY, false, reason, "it is not there");
+        play.run();
+        assert_eq!(play.step(StepName::DeployStage).0, StepState::Running, "{reason}: the phase has its time");
+        play.world.now = play.world.now.checked_add(SignedDuration::from_mins(16)).unwrap();
+        play.run();
+        assert_eq!(play.step(StepName::DeployStage), (state, reason));
+        assert_eq!(play.status("stage").lock, None);
+    }
+}
+
+#[test]
 fn an_older_release_does_not_come_over_an_authors_volume_unless_somebody_answers_for_it() {
     for (policy, result) in [("Refuse", reasons::FAILED), ("Accept", reasons::FINISHED)] {
         let mut first = Play::new();
