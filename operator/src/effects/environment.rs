@@ -17,7 +17,7 @@ use kube::{
 };
 use launchway_crds::{
     Environment,
-    names::{FIELD_MANAGER, FINALIZER},
+    names::{FIELD_MANAGER, FINALIZER, labels},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -135,8 +135,16 @@ pub async fn finalize(context: &Context, environment: &Environment, finalizer: F
     Ok(true)
 }
 
+/// Whether a configuration is this Environment's: it owns it; or nobody does and the labels say so, as after an Environment
+/// of the same name was deleted with `--cascade=orphan`.
 fn is_ours<K: Resource>(object: &K, environment: &Environment) -> bool {
-    object.meta().owner_references.iter().flatten().any(|owner| Some(&owner.uid) == environment.metadata.uid.as_ref())
+    let owners = object.meta().owner_references.as_deref().unwrap_or_default();
+    if owners.is_empty() {
+        let marks = object.labels();
+        return marks.contains_key(labels::VARIABLES)
+            && marks.get(labels::ENVIRONMENT) == Some(&environment.name_any());
+    }
+    owners.iter().any(|owner| Some(&owner.uid) == environment.metadata.uid.as_ref())
 }
 
 /// Objects of a namespace.

@@ -141,6 +141,13 @@ async fn configuration_is_created_and_one_that_is_there_has_to_be_the_same() {
     let (result, asked) = done(&change, vec![refusal(409, "AlreadyExists"), (200, own.clone()), there()]).await;
     result.unwrap();
     assert_eq!(asked.len(), 3);
+    // An Environment of this name was deleted, and its objects were left behind.
+    let mut orphan = own.clone();
+    orphan["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+    done(&change, vec![refusal(409, "AlreadyExists"), (200, orphan.clone()), there()]).await.0.unwrap();
+    orphan["metadata"]["labels"]["launchway.dev/environment"] = "another".into();
+    let (result, _) = done(&change, vec![refusal(409, "AlreadyExists"), (200, orphan)]).await;
+    assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
     own["metadata"]["ownerReferences"][0]["uid"] = "another".into();
     let (result, _) = done(&change, vec![refusal(409, "AlreadyExists"), (200, own)]).await;
     assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
