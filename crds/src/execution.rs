@@ -95,6 +95,27 @@ pub struct PipelineExecutionSpec {
     pub requested_by: Option<String>,
 }
 
+impl PipelineExecutionSpec {
+    /// What an execution of a pipeline is asked to do when nothing else is said than who asks.
+    #[must_use]
+    pub fn usual(pipeline: impl Into<String>, requested_by: impl Into<String>) -> Self {
+        Self {
+            pipeline_ref: LocalName { name: pipeline.into() },
+            artifact: None,
+            commit: None,
+            rebuild: false,
+            mode: Mode::Normal,
+            reason: None,
+            source_execution: None,
+            re_execute: None,
+            roll_back_to: None,
+            allow_older: false,
+            change: None,
+            requested_by: Some(requested_by.into()),
+        }
+    }
+}
+
 /// How an execution treats tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {

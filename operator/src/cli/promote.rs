@@ -60,8 +60,11 @@ pub async fn run(args: PromoteArgs) -> Result<End, CliError> {
     if !args.yes {
         request::confirm(&format!("Promote {} to {environment}?", entry.name)).await?;
     }
-    let spec =
-        PipelineExecutionSpec { source_execution: Some(entry.name.clone()), reason, ..start::usual(&pipeline, me) };
+    let spec = PipelineExecutionSpec {
+        source_execution: Some(entry.name.clone()),
+        reason,
+        ..PipelineExecutionSpec::usual(&pipeline, me)
+    };
     start::start(&session, spec, &args.start).await
 }
 

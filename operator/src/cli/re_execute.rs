@@ -54,7 +54,10 @@ pub async fn run(args: ReExecuteArgs) -> Result<End, CliError> {
     if !args.yes {
         request::confirm(&format!("Deploy the release of {} to {environment} again?", entry.name)).await?;
     }
-    let spec =
-        PipelineExecutionSpec { re_execute: Some(entry.name.clone()), reason, ..start::usual(&args.pipeline, me) };
+    let spec = PipelineExecutionSpec {
+        re_execute: Some(entry.name.clone()),
+        reason,
+        ..PipelineExecutionSpec::usual(&args.pipeline, me)
+    };
     start::start(&session, spec, &args.start).await
 }

@@ -71,7 +71,11 @@ pub async fn run(args: RollBackArgs) -> Result<End, CliError> {
     if !args.yes {
         request::confirm(&format!("Take {environment} back to the release of {to}?")).await?;
     }
-    let spec = PipelineExecutionSpec { roll_back_to: Some(to.clone()), reason, ..start::usual(&args.pipeline, me) };
+    let spec = PipelineExecutionSpec {
+        roll_back_to: Some(to.clone()),
+        reason,
+        ..PipelineExecutionSpec::usual(&args.pipeline, me)
+    };
     start::start(&session, spec, &args.start).await
 }
 

@@ -64,7 +64,7 @@ pub async fn run(args: RunArgs) -> Result<End, CliError> {
         allow_older: args.allow_older,
         mode: if args.emergency { Mode::Emergency } else { Mode::Normal },
         reason,
-        ..start::usual(&args.pipeline, session.me().await?)
+        ..PipelineExecutionSpec::usual(&args.pipeline, session.me().await?)
     };
     start::start(&session, spec, &args.start).await
 }

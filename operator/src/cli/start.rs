@@ -7,10 +7,7 @@ use kube::{
     api::{ListParams, PostParams},
 };
 use launchway_crds::{
-    Pipeline, PipelineExecution,
-    common::{LocalName, Span},
-    execution::{Mode, PipelineExecutionSpec},
-    pipeline::PipelineType,
+    Pipeline, PipelineExecution, common::Span, execution::PipelineExecutionSpec, pipeline::PipelineType,
 };
 
 use super::{
@@ -42,25 +39,6 @@ pub struct StartArgs {
     /// Which cluster.
     #[command(flatten)]
     pub connection: Connection,
-}
-
-/// What an execution of a pipeline is asked to do when nothing is said.
-#[must_use]
-pub fn usual(pipeline: &str, me: String) -> PipelineExecutionSpec {
-    PipelineExecutionSpec {
-        pipeline_ref: LocalName { name: pipeline.into() },
-        artifact: None,
-        commit: None,
-        rebuild: false,
-        mode: Mode::Normal,
-        reason: None,
-        source_execution: None,
-        re_execute: None,
-        roll_back_to: None,
-        allow_older: false,
-        change: None,
-        requested_by: Some(me),
-    }
 }
 
 /// Creates the execution, tells how kubectl does it, and follows it if asked to.

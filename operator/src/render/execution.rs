@@ -2,8 +2,7 @@
 
 use launchway_crds::{
     Pipeline, PipelineExecution,
-    common::LocalName,
-    execution::{ArtifactChoice, Mode, PipelineExecutionSpec},
+    execution::{ArtifactChoice, PipelineExecutionSpec},
     names::{FIELD_MANAGER, labels},
 };
 
@@ -14,19 +13,12 @@ use crate::plan::pipeline::Start;
 pub fn execution(pipeline: &Pipeline, start: &Start, requested_by: &str) -> PipelineExecution {
     let git = pipeline.spec.source.git.is_some();
     let digest = start.revision.parse().ok().filter(|_| !git);
+    let name = pipeline.metadata.name.clone().unwrap_or_default();
     let spec = PipelineExecutionSpec {
-        pipeline_ref: LocalName { name: pipeline.metadata.name.clone().unwrap_or_default() },
         artifact: digest.map(|digest| ArtifactChoice { digest: Some(digest), tag: None }),
         commit: Some(start.revision.clone()).filter(|_| git),
-        rebuild: false,
-        mode: Mode::Normal,
-        reason: None,
-        source_execution: None,
-        re_execute: None,
-        roll_back_to: None,
-        allow_older: false,
         change: Some(start.revision.clone()),
-        requested_by: Some(requested_by.to_string()),
+        ..PipelineExecutionSpec::usual(name, requested_by)
     };
     let mut object = PipelineExecution::new(&start.name, spec);
     object.metadata.namespace = pipeline.metadata.namespace.clone();
