@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     common::Span,
     conditions::reasons,
-    execution::{ApprovalRecord, PipelineExecutionStatus, WaitingFor},
+    execution::{ApprovalRecord, PipelineExecutionStatus},
     names::requests,
     step::{StepName, StepState},
 };
@@ -127,26 +127,14 @@ fn wait(world: &World, status: &mut PipelineExecutionStatus, approval: &Approval
     }
     let (name, namespace, _) = identity(world);
     let (verb, environment) = (approval.verb, approval.environment);
-    let (reason, why) =
+    let told =
         doubt.unwrap_or_else(|| (approval.awaiting, format!("approval of {digest} for Environment {environment}")));
-    Verdict::Waiting {
-        reason,
-        waiting: Box::new(WaitingFor {
-            step: approval.step,
-            why,
-            since: clock.since.clone(),
-            until: Some(Time(clock.until)),
-            expiring_since: None,
-            who: Some(format!(
-                "whoever may `{verb}` Environment {environment}, but not {}",
-                requester(world).unwrap_or("the requester")
-            )),
-            command: Some(format!("kubectl launchway {} {name} --namespace {namespace}", approval.command)),
-        }),
-        warn: Some(clock.warn()),
-        wake: requested::look_again(world, reason),
-        actions: vec![],
-    }
+    let who = format!(
+        "whoever may `{verb}` Environment {environment}, but not {}",
+        requester(world).unwrap_or("the requester")
+    );
+    let command = format!("kubectl launchway {} {name} --namespace {namespace}", approval.command);
+    clock.waits(world, approval.step, told, who, command)
 }
 
 /// Whether nobody checked who asked for the execution, so that nobody can tell whether somebody else approves it.

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::reasons,
-    execution::{OverrideRecord, PipelineExecutionStatus, WaitingFor},
+    execution::{OverrideRecord, PipelineExecutionStatus},
     names::requests,
     pipeline::{Gates, PipelineType},
     step::{Metric, StepName, StepState},
@@ -103,20 +103,12 @@ fn wait(
     }
     let (name, namespace, _) = identity(world);
     let pipeline = &world.execution.spec.pipeline_ref.name;
-    let (reason, why) = doubt.unwrap_or((reasons::AWAITING_OVERRIDE, failing));
-    Verdict::Waiting {
-        reason,
-        waiting: Box::new(WaitingFor {
-            step,
-            why,
-            since: clock.since.clone(),
-            until: Some(Time(clock.until)),
-            expiring_since: None,
-            who: Some(format!("whoever may `override` Pipeline {pipeline}, for {}", names.join(", "))),
-            command: Some(format!("kubectl launchway override {name} --namespace {namespace}")),
-        }),
-        warn: Some(clock.warn()),
-        wake: requested::look_again(world, reason),
-        actions: vec![],
-    }
+    let who = format!("whoever may `override` Pipeline {pipeline}, for {}", names.join(", "));
+    clock.waits(
+        world,
+        step,
+        doubt.unwrap_or((reasons::AWAITING_OVERRIDE, failing)),
+        who,
+        format!("kubectl launchway override {name} --namespace {namespace}"),
+    )
 }

@@ -1,12 +1,11 @@
 //! A deployment that pauses between two pairs until somebody resumes or stops it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment,
     common::Span,
     conditions::reasons,
     environment::RolloutStatus,
-    execution::{PipelineExecutionSpec, Trigger, WaitingFor},
+    execution::{PipelineExecutionSpec, Trigger},
     names::requests,
     pause::Pause,
     step::StepName,
@@ -61,28 +60,15 @@ pub(super) fn paused(world: &World, environment: &Environment, step: StepName, r
         Decision::Wait(doubt) => doubt,
     };
     let pipeline = &world.execution.spec.pipeline_ref.name;
-    let (reason, why) = doubt.unwrap_or_else(|| {
+    let told = doubt.unwrap_or_else(|| {
         let (updated, total) = (rollout.updated, rollout.total);
         (
             reasons::PAUSED,
             format!("somebody who has looked at {place}: {updated} of {total} pairs serve the new release"),
         )
     });
-    Verdict::Waiting {
-        reason,
-        waiting: Box::new(WaitingFor {
-            step,
-            why,
-            since: clock.since.clone(),
-            until: Some(Time(clock.until)),
-            expiring_since: None,
-            who: Some(format!("whoever may `cancel` Pipeline {pipeline}")),
-            command: Some(format!("kubectl launchway resume {name} --namespace {namespace}")),
-        }),
-        warn: Some(clock.warn()),
-        wake: requested::look_again(world, reason),
-        actions: vec![],
-    }
+    let who = format!("whoever may `cancel` Pipeline {pipeline}");
+    clock.waits(world, step, told, who, format!("kubectl launchway resume {name} --namespace {namespace}"))
 }
 
 fn decided(world: &World, clock: &Clock) -> Decision {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     common::Span,
     conditions::{reasons, truncate},
-    execution::PipelineExecutionStatus,
+    execution::{PipelineExecutionStatus, WaitingFor},
     names::requests,
     step::{StepName, StepState},
 };
@@ -24,7 +24,7 @@ pub(super) struct Request {
     pub(super) by: &'static str,
 }
 
-/// Why a request is not accepted: one word, and a sentence with the remedy.
+/// Why a request is not accepted, or what is waited for: one word, and a sentence with the remedy.
 pub(super) type Doubt = (&'static str, String);
 
 /// The value of a request and who made it, or why it is not accepted; none when nobody asked.
@@ -125,6 +125,32 @@ impl Clock {
     pub(super) fn warn(&self) -> Timestamp {
         let before = (self.timeout.signed() / 5).min(SignedDuration::from_hours(24));
         self.until.saturating_sub(before).unwrap_or(self.until)
+    }
+
+    /// The wait for somebody, told with the one word and the sentence: who that is, and with which command.
+    pub(super) fn waits(
+        &self,
+        world: &World,
+        step: StepName,
+        (reason, why): Doubt,
+        who: String,
+        command: String,
+    ) -> Verdict {
+        Verdict::Waiting {
+            reason,
+            waiting: Box::new(WaitingFor {
+                step,
+                why,
+                since: self.since.clone(),
+                until: Some(Time(self.until)),
+                expiring_since: None,
+                who: Some(who),
+                command: Some(command),
+            }),
+            warn: Some(self.warn()),
+            wake: look_again(world, reason),
+            actions: vec![],
+        }
     }
 
     /// The end of an execution for which nobody found a word in time.
