@@ -156,11 +156,11 @@ httpd_reconnect() {
   expect "without publish, what is not cached is an error" '^50[23]$' "$(status_of "$SITE/us/none.html")"
   expect "what is cached is served" '^HIT$' "$(cache_state "$SITE/us/en.html")"
   if run_in dispatcher /opt/launchway/bin/ready >"$WORK/ready.out"; then fail "dispatcher is ready without publish"; fi
-  expect "not ready, and says why" '^pending publish: ' "$(cat "$WORK/ready.out")"
+  expect "not ready, and says why, although it was ready" '^pending publish: ' "$(cat "$WORK/ready.out")"
   run_in dispatcher /opt/launchway/bin/live || fail "dispatcher is not live without publish"
   umount -l "$WORK/publish/root" 2>/dev/null || true
   rm -rf "$WORK/publish"
-  start_sling publish publish "$WORK/good"
+  start_aem sling publish publish "$WORK/sling-good"
   within 150 is_ready publish || fail "publish does not come back: $(cat "$WORK/ready.out")"
   codes=$(for _ in {1..20}; do status_of "$SITE/server/default/jcr:root/content.json"; echo; done | sort | uniq -c | tr -s ' ')
   expect "every request works from the first moment" '^ 20 200$' "$codes"
@@ -184,14 +184,27 @@ httpd_drain() {
   expect "httpd ends by itself" 'shutting down gracefully' "$(cat "$WORK/dispatcher.log")"
 }
 
+# What a flush agent sends from another address; answers with the status.
+flush_outside() { # [CURL-ARGUMENT…]
+  curl -s -o /dev/null -w '%{http_code}' -H 'CQ-Action: Activate' -H 'CQ-Handle: /content/other/page' -H 'Host: flush' "$@" \
+    "$OUTSIDE/dispatcher/invalidate.cache"
+}
+
 httpd_other_trees() {
   say "httpd: an AMS tree, and no tree at all (5 s)"
   if [ -d "$WORK/ams" ]; then
     start_httpd dispatcher-ams country=us language=en --tree "$WORK/ams:/etc/httpd" "LAUNCHWAY_FLUSH_CLIENTS=$HOST_IP/32"
     within 20 run_in dispatcher-ams /opt/launchway/bin/ready >/dev/null || fail "the AMS tree is not ready"
     expect "AMS tree serves publish" '^200$' "$(status_of "$SITE/content/other/page.html")"
-    expect "a client of LAUNCHWAY_FLUSH_CLIENTS may flush" '^200$' "$(curl -s -o /dev/null -w '%{http_code}' \
-      -H 'CQ-Action: Activate' -H 'CQ-Handle: /content/other/page' -H 'Host: flush' "$OUTSIDE/dispatcher/invalidate.cache")"
+    make_page /content/other/near 'Near'
+    fill /content/other/page.html /content/other/near.html
+    expect "its pages are cached" '^HIT HIT$' "$(cache_state "$SITE/content/other/page.html") $(cache_state "$SITE/content/other/near.html")"
+    expect "a client of LAUNCHWAY_FLUSH_CLIENTS may flush" '^200$' "$(flush_outside -H 'CQ-Action-Scope: ResourceOnly')"
+    expect "a flushed page is fetched anew" '^MISS$' "$(cache_state "$SITE/content/other/page.html")"
+    expect "its neighbour stays" '^HIT$' "$(cache_state "$SITE/content/other/near.html")"
+    expect "it may invalidate" '^200$' "$(flush_outside)"
+    expect "an invalidated page is fetched anew" '^MISS$' "$(cache_state "$SITE/content/other/page.html")"
+    expect "so is its neighbour" '^MISS$' "$(cache_state "$SITE/content/other/near.html")"
     stop_container dispatcher-ams WINCH
   fi
   start_httpd bare
@@ -206,7 +219,7 @@ test_httpd() {
   mkdir -p "$WORK/wknd"
   unzip -qo "$archive" -d "$WORK/wknd"
   httpd_config_test
-  running publish || sling_publish
+  running publish || aem_publish sling publish
   httpd_serving
   httpd_flush
   httpd_before_serving

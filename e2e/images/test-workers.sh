@@ -65,7 +65,7 @@ test_workers() {
   [ -e "$archive" ] || { say "workers: no dispatcher package at $archive (set LAUNCHWAY_FIXTURES): left out"; return; }
   mkdir -p "$WORK/wknd"
   unzip -qo "$archive" -d "$WORK/wknd"
-  running publish || sling_publish
+  running publish || aem_publish sling publish
   httpd_serving
   workers_security
   workers_performance
