@@ -136,6 +136,20 @@ fn workloads_are_restricted_and_pinned_and_belong_to_their_environment() {
 }
 
 #[test]
+fn one_probe_that_a_busy_node_was_too_slow_for_takes_no_pod_out_of_its_service() {
+    for (tier, period, failures) in [(Tier::Author, 3, 3), (Tier::Publish, 3, 3), (Tier::Dispatcher, 2, 2)] {
+        let probe = rendered(tier)["spec"]["template"]["spec"]["containers"][0]["readinessProbe"].clone();
+        assert_eq!(probe["exec"]["command"], json!(["/ready"]));
+        assert_eq!(
+            (&probe["periodSeconds"], &probe["failureThreshold"]),
+            (&json!(period), &json!(failures)),
+            "{tier:?}"
+        );
+        assert_eq!(probe["successThreshold"], 1, "what is good again serves at once");
+    }
+}
+
+#[test]
 fn a_dispatcher_reaches_its_own_publish_on_its_own_revision() {
     let (set, publish) = (rendered(Tier::Dispatcher), rendered(Tier::Publish));
     let revision = publish["metadata"]["labels"]["launchway.dev/revision"].as_str().unwrap();

@@ -42,6 +42,12 @@ const DATA: &str = "data";
 /// Seconds after the ready time-out, at which a rollout stops, until a dispatcher that starts outside of one serves although a
 /// page of the warm-up does not answer well.
 const WARM_UP_GRACE: u64 = 60;
+/// How often readiness is asked for, in seconds, and how many failures in a row end it. One may be the node's, which was too
+/// busy to run the command in time. An author and a publish have nobody who takes over: that they are taken out of their
+/// Service for a moment helps nobody. A dispatcher whose publish is gone has to leave soon. A pod that is being deleted
+/// leaves at once, whatever these say, and one whose container ended is not ready from then on.
+const READY: (i32, i32) = (3, 3);
+const DISPATCHER_READY: (i32, i32) = (2, 2);
 /// Seconds that a JVM with a repository gets to end by itself.
 const STOP_SECONDS: i64 = 60;
 
@@ -168,6 +174,10 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> 
         Tier::Dispatcher => i64::from(spec.dispatcher.drain_seconds) + STOP_SECONDS / 2,
         Tier::Author | Tier::Publish => STOP_SECONDS,
     };
+    let (period, failures) = match tier {
+        Tier::Dispatcher => DISPATCHER_READY,
+        Tier::Author | Tier::Publish => READY,
+    };
     PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -199,7 +209,7 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> 
                 }),
                 ..Lifecycle::default()
             }),
-            readiness_probe: Some(probe(&contract.commands.ready, 3, 1)),
+            readiness_probe: Some(probe(&contract.commands.ready, period, failures)),
             // A JVM may take long to start; until it did, only readiness speaks.
             startup_probe: (!contract.commands.live.is_empty()).then(|| probe(&contract.commands.live, 2, 150)),
             liveness_probe: (!contract.commands.live.is_empty()).then(|| probe(&contract.commands.live, 10, 6)),
