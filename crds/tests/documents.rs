@@ -22,7 +22,10 @@ fn schemas() -> BTreeMap<String, Value> {
 /// Pages that users read, in the repository.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut all = vec![root.join("README.md"), root.join("charts/launchway/README.md"), root.join("config/README.md")];
+    let mut all: Vec<_> =
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "charts/launchway/README.md", "config/README.md"]
+            .map(|page| root.join(page))
+            .into();
     for folder in ["docs", "docs/decisions"] {
         all.extend(fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
     }
@@ -105,6 +108,46 @@ fn judged(document: &Value, schemas: &BTreeMap<String, Value>) -> Option<(String
         found.extend(parsed.err().map(|error| error.to_string()));
     }
     Some((kind.into(), found))
+}
+
+/// Fields that a text names in backticks from `spec` or `status` on, such as `spec.variables[].secretKeyRef`.
+fn fields(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2).map(|quoted| {
+        let ends = |c: char| !(c.is_ascii_alphanumeric() || "._[]".contains(c));
+        quoted.split(ends).next().unwrap_or_default().trim_end_matches('.')
+    });
+    quoted.filter(|field| ["spec.", "status."].iter().any(|root| field.starts_with(root)))
+}
+
+/// Whether a schema has a field.
+fn has(schema: &Value, path: &str) -> bool {
+    let mut names = path.split('.').map(|name| name.split('[').next().unwrap_or_default());
+    let below = |schema: &'_ Value, name: &str| -> Option<Value> {
+        let mut schema = schema;
+        while schema["type"] == "array" {
+            schema = &schema["items"];
+        }
+        schema["properties"].get(name).or_else(|| schema.get("additionalProperties")).cloned()
+    };
+    names.try_fold(schema.clone(), |schema, name| below(&schema, name)).is_some()
+}
+
+#[test]
+fn every_field_that_a_document_names_exists() {
+    let schemas = schemas();
+    let mut named = 0;
+    for page in pages() {
+        for line in fs::read_to_string(&page).unwrap().lines() {
+            // `status.rs` is a file.
+            for field in fields(line).filter(|field| *field != "status.rs") {
+                named += 1;
+                assert!(schemas.values().any(|schema| has(schema, field)), "{}: `{field}` in: {line}", page.display());
+            }
+        }
+    }
+    assert!(named > 100, "only {named} fields were found: they are written in another way now");
+    assert_eq!(fields("`spec.a[].b` is `x`, `status.c: d`").collect::<Vec<_>>(), ["spec.a[].b", "status.c"]);
+    assert!(!schemas.values().any(|schema| has(schema, "spec.nothing")));
 }
 
 #[test]
