@@ -435,6 +435,7 @@ pub struct ScheduleRecord {
 
 /// What an execution waits for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct WaitingFor {
     /// The step that waits.
     pub step: StepName,

@@ -165,6 +165,18 @@ fn lists_of_named_objects_are_maps() {
     assert_eq!(keys("PipelineExecution", "status.steps"), serde_json::json!(["name"]));
 }
 
+/// As the API conventions of Kubernetes have it.
+#[test]
+fn names_of_fields_are_in_camel_case() {
+    everywhere(|_, schema| {
+        let camel = |name: &str| {
+            name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| c.is_ascii_alphanumeric())
+        };
+        let mut names = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name);
+        names.find(|name| !camel(name)).map(|name| format!("{name} is not in camelCase"))
+    });
+}
+
 #[test]
 fn everything_is_described_and_nothing_is_called_phase() {
     everywhere(|path, schema| {
