@@ -23,5 +23,6 @@ pub mod program;
 pub mod scenario;
 pub mod steps;
 pub mod traffic;
+pub mod volume;
 
 pub use failure::{Failure, Outcome};

@@ -1,18 +1,12 @@
 //! What is built once, what is built again, and what a cache keeps, of a repository behind SSH.
 
-use k8s_openapi::api::core::v1::{Node, PersistentVolume};
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, ListParams, PostParams},
-};
 use launchway_crds::{execution::PipelineExecutionStatus, names::child_name, step::StepName};
 use launchway_e2e::{
-    Failure, Outcome,
-    cluster::{Cluster, call, until},
+    Outcome,
     executions::{step, told},
     failure::ensure,
-    paths,
     process::Program as Process,
+    volume::{self, Volume},
 };
 use serde_json::{Value, json};
 
@@ -25,8 +19,6 @@ use super::{
 const NAME: &str = "by-ssh";
 /// A volume for the cache, where nobody provides one.
 const VOLUME: &str = "launchway-e2e-build-cache";
-/// The kubelet takes a volume out of use after its last pod.
-const GONE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Counts its runs in what the cache keeps, and names its package after the count.
 const COUNT: &str =
     "n=$(($(cat ~/.cache/builds || echo 0) + 1)); echo $n >~/.cache/builds; mkdir target; echo $n >target/built-$n.zip";
@@ -36,9 +28,9 @@ pub async fn check(ground: &Ground) -> Outcome {
     checkout.write("README", "nothing to build")?;
     checkout.push()?;
 
-    if ground.program.cluster.local {
-        volume(ground).await?;
-    }
+    let claim = child_name(NAME, "build-cache");
+    let volume = Volume { name: VOLUME, namespace: &ground.program.namespace, claim: &claim, size: "64Mi" };
+    volume.provide(&ground.program.cluster).await?;
     apply(ground, json!({ "secretRef": { "name": STRANGER } })).await?;
     refused(ground, "strange-host", "HostKeyUnknown").await?;
     apply(ground, json!({})).await?;
@@ -56,46 +48,7 @@ pub async fn check(ground: &Ground) -> Outcome {
         .run()
         .await?;
     package(ground, "empty-cache", json!({}), "built-1.zip", None).await?;
-    if ground.program.cluster.local { remove_volume(&ground.program.cluster).await } else { Ok(()) }
-}
-
-/// The local cluster provides no volumes: one for the pipeline's cache, empty.
-async fn volume(ground: &Ground) -> Outcome {
-    let cluster = &ground.program.cluster;
-    remove_volume(cluster).await?;
-    let folder = paths::cache_folder("e2e/build-cache")?;
-    let emptied = std::fs::remove_dir_all(&folder).and_then(|()| std::fs::create_dir(&folder));
-    emptied.map_err(|error| Failure::new(format!("{}: {error}", folder.display())))?;
-    let nodes: Api<Node> = Api::all(cluster.client.clone());
-    let node = call(nodes.list(&ListParams::default())).await?.items.pop().ok_or("the cluster has no node")?.name_any();
-    let here = json!({ "key": "kubernetes.io/hostname", "operator": "In", "values": [node] });
-    let wanted: PersistentVolume = serde_json::from_value(json!({
-        "metadata": { "name": VOLUME },
-        "spec": {
-            "capacity": { "storage": "64Mi" }, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
-            "local": { "path": folder },
-            "claimRef": { "namespace": ground.program.namespace, "name": child_name(NAME, "build-cache") },
-            "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [here] }] } },
-        },
-    }))
-    .map_err(|error| Failure::new(error.to_string()))?;
-    let volumes: Api<PersistentVolume> = Api::all(cluster.client.clone());
-    call(volumes.create(&PostParams::default(), &wanted)).await.map(drop)
-}
-
-/// Takes the volume away; one that is claimed goes with its claim.
-async fn remove_volume(cluster: &Cluster) -> Outcome {
-    let volumes: Api<PersistentVolume> = Api::all(cluster.client.clone());
-    let Some(found) = call(volumes.get_opt(VOLUME)).await? else { return Ok(()) };
-    call(volumes.delete(VOLUME, &DeleteParams::background())).await.map(drop)?;
-    let claimed = found.status.and_then(|status| status.phase).is_some_and(|phase| phase == "Bound");
-    if claimed {
-        return Ok(());
-    }
-    until("the volume of an earlier run is gone", GONE, || async {
-        Ok(call(volumes.get_opt(VOLUME)).await?.map_or(Ok(()), |left| Err(format!("{:?}", left.status))))
-    })
-    .await
+    volume::remove(&ground.program.cluster, VOLUME).await
 }
 
 async fn apply(ground: &Ground, git: Value) -> Outcome {

@@ -152,6 +152,7 @@ pub const ROWS: &[Row] = &[
                 (EDITS, "an_execution_runs_the_pipeline_as_it_was_when_it_began"),
                 (EDITS, "a_pipeline_that_is_gone_ends_the_execution_and_one_that_is_the_same_again_does_not"),
                 (EXECUTION, "a_record_without_approval_never_deploys_to_production"),
+                (DELETION, "what_is_deleted_by_a_slip_waits_and_what_is_worth_keeping_stays"),
                 (SCHEMA, "schemas_refuse_what_cannot_work_and_say_why"),
             ],
         ),

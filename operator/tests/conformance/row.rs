@@ -154,6 +154,7 @@ pub mod files {
     pub const EVENTS: &str = "operator/src/effects/events.rs";
     pub const MAIN_JOB: &str = "e2e/tests/main_job.rs";
     pub const CANCEL: &str = "e2e/tests/cancel.rs";
+    pub const DELETION: &str = "e2e/tests/deletion.rs";
     pub const EMERGENCY: &str = "e2e/tests/emergency.rs";
     pub const EXCLUSION: &str = "e2e/tests/exclusion.rs";
     pub const RE_EXECUTE: &str = "e2e/tests/re_execute.rs";
