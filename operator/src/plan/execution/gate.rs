@@ -40,7 +40,9 @@ pub(super) fn judge(
     if world.pipeline.as_ref().is_some_and(|pipeline| pipeline.spec.type_ == PipelineType::CodeQuality) {
         return Verdict::failed(
             reasons::GATE_FAILED,
-            format!("{failing}. A CodeQuality pipeline cannot be overridden"),
+            format!(
+                "{failing}. A CodeQuality pipeline cannot be overridden: correct the packages, or spec.gates.thresholds"
+            ),
         );
     }
     if let Some(verdict) = requested::rejected(world) {

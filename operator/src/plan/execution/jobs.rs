@@ -86,7 +86,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
     let (Some(aem), Some(dispatcher)) = (aem, runtime.dispatcher) else {
         return Verdict::failed(
             reasons::NO_RUNTIME,
-            "the base images were taken out of the Environment while the execution ran",
+            "the base images were taken out of the Environment while the execution ran: set spec.runtime, and run the pipeline again",
         );
     };
     let images = pipeline.spec.images.as_ref();
@@ -288,7 +288,10 @@ fn no_test(message: &str) -> Verdict {
 }
 
 fn no_address() -> Verdict {
-    Verdict::error(reasons::ENVIRONMENT_LOCKED, "stage has no address: it was deleted while the execution ran")
+    Verdict::error(
+        reasons::ENVIRONMENT_LOCKED,
+        "stage has no address: it was deleted while the execution ran, so run the pipeline again",
+    )
 }
 
 /// The end of a step's Job, or what to do until it ends.

@@ -405,7 +405,7 @@ pub(super) fn locked(world: &World) -> Result<(), Verdict> {
             return Err(Verdict::error(
                 reasons::ENVIRONMENT_LOCKED,
                 format!(
-                    "this execution no longer holds its {field} Environment: it was deleted or its status was changed by hand"
+                    "this execution no longer holds its {field} Environment: it was deleted or its status was changed by hand, so run the pipeline again"
                 ),
             ));
         }
