@@ -50,6 +50,17 @@ impl Error {
         }
     }
 
+    /// What the apiserver says of an object that it does not take as it is: repeating it changes nothing until somebody
+    /// else does.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        /// Malformed, forbidden (also by quotas and admission policies), too large, invalid.
+        const REFUSED: [u16; 4] = [400, 403, 413, 422];
+        let Self::Kube { source, .. } = self else { return None };
+        let kube::Error::Api(status) = source.as_ref() else { return None };
+        REFUSED.contains(&status.code).then_some(status.message.as_str())
+    }
+
     /// How long to wait before the try after `attempts` failed ones: conflicts are read again at
     /// once, everything else backs off to a minute.
     #[must_use]
@@ -92,5 +103,24 @@ mod tests {
         assert_eq!(error.pause(3), Duration::from_secs(8));
         assert_eq!(error.pause(u32::MAX), Duration::from_secs(60));
         assert!(Error::Conflict("x").pause(0) < Duration::from_millis(100));
+    }
+
+    #[test]
+    fn what_is_refused_is_told_from_what_may_go_better() {
+        let answered = |code| Error::Kube {
+            doing: "apply an object",
+            source: Box::new(kube::Error::Api(Box::new(kube::core::Status {
+                code,
+                message: "exceeded quota: program".into(),
+                ..Default::default()
+            }))),
+        };
+        for code in [400, 403, 413, 422] {
+            assert_eq!(answered(code).refusal(), Some("exceeded quota: program"), "{code}");
+        }
+        for code in [401, 404, 409, 429, 500, 503] {
+            assert_eq!(answered(code).refusal(), None, "{code}");
+        }
+        assert_eq!(Error::Conflict("x").refusal(), None);
     }
 }

@@ -8,7 +8,7 @@ use kube::{
     ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
-use launchway_crds::execution::Environments;
+use launchway_crds::{Environment, environment::EnvironmentStatus, execution::Environments};
 
 use crate::{
     context::Context,
@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     observe,
     outline::{EnvironmentOutline, ExecutionOutline},
-    plan::environment::{aim, next},
+    plan::environment::{Change, aim, next, refused},
 };
 
 /// How many changes that do not wait for each other are made at once.
@@ -45,20 +45,43 @@ pub(super) async fn reconcile(
     let aim = aim(&observed.world);
     let source = aim.as_ref().map(|aim| observed.source(aim));
     let material = Material { source, configuration: observed.configuration.as_ref() };
-    for together in plan.changes.chunk_by(|one, next| one.goes_with(next)) {
+    if let Err(error) = make(&context, environment, material, &plan.changes).await {
+        // Nobody reads the operator's log to learn why a rollout stands still.
+        if let Some(why) = error.refusal() {
+            tell(&context, environment, refused(&observed.world, why)).await?;
+        }
+        return Err(error);
+    }
+    tell(&context, environment, plan.status).await?;
+    Ok(plan.wake)
+}
+
+/// Makes changes in their order, those together that do not wait for each other.
+async fn make(
+    context: &Context,
+    environment: &Environment,
+    material: Material<'_>,
+    changes: &[Change],
+) -> Result<(), Error> {
+    for together in changes.chunk_by(|one, next| one.goes_with(next)) {
         for some in together.chunks(TOGETHER) {
-            let made: Vec<_> = some.iter().map(|change| perform(&context, environment, material, change)).collect();
+            let made: Vec<_> = some.iter().map(|change| perform(context, environment, material, change)).collect();
             try_join_all(made).await?;
         }
     }
-    if environment.status.as_ref() != Some(&plan.status) {
-        let mut object = environment.clone();
-        object.status = Some(plan.status.clone());
-        status::replace(&context, &object).await?;
-        drift::tell(&context, environment, &plan.status).await;
-        events::tell_environment(&context, &object, &environment.status.clone().unwrap_or_default()).await;
+    Ok(())
+}
+
+/// Writes a status down and tells of it, unless the Environment has it already.
+async fn tell(context: &Context, environment: &Environment, status: EnvironmentStatus) -> Result<(), Error> {
+    if environment.status.as_ref() == Some(&status) {
+        return Ok(());
     }
-    Ok(plan.wake)
+    let object = Environment { status: Some(status.clone()), ..environment.clone() };
+    status::replace(context, &object).await?;
+    drift::tell(context, environment, &status).await;
+    events::tell_environment(context, &object, &environment.status.clone().unwrap_or_default()).await;
+    Ok(())
 }
 
 /// Environments of an execution that was deleted: a lock that it left has to be taken away. One that ends takes it away

@@ -60,7 +60,11 @@ fn turns(old: &EnvironmentStatus, new: &EnvironmentStatus) -> Vec<Event> {
         let note = if rollout.message.is_empty() { &rollout.phase } else { &rollout.message };
         events.extend(told.map(|(bad, reason)| event(kind(bad), reason.to_owned(), note, "rollout")));
     }
-    let waits = [(types::DELETING, reasons::DELETION_WAITS), (types::READY, reasons::CONFIGURATION_MISSING)];
+    let waits = [
+        (types::DELETING, reasons::DELETION_WAITS),
+        (types::READY, reasons::CONFIGURATION_MISSING),
+        (types::READY, reasons::CHANGE_REFUSED),
+    ];
     for (type_, reason) in waits {
         let is = |status: &EnvironmentStatus| {
             conditions::get(&status.conditions, type_).filter(|is| is.reason == reason).map(|is| is.message.clone())

@@ -30,6 +30,7 @@ use launchway_crds::{
 pub use self::{
     configuration::configuration_name,
     services::{ServiceName, pair_service},
+    status::refused,
 };
 use self::{
     objects::Further,

@@ -2,13 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
-    conditions::{self, reasons, types},
+    conditions::{self, reasons, truncate, types},
     environment::{EnvironmentStatus, Tier, Urls},
     names::labels,
 };
 
 use super::{
-    Change, ServiceName,
+    Change, MESSAGE_MAX, ServiceName,
     objects::{Further, Side},
     world::{Pod, Revisions, World},
 };
@@ -92,13 +92,22 @@ fn address(world: &World, side: Side) -> Option<String> {
 pub(super) fn ready(world: &World, status: &mut EnvironmentStatus, ready: bool, reason: &str, message: &str) {
     let now = Time(world.now);
     let generation = world.environment.metadata.generation;
-    let needs_a_person = [reasons::ROLLOUT_FAILED, reasons::CONFIGURATION_MISSING, reasons::ROLLED_BACK];
+    let needs_a_person =
+        [reasons::ROLLOUT_FAILED, reasons::CONFIGURATION_MISSING, reasons::CHANGE_REFUSED, reasons::ROLLED_BACK];
     let stalled = !ready && needs_a_person.contains(&reason);
     let working = !ready && !stalled && reason != reasons::NO_RELEASE;
     let all = &mut status.conditions;
     conditions::set(all, &now, generation, types::READY, ready, reason, message);
     conditions::set(all, &now, generation, types::RECONCILING, working, reason, message);
     conditions::set(all, &now, generation, types::STALLED, stalled, reason, message);
+}
+
+/// What is told when the apiserver refuses a change: where everything stood before, and what it says. It is tried again.
+#[must_use]
+pub fn refused(world: &World, why: &str) -> EnvironmentStatus {
+    let mut status = carried(world);
+    ready(world, &mut status, false, reasons::CHANGE_REFUSED, &truncate(why, MESSAGE_MAX));
+    status
 }
 
 /// Says of an Environment that is to be deleted what that waits for; any other has no such condition.

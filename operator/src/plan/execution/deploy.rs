@@ -223,12 +223,12 @@ fn not_now(
     }
 }
 
-/// A rollout that goes on, or one that cannot, for the Environment does not know what the images promise or has no value
-/// for a variable. It says why, and is waited for as long as for a pod: its planner makes no move meanwhile, and so never
+/// A rollout that goes on, or one that cannot, for the Environment does not know what the images promise, has no value
+/// for a variable, or is refused an object by the apiserver. It says why, and is waited for as long as for a pod: its planner makes no move meanwhile, and so never
 /// comes to the end of a phase.
 fn under_way(world: &World, environment: &Environment, known: &EnvironmentStatus, release: &ImageRef) -> Verdict {
     let doubt = conditions::get(&known.conditions, types::READY).and_then(|condition| {
-        let doubts = [reasons::REGISTRY_UNREACHABLE, reasons::CONFIGURATION_MISSING];
+        let doubts = [reasons::REGISTRY_UNREACHABLE, reasons::CONFIGURATION_MISSING, reasons::CHANGE_REFUSED];
         let reason = doubts.into_iter().find(|reason| condition.reason == *reason)?;
         Some((reason, condition.message.clone()))
     });

@@ -7,7 +7,7 @@ use launchway_crds::{
 use serde_json::json;
 
 use super::cluster::Cluster;
-use crate::plan::environment::{Change, configuration_name, next, rests_on_absence, world::Desired};
+use crate::plan::environment::{Change, configuration_name, next, refused, rests_on_absence, world::Desired};
 
 fn configured(cluster: &mut Cluster, hash: &str) {
     let Desired::Release(desired) = &mut cluster.world.desired else { panic!("nothing is desired") };
@@ -82,6 +82,25 @@ fn a_missing_secret_rolls_nothing_and_what_runs_goes_on() {
     let plan = next(&cluster.world);
     assert!(plan.changes.is_empty() && plan.wake.is_some());
     assert_eq!(conditions::get(&plan.status.conditions, types::READY).unwrap().reason, reasons::CONFIGURATION_MISSING);
+}
+
+#[test]
+fn a_refused_change_is_told_and_leaves_everything_else_where_it_was() {
+    let mut cluster = Cluster::rolled("Production", 2, 1);
+    cluster.target('2');
+    let before = cluster.world.environment.status.clone().unwrap();
+    let why = "statefulsets.apps \"prod-author\" is forbidden: exceeded quota: program";
+    let told = refused(&cluster.world, why);
+    assert_eq!((&told.rollout, &told.target, &told.deployed), (&before.rollout, &before.target, &before.deployed));
+    for (type_, value) in [(types::READY, "False"), (types::STALLED, "True"), (types::RECONCILING, "False")] {
+        let condition = conditions::get(&told.conditions, type_).unwrap();
+        assert_eq!((condition.status.as_str(), condition.reason.as_str()), (value, reasons::CHANGE_REFUSED));
+        assert_eq!(condition.message, why);
+    }
+    // Said once, it is not written again while nothing changes.
+    cluster.world.environment.status = Some(told.clone());
+    assert_eq!(refused(&cluster.world, why), told);
+    assert_ne!(conditions::get(&next(&cluster.world).status.conditions, types::READY).unwrap().message, why);
 }
 
 #[test]

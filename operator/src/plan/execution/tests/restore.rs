@@ -101,9 +101,11 @@ fn missing_variables_fail_a_deployment_that_cannot_begin() {
 
 #[test]
 fn a_rollout_that_loses_what_it_needs_half_way_is_not_waited_for_without_end() {
-    for (reason, state) in
-        [(reasons::CONFIGURATION_MISSING, StepState::Failed), (reasons::REGISTRY_UNREACHABLE, StepState::Error)]
-    {
+    for (reason, state) in [
+        (reasons::CONFIGURATION_MISSING, StepState::Failed),
+        (reasons::REGISTRY_UNREACHABLE, StepState::Error),
+        (reasons::CHANGE_REFUSED, StepState::Error),
+    ] {
         let mut play = Play::new();
         play.run().built();
         // Hours after the deployment began its last phase does.
