@@ -61,18 +61,23 @@ pub async fn perform(context: &Context, world: &World, action: &Action) -> Resul
                 .await
             }
             Action::SetTarget { environment, target } => {
-                change(context, world, environment, |found| {
+                let known = read(world, environment);
+                // That it is open was decided on this spec: over another one it is decided anew.
+                let generation = known.and_then(|known| known.metadata.generation);
+                let edit = |found: &mut Environment| {
+                    let same = known.is_none() || found.metadata.generation == generation;
+                    let found = found.status.get_or_insert_default();
                     let held = found.lock.as_ref().is_some_and(|lock| lock.uid == target.uid);
                     let known = found.target.as_ref() == Some(target);
-                    (held && !known)
+                    (same && held && !known)
                         .then(|| {
                             found.target = Some(target.as_ref().clone());
                             found.rollout = None;
                             found.restore = None;
                         })
                         .is_some()
-                })
-                .await
+                };
+                compare_and_set(context, world, environment, known, edit).await
             }
             Action::Resume { environment } => {
                 change(context, world, environment, |found| {
@@ -162,9 +167,13 @@ async fn change(
     environment: &str,
     edit: impl Fn(&mut EnvironmentStatus) -> bool,
 ) -> Result<(), Error> {
-    let known = [&world.stage, &world.production].into_iter().flatten().find(|known| known.name_any() == environment);
     let edit = |found: &mut Environment| edit(found.status.get_or_insert_default());
-    compare_and_set(context, world, environment, known, edit).await
+    compare_and_set(context, world, environment, read(world, environment), edit).await
+}
+
+/// An Environment as the round has read it.
+fn read<'a>(world: &'a World, name: &str) -> Option<&'a Environment> {
+    [&world.stage, &world.production].into_iter().flatten().find(|known| known.name_any() == name)
 }
 
 /// Changes the status of an object of the execution's namespace. `known` is what the round has read of it: it is

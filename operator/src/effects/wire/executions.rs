@@ -318,6 +318,25 @@ async fn a_target_is_set_only_under_the_lock() {
     assert_eq!(lines(&asked), [read()]);
 }
 
+#[tokio::test]
+async fn a_target_is_set_over_the_spec_that_was_decided_on_and_no_other() {
+    let own = |version, generation: i64| {
+        let (code, mut object) = environment(version, Some("uid-1"));
+        object["metadata"]["generation"] = generation.into();
+        (code, object)
+    };
+    let known = || serde_json::from_value(own("7", 4).1).ok();
+    // Only its status was written meanwhile.
+    let answers = vec![conflict(), own("8", 4), own("9", 4)];
+    let (result, asked) = done_knowing(known(), set_target(), answers).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [write(), read(), write()]);
+    // Somebody set spec.hold, or closed a window, meanwhile: the next round decides.
+    let (result, asked) = done_knowing(known(), set_target(), vec![conflict(), own("8", 5)]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [write(), read()]);
+}
+
 /// An Environment whose rollout of an execution's release pauses.
 fn paused(uid: &str, state: &str, after: Option<i32>) -> Answer {
     let (code, mut object) = environment("7", Some("uid-1"));
