@@ -148,6 +148,10 @@ fn deploy(
         );
     }
     match &known.rollout {
+        // It was stopped in its pause, and its Environment has not seen that yet: what ran before may come back.
+        Some(rollout) if rollout.state == RolloutState::Failed && says(&known, reasons::PAUSED) => {
+            Verdict::running(format!("{}: {}", name_of(environment), rollout.message))
+        }
         Some(rollout) if rollout.state == RolloutState::Failed => Verdict::failed(
             reasons::DEPLOYMENT_FAILED,
             format!("{} stopped at {}: {}", name_of(environment), rollout.phase, rollout.message),
@@ -155,6 +159,11 @@ fn deploy(
         Some(rollout) if rollout.state == RolloutState::Paused => pause::paused(world, environment, step, rollout),
         Some(_) | None => under_way(world, environment, &known, release),
     }
+}
+
+/// Whether this is why an Environment is not ready, as far as its planner has told.
+fn says(known: &EnvironmentStatus, reason: &str) -> bool {
+    conditions::get(&known.conditions, types::READY).is_some_and(|condition| condition.reason == reason)
 }
 
 /// In the same words from the first moment on: they are written once.

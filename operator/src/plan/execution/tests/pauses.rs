@@ -2,7 +2,7 @@
 
 use launchway_crds::pause::Pause;
 
-use super::*;
+use super::{restore::goes_back, *};
 
 fn pausing() -> Play {
     let mut play = Play::new();
@@ -87,6 +87,26 @@ fn a_deployment_that_pauses_is_stopped_by_a_word_a_cancellation_or_time() {
         &|play| play.world.now = play.world.now.checked_add(SignedDuration::from_hours(12)).unwrap(),
         "nobody resumed it within 12h",
     );
+}
+
+#[test]
+fn a_stop_is_over_when_the_environment_has_said_whether_it_goes_back() {
+    let mut play = pausing();
+    play.until_approval().approved("bob").pauses();
+    let now = Time(play.world.now);
+    conditions::set(&mut play.status("prod").conditions, &now, None, types::READY, false, reasons::PAUSED, "");
+    play.says("false");
+    assert_eq!(play.done.last(), Some(&"stop"));
+    assert_eq!(play.step(StepName::DeployProduction).0, StepState::Running, "the Environment has not seen it yet");
+    assert!(play.status("prod").lock.is_some());
+    goes_back(&mut play, "prod", RolloutState::RollingBack);
+    conditions::set(&mut play.status("prod").conditions, &now, None, types::READY, false, reasons::ROLLING_BACK, "");
+    play.run();
+    assert_eq!(play.step(StepName::DeployProduction).0, StepState::RollingBack);
+    goes_back(&mut play, "prod", RolloutState::RolledBack);
+    assert_eq!(play.run().result(), reasons::FAILED);
+    assert_eq!(play.step(StepName::DeployProduction).0, StepState::RolledBack);
+    assert_eq!(play.status("prod").lock, None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use launchway_crds::restore::{Restore, Revisions};
 
 /// The Environment as its own planner leaves it: on the way back, or back.
-fn goes_back(play: &mut Play, environment: &str, state: RolloutState) {
+pub(super) fn goes_back(play: &mut Play, environment: &str, state: RolloutState) {
     let since = Time(play.world.now);
     let status = play.status(environment);
     if let Some(target) = &status.target {
