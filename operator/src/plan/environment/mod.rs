@@ -11,6 +11,7 @@
 mod all_at_once;
 mod bare;
 mod configuration;
+mod doubt;
 pub mod objects;
 mod progress;
 mod restore;
@@ -33,6 +34,7 @@ pub use self::{
     status::refused,
 };
 use self::{
+    doubt::Doubt,
     objects::Further,
     progress::progress,
     services::{missing_services, unneeded_services},
@@ -266,7 +268,6 @@ fn workloads(world: &World) -> Plan {
     if let Some(before) = restore::wanted(world, &status) {
         return restore::next(world, status, &before);
     }
-    let retry = world.now.saturating_add(RETRY).ok();
     let desired = match &world.desired {
         Desired::Nothing => {
             status::ready(
@@ -279,12 +280,10 @@ fn workloads(world: &World) -> Plan {
             return Plan::of(status, None);
         }
         Desired::Unknown(why) => {
-            status::ready(world, &mut status, false, reasons::REGISTRY_UNREACHABLE, why);
-            return Plan::of(status, retry);
+            return doubt::next(world, status, Doubt { reason: reasons::REGISTRY_UNREACHABLE, why });
         }
         Desired::Unconfigured(why) => {
-            status::ready(world, &mut status, false, reasons::CONFIGURATION_MISSING, why);
-            return Plan::of(status, retry);
+            return doubt::next(world, status, Doubt { reason: reasons::CONFIGURATION_MISSING, why });
         }
         Desired::Release(desired) => desired,
     };
@@ -302,7 +301,8 @@ fn workloads(world: &World) -> Plan {
         let untried = !restore::was_tried(&status, desired.revision());
         if untried && let Ok(Some(revisions)) = restore::revisions(world, &status, desired.revision()) {
             let cause = rollout.message.clone();
-            return restore::begin(world, status, desired, revisions, &cause);
+            let release = desired.content.release();
+            return restore::begin(world, status, desired.revision(), release, revisions, &cause);
         }
         let why = format!("{} stopped: {}", rollout.phase, rollout.message);
         status::ready(world, &mut status, false, reasons::ROLLOUT_FAILED, &why);

@@ -59,7 +59,8 @@ pub(super) fn progress(
     if let (Some(cause), Way::Forward) = (&failure, way)
         && let Ok(Some(before)) = restore::revisions(world, &status, desired.revision())
     {
-        return restore::begin(world, status, desired, before, &format!("{}: {cause}", taken.phase));
+        let (release, cause) = (desired.content.release(), format!("{}: {cause}", taken.phase));
+        return restore::begin(world, status, desired.revision(), release, before, &cause);
     }
     let resized = taken.changes.iter().find_map(|change| match change {
         Change::Workload { tier: Tier::Publish, replicas, .. } => Some(*replicas),
@@ -74,7 +75,7 @@ pub(super) fn progress(
     let updated = i32::try_from(updated).unwrap_or(pairs);
     let state = if failure.is_some() { RolloutState::Failed } else { going };
     let (message, at) = match failure {
-        Some(cause) => (told_of_failure(world, &status, desired, &cause, way), Time(world.now)),
+        Some(cause) => (told_of_failure(world, &status, desired.revision(), &cause, way), Time(world.now)),
         None => steadied(world, old.as_ref(), &taken, updated),
     };
     // Words that are held back are told when their time has come.
@@ -142,10 +143,10 @@ fn with_log(cause: &str, world: &World, pod: Option<&Pod>) -> String {
 }
 
 /// What is told of a failure that stops a rollout where it is.
-fn told_of_failure(
+pub(super) fn told_of_failure(
     world: &World,
     status: &EnvironmentStatus,
-    desired: &DesiredRelease,
+    failed: &str,
     cause: &str,
     way: Way,
 ) -> String {
@@ -154,7 +155,7 @@ fn told_of_failure(
             let cause = truncate(cause, MESSAGE_MAX / 2);
             format!("what ran before does not come back: {cause}; it was to, because {}", restore.cause)
         }
-        (Way::Back, None) | (Way::Forward, _) => match restore::revisions(world, status, desired.revision()) {
+        (Way::Back, None) | (Way::Forward, _) => match restore::revisions(world, status, failed) {
             Err(why) => format!("{}; not restored: {why}", truncate(cause, MESSAGE_MAX - 200)),
             Ok(_) => cause.to_owned(),
         },

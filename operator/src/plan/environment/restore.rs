@@ -69,11 +69,12 @@ pub(super) fn was_tried(status: &EnvironmentStatus, failed: &str) -> bool {
     status.restore.as_ref().is_some_and(|restore| restore.failed == failed)
 }
 
-/// Begins the way back. The failure is never told without it: whoever reads of one reads of the other.
+/// Begins the way back from a revision, and the release that it was of where no execution asked for one. The failure is never told without it: whoever reads of one reads of the other.
 pub(super) fn begin(
     world: &World,
     mut status: EnvironmentStatus,
-    desired: &DesiredRelease,
+    failed: &str,
+    release: Option<&ImageRef>,
     revisions: Revisions,
     cause: &str,
 ) -> Plan {
@@ -83,8 +84,8 @@ pub(super) fn begin(
     status.restore = Some(Restore {
         execution: target.map(|target| target.execution.clone()),
         uid: target.map(|target| target.uid.clone()),
-        release: target.map(|target| target.release.clone()).or_else(|| desired.content.release().cloned()),
-        failed: desired.revision().into(),
+        release: target.map(|target| target.release.clone()).or_else(|| release.cloned()),
+        failed: failed.into(),
         revisions,
         cause: cause.clone(),
         since: now.clone(),
@@ -93,7 +94,7 @@ pub(super) fn begin(
         state: RolloutState::RollingBack,
         phase: "Restore".into(),
         since: now.clone(),
-        revision: desired.revision().into(),
+        revision: failed.into(),
         updated: 0,
         total: world.environment.spec.publish.replicas,
         message: cause.clone(),

@@ -1,5 +1,6 @@
 //! Deployment: the release becomes the target of an Environment, whose own planner rolls it out.
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Environment,
@@ -24,6 +25,9 @@ use super::{
     web_tier,
     world::World,
 };
+
+/// How long an Environment may take to end a rollout that cannot go on.
+const GIVES_UP: SignedDuration = SignedDuration::from_secs(60);
 
 /// The release runs where it is tested.
 pub(super) fn tested(world: &World, status: &PipelineExecutionStatus, step: StepName) -> Verdict {
@@ -232,9 +236,9 @@ fn not_now(
     }
 }
 
-/// A rollout that goes on, or one that cannot, for the Environment does not know what the images promise, has no value
-/// for a variable, or is refused an object by the apiserver. It says why, and is waited for as long as for a pod: its planner makes no move meanwhile, and so never
-/// comes to the end of a phase.
+/// A rollout that goes on, or one that cannot, for the Environment does not know what the images promise, has no value for a
+/// variable, or is refused an object by the apiserver. It says why, and is waited for as long as for a pod. Its planner then
+/// ends a rollout that had begun and lacks a value or a promise, or goes back; a moment later nothing is waited for.
 fn under_way(world: &World, environment: &Environment, known: &EnvironmentStatus, release: &ImageRef) -> Verdict {
     let doubt = conditions::get(&known.conditions, types::READY).and_then(|condition| {
         let doubts = [reasons::REGISTRY_UNREACHABLE, reasons::CONFIGURATION_MISSING, reasons::CHANGE_REFUSED];
@@ -245,7 +249,9 @@ fn under_way(world: &World, environment: &Environment, known: &EnvironmentStatus
     let Some((reason, why)) = doubt else { return Verdict::running(rolls_out(release)) };
     let phase = known.rollout.as_ref().map(|rollout| &rollout.since);
     let since = phase.or(known.target.as_ref().map(|target| &target.since)).map_or(world.now, |since| since.0);
-    let until = since.saturating_add(environment.spec.rollout.ready_timeout.signed()).unwrap_or(since);
+    let timeout = environment.spec.rollout.ready_timeout.signed();
+    let timeout = if phase.is_some() { timeout.saturating_add(GIVES_UP) } else { timeout };
+    let until = since.saturating_add(timeout).unwrap_or(since);
     if world.now < until {
         return Verdict::retrying(why, until);
     }

@@ -1,12 +1,14 @@
 //! Configuration objects: when they are made, and when they go.
 
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::{self, reasons, types},
-    environment::Tier,
+    environment::{EnvironmentStatus, Lock, RolloutState, Tier},
 };
 use serde_json::json;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, image, revisions};
 use crate::plan::environment::{Change, configuration_name, next, refused, rests_on_absence, world::Desired};
 
 fn configured(cluster: &mut Cluster, hash: &str) {
@@ -82,6 +84,86 @@ fn a_missing_secret_rolls_nothing_and_what_runs_goes_on() {
     let plan = next(&cluster.world);
     assert!(plan.changes.is_empty() && plan.wake.is_some());
     assert_eq!(conditions::get(&plan.status.conditions, types::READY).unwrap().reason, reasons::CONFIGURATION_MISSING);
+}
+
+const MISSING: &str = "variable API_KEY: Secret api does not exist";
+
+/// A rollout to release 2, with the new author there, whose Secret is gone.
+fn interrupted(policy: &str) -> Cluster {
+    let mut cluster = Cluster::rolled("Production", 2, 1);
+    cluster.set("/rollout/onFailure", json!(policy)).target('2');
+    while cluster.world.author.as_ref().unwrap().revision != "rev-2" {
+        assert!(cluster.round() | cluster.kubelet());
+    }
+    cluster.world.desired = Desired::Unconfigured(MISSING.into());
+    cluster
+}
+
+fn later(cluster: &mut Cluster) {
+    cluster.world.now = cluster.world.now.checked_add(SignedDuration::from_mins(16)).unwrap();
+}
+
+fn status(cluster: &mut Cluster) -> &mut EnvironmentStatus {
+    cluster.world.environment.status.as_mut().unwrap()
+}
+
+#[test]
+fn a_rollout_that_loses_a_secret_is_waited_for_as_long_as_a_phase_and_no_longer() {
+    let mut held = interrupted("Hold");
+    // What passed before the Secret was gone does not count.
+    later(&mut held);
+    held.play(|cluster| assert!(cluster.serving() >= 2));
+    assert_eq!(held.state(), RolloutState::Progressing);
+    later(&mut held);
+    held.play(|cluster| assert!(cluster.serving() >= 2));
+    assert_eq!((held.state(), held.ready_reason().as_str()), (RolloutState::Failed, reasons::CONFIGURATION_MISSING));
+    let told = status(&mut held).rollout.clone().unwrap().message;
+    assert!(told.ends_with(MISSING), "{told}");
+    // That the Secret comes later is no reason to go on: its execution has ended.
+    let failed = status(&mut held).clone();
+    held.target('2');
+    *status(&mut held) = failed;
+    assert!(next(&held.world).changes.is_empty());
+
+    let mut back = interrupted("Restore");
+    back.play(|_| ());
+    later(&mut back);
+    back.play(|cluster| assert!(cluster.serving() >= 2));
+    assert_eq!(back.state(), RolloutState::RolledBack);
+    assert!(back.runs(&revisions('1', 0)));
+    let restore = status(&mut back).restore.clone().unwrap();
+    assert!(restore.cause.ends_with(MISSING) && restore.release == Some(image('2')), "{restore:?}");
+}
+
+#[test]
+fn a_pause_that_was_ended_while_a_secret_is_missing_has_an_end() {
+    let mut cluster = interrupted("Hold");
+    status(&mut cluster).rollout.as_mut().unwrap().state = RolloutState::Paused;
+    status(&mut cluster).target.as_mut().unwrap().pause_after = Some(1);
+    later(&mut cluster);
+    cluster.play(|_| ());
+    assert_eq!(cluster.state(), RolloutState::Paused, "a person is waited for");
+    status(&mut cluster).target.as_mut().unwrap().pause_after = None;
+    cluster.play(|_| ());
+    assert_eq!(cluster.state(), RolloutState::Progressing);
+    later(&mut cluster);
+    cluster.play(|_| ());
+    assert_eq!(cluster.state(), RolloutState::Failed);
+}
+
+#[test]
+fn a_release_that_never_began_is_not_rolled_out_after_its_execution_has_given_up() {
+    let mut cluster = Cluster::rolled("Production", 2, 1);
+    cluster.target('2');
+    cluster.world.desired = Desired::Unconfigured(MISSING.into());
+    let lock = Lock { execution: "wknd-2".into(), uid: "uid-2".into(), since: Time(cluster.world.now) };
+    status(&mut cluster).lock = Some(lock);
+    cluster.play(|_| ());
+    assert_eq!(status(&mut cluster).target.as_ref().unwrap().release, image('2'));
+    status(&mut cluster).lock = None;
+    cluster.play(|_| ());
+    assert_eq!(status(&mut cluster).target, None);
+    assert!(cluster.runs(&revisions('1', 0)));
 }
 
 #[test]
