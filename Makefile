@@ -19,12 +19,12 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## From nothing to "production serves release 1" on a real cluster (cold about 25 minutes, warm about 4)
+demo: ## From nothing to "production serves release 1" on a real cluster (cold about 17 minutes, warm about 3)
 	@hack/preflight.sh cluster
 	@hack/demo.sh
 
 .PHONY: test
-test: ## What has to pass: unit tests, generated files, policy and chart tests, the main scenario (cold about 35 minutes, with a cluster, images and dependencies in the cache 15)
+test: ## What has to pass: unit tests, generated files, policy and chart tests, the main scenario (cold about 27 minutes, with a cluster, images and dependencies in the cache 12)
 	@hack/preflight.sh cluster
 	@hack/test.sh $(SCENARIOS)
 

@@ -69,7 +69,8 @@ pub(super) fn was_tried(status: &EnvironmentStatus, failed: &str) -> bool {
     status.restore.as_ref().is_some_and(|restore| restore.failed == failed)
 }
 
-/// Begins the way back from a revision, and the release that it was of where no execution asked for one. The failure is never told without it: whoever reads of one reads of the other.
+/// Begins the way back from a revision, and from the release that it was of where no execution asked for one. The failure
+/// is never told without it: whoever reads of one reads of the other.
 pub(super) fn begin(
     world: &World,
     mut status: EnvironmentStatus,
