@@ -19,9 +19,9 @@ pub(super) struct Doubt<'a> {
     pub(super) why: &'a str,
 }
 
-/// Leaves what runs alone. A release whose rollout had begun has the time of a phase, from now on, to go on; then it fails, or
-/// what ran before comes back, for which neither the registry nor a Secret is asked. One that had not begun, and whose execution has
-/// given up, is not wanted any more.
+/// Leaves what runs alone. A release whose rollout had begun has the time of a phase, from now on, to go on; then it fails,
+/// or what ran before comes back, for which neither the registry nor a Secret is asked. One that had not begun, and whose
+/// execution has given up, is not wanted any more.
 pub(super) fn next(world: &World, mut status: EnvironmentStatus, doubt: Doubt<'_>) -> Plan {
     let told = conditions::get(&status.conditions, types::READY).is_some_and(|told| told.reason == doubt.reason);
     status::ready(world, &mut status, false, doubt.reason, doubt.why);
