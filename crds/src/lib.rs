@@ -16,6 +16,7 @@ pub mod execution;
 pub mod gates;
 pub mod git;
 pub mod history;
+pub mod layer_encoding;
 pub mod ledger;
 pub mod names;
 pub mod network;

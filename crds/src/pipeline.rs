@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::gates::{Gates, ImportantFailures, MetricThreshold, Scanner};
 pub use crate::history::History;
+pub use crate::layer_encoding::LayerEncoding;
 pub use crate::ledger::{Debt, LEDGER_MAX, LedgerEntry};
 use crate::{
     common::{LocalName, Span, none_seen},
@@ -201,34 +202,6 @@ pub struct Images {
     /// Signs the provenance of every release that is built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing: Option<Signing>,
-}
-
-/// How the layers of an image are stored in a registry. Neither compresses: packages are compressed already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum LayerEncoding {
-    /// A gzip of stored blocks: tools that copy images leave it as it is.
-    #[default]
-    Gzip,
-    /// A plain tar: one digest less to compute when it is built and pulled. Tools that copy images by default compress it,
-    /// which changes its digest (skopeo and Buildah do).
-    Tar,
-}
-
-impl LayerEncoding {
-    /// Whether it is the default one.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Media type of an OCI layer that is stored so.
-    #[must_use]
-    pub const fn media_type(self) -> &'static str {
-        match self {
-            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
-            Self::Tar => "application/vnd.oci.image.layer.v1.tar",
-        }
-    }
 }
 
 /// The file of a signing Secret that has the private key.

@@ -84,6 +84,50 @@ fn pure_modules_stay_pure() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// The files that a crate root includes by `#[path]`, with everything in the folder of a `mod.rs`.
+fn included(file: &Path, found: &mut Vec<PathBuf>) {
+    let folder = file.parent().unwrap();
+    for line in fs::read_to_string(file).unwrap().lines() {
+        let Some(path) = line.trim().strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]")) else {
+            continue;
+        };
+        let path = folder.join(path).canonicalize().unwrap();
+        if path.ends_with("mod.rs") {
+            sources(path.parent().unwrap(), found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// `fuzz/parsers` compiles some files of the product a second time, and is no part of the workspace: what such a file
+/// newly names would be missing there, and nobody would see it before the next run of the fuzzer.
+#[test]
+fn the_fuzzed_parsers_have_all_that_they_name() {
+    let parsers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/parsers/src");
+    let modules = fs::read_to_string(parsers.join("lib.rs")).unwrap();
+    let mut files = vec![];
+    for root in fs::read_dir(&parsers).unwrap() {
+        included(&root.unwrap().path(), &mut files);
+    }
+    assert!(files.len() > 20, "the parsers are not where this test looks: {} files", files.len());
+    let mut missing = vec![];
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for (number, line) in code(&text) {
+            for start in ["launchway_crds::", "crate::"] {
+                let named = line.split(start).skip(1);
+                for module in named.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()) {
+                    if !modules.contains(&format!("pub mod {module};")) {
+                        missing.push(format!("{}:{}: {start}{module}", file.display(), number + 1));
+                    }
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "add these to fuzz/parsers/src/lib.rs:\n{}", missing.join("\n"));
+}
+
 #[test]
 fn only_effects_write_and_nobody_writes_pods() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -8,6 +8,8 @@ pub mod digest;
 pub mod gate;
 #[path = "../../../operator/src/image/mod.rs"]
 pub mod image;
+#[path = "../../../crds/src/layer_encoding.rs"]
+pub mod layer_encoding;
 pub mod registry;
 #[path = "../../../crds/src/step.rs"]
 pub mod step;

@@ -16,7 +16,7 @@ use std::io::{self, Read};
 use std::sync::mpsc::sync_channel;
 
 use launchway_crds::digest::Sha256Digest;
-pub use launchway_crds::pipeline::LayerEncoding;
+pub use launchway_crds::layer_encoding::LayerEncoding;
 
 use self::gzip::{GzipReader, STORED, TarWatch};
 use self::tar::TarReader;
