@@ -204,6 +204,13 @@ fn check_repository(repository: &str) -> Result<(), &'static str> {
         if !edge(*first) || !edge(*last) || !bytes.iter().all(|b| edge(*b) || matches!(b, b'.' | b'_' | b'-')) {
             return Err("a part of the repository has characters that are not a-z, 0-9, `.`, `_` or `-`");
         }
+        // Of the OCI distribution specification: what joins letters and digits is `.`, `_`, `__` or any number of `-`.
+        let joined = part
+            .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            .all(|join| matches!(join, "" | "." | "_" | "__") || join.bytes().all(|b| b == b'-'));
+        if !joined {
+            return Err("a part of the repository joins its words by other than one `.`, one or two `_`, or `-`");
+        }
     }
     Ok(())
 }
@@ -302,6 +309,9 @@ mod tests {
         assert_eq!(image.registry(), "10.1.2.3:5000");
         assert_eq!(image.path(), "team/site-a");
         assert_eq!(image.to_string(), text);
+        for joined in ["a.b", "a_b", "a__b", "a---b"] {
+            assert!(format!("localhost/{joined}@sha256:{HEX}").parse::<ImageRef>().is_ok(), "{joined}");
+        }
         for bad in [
             format!("site@sha256:{HEX}"),
             format!("team/site@sha256:{HEX}"),
@@ -309,6 +319,9 @@ mod tests {
             format!("localhost:99999/a@sha256:{HEX}"),
             format!("localhost//a@sha256:{HEX}"),
             format!("localhost/../a@sha256:{HEX}"),
+            format!("localhost/a..b@sha256:{HEX}"),
+            format!("localhost/a_.b@sha256:{HEX}"),
+            format!("localhost/a___b@sha256:{HEX}"),
             "localhost/a:latest".to_owned(),
             format!("http://localhost/a@sha256:{HEX}"),
         ] {
