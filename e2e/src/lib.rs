@@ -6,9 +6,11 @@
 
 pub mod artifacts;
 pub mod audit;
+pub mod changes;
 pub mod cluster;
 pub mod executions;
 pub mod failure;
+pub mod git_server;
 pub mod images;
 pub mod install;
 pub mod live;

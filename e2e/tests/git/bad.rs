@@ -7,12 +7,13 @@ use launchway_e2e::{
     Outcome,
     executions::{step, told},
     failure::ensure,
+    git_server::Checkout,
     program::PIPELINE,
     scenario::measured,
 };
 use serde_json::{Value, json};
 
-use super::{Ground, SHORT, server::Checkout, with};
+use super::{Ground, SHORT, with};
 
 /// How an execution has to end.
 struct Bad {

@@ -5,16 +5,13 @@ use launchway_e2e::{
     Outcome,
     executions::{step, told},
     failure::ensure,
+    git_server::{Checkout, LOGIN, STRANGER},
     process::Program as Process,
     volume::{self, Volume},
 };
 use serde_json::{Value, json};
 
-use super::{
-    Ground, SHORT,
-    server::{Checkout, LOGIN, STRANGER},
-    with,
-};
+use super::{Ground, SHORT, with};
 
 const NAME: &str = "by-ssh";
 /// A volume for the cache, where nobody provides one.

@@ -5,18 +5,18 @@ mod bad;
 mod builds;
 mod polls;
 mod pushed;
-mod server;
+mod shared;
 
 use std::time::Duration;
 
 use launchway_crds::execution::PipelineExecutionStatus;
 use launchway_e2e::{
     Outcome,
+    git_server::{GitServer, Images},
     program::{DEVELOPER, Options, Program},
     scenario::{self, Scenario},
 };
 use serde_json::{Value, json};
-use server::{GitServer, Images};
 
 /// A build and everything after it.
 const WHOLE: Duration = Duration::from_secs(900);
@@ -41,6 +41,11 @@ fn builds_by_ssh_are_reused_and_have_a_cache() -> Outcome {
 #[test]
 fn fifty_pipelines_ask_one_server() -> Outcome {
     scenario::run("git-polls", |scenario| async move { polls::check(&Ground::prepare(scenario).await?).await })
+}
+
+#[test]
+fn five_pushes_on_a_shared_branch_are_one_more_run() -> Outcome {
+    scenario::run("git-shared", |scenario| async move { shared::check(&Ground::prepare(scenario).await?).await })
 }
 
 /// What every part works with.
@@ -70,6 +75,12 @@ impl Ground {
         let waits = self.program.wait(name, "has its packages", WHOLE, |status| status.artifact.is_some());
         let execution = self.scenario.on_failure(&self.program, name, waits).await?;
         execution.status.ok_or_else(|| "no status".into())
+    }
+
+    /// Cancels an execution that has shown what it was for.
+    async fn cancel(&self, name: &str) -> Outcome {
+        self.scenario.types(&self.program, DEVELOPER, &["cancel", name, "--reason", "seen"]).await?;
+        self.program.ended(name, SHORT).await.map(drop)
     }
 
     /// Applies a pipeline that does nothing but build and check, in the name of a Git source.

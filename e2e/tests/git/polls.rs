@@ -9,12 +9,13 @@ use launchway_e2e::{
     audit::Audit,
     cluster::{call, until},
     failure::ensure,
+    git_server::Checkout,
     metrics,
     scenario::measured,
 };
 use serde_json::json;
 
-use super::{Ground, server::Checkout};
+use super::Ground;
 
 const PIPELINES: usize = 50;
 const SEEN: Duration = Duration::from_secs(120);

@@ -1,23 +1,19 @@
 //! The real Maven build of the demo's site: pushed, noticed, built, approved, served; and the same commit again without a
 //! build.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use kube::{Api, ResourceExt, api::ListParams};
-use launchway_crds::{Pipeline, PipelineExecution};
+use launchway_crds::conditions::reasons;
 use launchway_e2e::{
     Outcome,
-    cluster::{call, until},
     failure::ensure,
-    program::{DEVELOPER, PIPELINE, PRODUCTION, Program},
+    git_server::Checkout,
+    program::{PIPELINE, PRODUCTION},
     scenario::measured,
 };
 use serde_json::json;
 
-use super::{Ground, SHORT, WHOLE, server::Checkout};
-
-/// Two intervals, and what a start takes.
-const SOON: Duration = Duration::from_secs(45);
+use super::{Ground, WHOLE};
 
 pub async fn check(ground: &Ground) -> Outcome {
     let Ground { scenario, program, images, server } = ground;
@@ -34,11 +30,11 @@ pub async fn check(ground: &Ground) -> Outcome {
     pipeline["spec"]["trigger"] = json!("OnChange");
     pipeline["spec"]["onChange"] = json!({ "interval": "10s" });
     program.apply(&pipeline).await?;
-    watched(program).await?;
+    program.watched(PIPELINE, reasons::WATCHED).await?;
 
     let commit = Checkout::of_site(server, "site.git", 1)?.push()?;
     let pushed = Instant::now();
-    let name = started(program, &commit).await?;
+    let name = program.started(PIPELINE, &commit).await?;
     measured("from git push to execution, asked every 10 s", format!("{} ms", pushed.elapsed().as_millis()));
     scenario
         .on_failure(program, &name, async {
@@ -58,29 +54,5 @@ pub async fn check(ground: &Ground) -> Outcome {
     let reused = again.build.and_then(|build| build.reused_from).unwrap_or_default();
     ensure(reused.ends_with(&format!("/{name}")), || format!("the same commit was built again: {reused:?}"))?;
     measured("the same commit again, to the end of the step build", format!("{} ms", begun.elapsed().as_millis()));
-    scenario.types(program, DEVELOPER, &["cancel", "again", "--reason", "seen"]).await?;
-    program.ended("again", SHORT).await.map(drop)
-}
-
-/// Waits until the pipeline has seen its source.
-async fn watched(program: &Program) -> Outcome {
-    let pipelines: Api<Pipeline> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
-    until("the pipeline has seen its source", SOON, || async {
-        let seen = call(pipelines.get(PIPELINE)).await?.status.and_then(|status| status.source);
-        let revision = seen.as_ref().and_then(|seen| seen.revision.as_ref());
-        Ok(revision.map(drop).ok_or_else(|| format!("{seen:?}")))
-    })
-    .await
-}
-
-/// The execution that a push started.
-async fn started(program: &Program, commit: &str) -> Outcome<String> {
-    let named = |all: Vec<PipelineExecution>| {
-        all.into_iter().find(|one| one.spec.change.as_deref() == Some(commit)).map(|one| one.name_any())
-    };
-    until("the push starts an execution", SOON, || async {
-        let all = call(program.executions().list(&ListParams::default())).await?.items;
-        Ok(named(all).ok_or_else(|| "there is none".to_string()))
-    })
-    .await
+    ground.cancel("again").await
 }

@@ -12,8 +12,10 @@ use launchway_e2e::{
     scenario::{self, measured},
 };
 
+mod build;
 mod crowd;
 mod fleet;
+mod pods;
 mod release;
 
 /// Executions that are there at once, unless arguments say otherwise.
@@ -62,6 +64,9 @@ async fn bench() -> Outcome {
         idle(&cluster).await?;
         release::measure(&cluster, &images, &launchway).await?;
     }
+    if wanted("build") {
+        build::measure(&cluster, &images).await?;
+    }
     if wanted("waiting") {
         crowd::waiting(&cluster, &images, FEW).await?;
     }
@@ -91,4 +96,14 @@ async fn idle(cluster: &Cluster) -> Outcome {
 /// Bytes for people.
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB ({:.1} MiB)", bytes as f64 / 1e6, bytes as f64 / f64::from(1 << 20))
+}
+
+/// Median and range.
+fn spread(values: &[f64], digits: usize) -> String {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.first(), sorted.get(sorted.len() / 2), sorted.last()) {
+        (Some(least), Some(middle), Some(most)) => format!("{middle:.digits$} [{least:.digits$}..{most:.digits$}]"),
+        _ => "nothing was measured".into(),
+    }
 }

@@ -4,27 +4,22 @@
 //! page) where the peers' ran `true`. Both Environments run the release already: no pod of theirs is in the figures.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt, api::WatchEvent, api::WatchParams};
 use launchway_crds::names::labels;
 use launchway_e2e::{
     Failure, Outcome, artifacts,
     audit::{self, Audit, Write},
-    cluster::{Cluster, call},
+    cluster::Cluster,
     images::Images,
     program::{APPROVER, Options, PAGE, Program},
     scenario::measured,
 };
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+
+use crate::{pods::Pods, spread};
 
 const LONG: Duration = Duration::from_secs(300);
 /// Events that follow the last transition are written by then.
@@ -54,7 +49,7 @@ pub async fn measure(cluster: &Cluster, images: &Images, launchway: &Path) -> Ou
     for number in 0..=ROUNDS {
         let name = format!("run-{number}");
         let audit = Audit::from_now_on(cluster)?;
-        let pods = Pods::watch(&program).await?;
+        let pods = Pods::watch(&program, labels::STEP).await?;
         program.run(&name, Some(artifact.digest())).await?;
         program.awaits_approval(&name, LONG).await?;
         let asked = Instant::now();
@@ -95,7 +90,7 @@ fn round(program: &Program, audit: &Audit, wall: Duration, next_pods: Vec<Durati
 }
 
 fn tell(rounds: &[Round]) {
-    let of = |figure: fn(&Round) -> f64| spread(&rounds.iter().map(figure).collect::<Vec<_>>());
+    let of = |figure: fn(&Round) -> f64| spread(&rounds.iter().map(figure).collect::<Vec<_>>(), 0);
     measured(
         "from start to end, the person left out (s, by the status's whole seconds)",
         of(|round| round.wall.as_secs_f64()),
@@ -104,72 +99,7 @@ fn tell(rounds: &[Round]) {
     measured("Events written", of(|round| round.events as f64));
     measured("approval stored to the next write (ms)", of(|round| round.approval.as_secs_f64() * 1e3));
     let gaps: Vec<f64> = rounds.iter().flat_map(|round| &round.next_pods).map(|gap| gap.as_secs_f64() * 1e3).collect();
-    measured("end of a step's container to the next pod (ms, as a watch sees both)", spread(&gaps));
-}
-
-/// Median and range.
-fn spread(values: &[f64]) -> String {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match (sorted.first(), sorted.get(sorted.len() / 2), sorted.last()) {
-        (Some(least), Some(middle), Some(most)) => format!("{middle:.0} [{least:.0}..{most:.0}]"),
-        _ => "nothing was measured".into(),
-    }
-}
-
-/// When the pods of Jobs were made and when their containers ended, as a watch of our own saw it.
-struct Pods {
-    seen: Arc<Mutex<BTreeMap<String, Seen>>>,
-    task: JoinHandle<()>,
-}
-
-#[derive(Clone, Debug)]
-struct Seen {
-    made: Timestamp,
-    ended: Option<Timestamp>,
-}
-
-impl Pods {
-    async fn watch(program: &Program) -> Outcome<Self> {
-        let api: Api<Pod> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
-        let params = WatchParams::default().labels(labels::STEP).timeout(290);
-        let from = call(api.list(&kube::api::ListParams::default().limit(1))).await?.metadata.resource_version;
-        let stream = call(api.watch(&params, from.as_deref().unwrap_or("0"))).await?;
-        let seen: Arc<Mutex<BTreeMap<String, Seen>>> = Arc::default();
-        let own = seen.clone();
-        let task = tokio::spawn(async move {
-            let mut stream = stream.boxed();
-            while let Ok(Some(event)) = stream.try_next().await {
-                if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = event {
-                    note(&mut own.lock().unwrap_or_else(PoisonError::into_inner), &pod);
-                }
-            }
-        });
-        Ok(Self { seen, task })
-    }
-
-    /// From the end of each step's container to the next pod of the execution.
-    fn gaps(self, execution: &str) -> Outcome<Vec<Duration>> {
-        self.task.abort();
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut own: Vec<&Seen> =
-            seen.iter().filter(|(name, _)| name.starts_with(execution)).map(|(_, seen)| seen).collect();
-        own.sort_by_key(|seen| seen.made);
-        let gaps =
-            own.windows(2).filter_map(|pair| Duration::try_from(pair[1].made.duration_since(pair[0].ended?)).ok());
-        let gaps: Vec<Duration> = gaps.collect();
-        if own.len() < 5 { Err(Failure::new(format!("{} of 5 Jobs were seen", own.len()))) } else { Ok(gaps) }
-    }
-}
-
-fn note(seen: &mut BTreeMap<String, Seen>, pod: &Pod) {
-    let now = Timestamp::now();
-    let entry = seen.entry(pod.name_any()).or_insert(Seen { made: now, ended: None });
-    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    let mut states = statuses.map(|container| container.state.as_ref().and_then(|state| state.terminated.as_ref()));
-    if entry.ended.is_none() && states.any(|ended| ended.is_some()) {
-        entry.ended = Some(now);
-    }
+    measured("end of a step's container to the next pod (ms, as a watch sees both)", spread(&gaps, 0));
 }
 
 /// Five Jobs: package checks, image build, smoke test, product test, functional test; then the approval.

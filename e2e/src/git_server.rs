@@ -14,7 +14,9 @@ use kube::{
     Api, ResourceExt,
     api::{ListParams, LogParams},
 };
-use launchway_e2e::{
+use serde_json::json;
+
+use crate::{
     Failure, Outcome,
     cluster::{Cluster, call, until},
     images::push,
@@ -22,7 +24,6 @@ use launchway_e2e::{
     process::Program as Process,
     program::Program,
 };
-use serde_json::json;
 
 const NAME: &str = "git";
 const REPOSITORIES: [&str; 3] = ["site.git", "small.git", "private/small.git"];
@@ -37,7 +38,7 @@ const READY: Duration = Duration::from_secs(120);
 /// Longest build of both images, with a Maven repository in one.
 const BUILD: Duration = Duration::from_secs(1800);
 
-/// Images that only this scenario needs.
+/// Images that only builds from Git need.
 pub struct Images {
     /// JDK, Maven and Git, with the libraries of the demo's site: pods reach no network here.
     pub builder: String,
@@ -48,6 +49,9 @@ pub struct Images {
 impl Images {
     /// Builds what is not in the cache, and pushes what is not in the registry. Building the site once fills the Maven
     /// repository that the builder brings along: one of its own, in which nothing else is.
+    ///
+    /// # Errors
+    /// When Maven, the scripts or the registry fail.
     pub async fn provide(cluster: &Cluster) -> Outcome<Self> {
         let repository = paths::cache_folder("maven")?;
         let site = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -89,6 +93,9 @@ pub struct GitServer {
 
 impl GitServer {
     /// Starts it in the program's namespace and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not get ready.
     pub async fn start(program: &Program, image: &str) -> Outcome<Self> {
         let labels = json!({ "app": NAME });
         keys(program).await?;
@@ -132,16 +139,21 @@ impl GitServer {
     }
 
     /// The URL of a repository as pods know it.
+    #[must_use]
     pub fn url(&self, repository: &str) -> String {
         format!("http://{NAME}.{}.svc:443/{repository}", self.namespace)
     }
 
     /// Its URL by SSH.
+    #[must_use]
     pub fn ssh_url(&self, repository: &str) -> String {
         format!("ssh://launchway@{}/srv/git/{repository}", host(&self.namespace))
     }
 
     /// How many requests it has answered, by its access log.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
     pub async fn requests(&self, program: &Program) -> Outcome<usize> {
         let pods: Api<Pod> = Api::namespaced(program.cluster.client.clone(), &self.namespace);
         let list = call(pods.list(&ListParams::default().labels(&format!("app={NAME}")))).await?;
@@ -191,6 +203,9 @@ pub struct Checkout {
 
 impl Checkout {
     /// With nothing in it.
+    ///
+    /// # Errors
+    /// When Git fails.
     pub fn empty(server: &GitServer, repository: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let made = Self { folder, remote: format!("http://{}:443/{repository}", server.address) };
@@ -199,6 +214,9 @@ impl Checkout {
     }
 
     /// With the sources of the demo's site.
+    ///
+    /// # Errors
+    /// When Git fails, or the sources cannot be copied.
     pub fn of_site(server: &GitServer, repository: &str, release: u32) -> Outcome<Self> {
         let made = Self::empty(server, repository)?;
         copy_site(made.folder.path())?;
@@ -207,12 +225,32 @@ impl Checkout {
         Ok(made)
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Writes a file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Outcome {
         std::fs::write(self.folder.path().join(name), text).map_err(|error| Failure::new(format!("{name}: {error}")))
     }
 
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, name: &str) -> Outcome<String> {
+        std::fs::read_to_string(self.folder.path().join(name)).map_err(|error| Failure::new(format!("{name}: {error}")))
+    }
+
     /// Commits everything, pushes it to main, and gives the commit.
+    ///
+    /// # Errors
+    /// When Git fails.
     pub fn push(&self) -> Outcome<String> {
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "--allow-empty", "--message=pushed"])?;
