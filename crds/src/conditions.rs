@@ -124,6 +124,8 @@ pub mod reasons {
     pub const NO_BUILDER: &str = "NoBuilder";
     /// The repository has no `pom.xml` in its root.
     pub const NO_POM: &str = "NoPom";
+    /// A `pom.xml` says its version in a way that no other one can be written in its place.
+    pub const PROJECT_VERSION_INVALID: &str = "ProjectVersionInvalid";
     /// A command of the build failed.
     pub const BUILD_FAILED: &str = "BuildFailed";
     /// Unit tests failed or broke.

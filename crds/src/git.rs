@@ -10,6 +10,7 @@ use crate::{
     digest::{ImageRef, Sha256Digest},
     environment::{Resources, Storage},
     pipeline::{ArtifactSource, Images, PipelineSpec},
+    version::{ArtifactsVersion, ProjectVersion},
 };
 
 /// A Git repository and what is built from it.
@@ -56,8 +57,8 @@ pub struct GitSource {
     /// Where the packages go, as one OCI artifact. Default: the repository of `spec.images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<PackageRepository>,
-    /// Take the packages of an earlier build of this namespace, if the commit, the builder, the commands, the variables
-    /// and the names of the secrets are the same.
+    /// Take the packages of an earlier build of this namespace, if the commit, the builder, the commands, the variables,
+    /// the names of the secrets and `builder.projectVersion` are the same.
     #[serde(default = "yes")]
     pub reuse: bool,
 }
@@ -93,6 +94,10 @@ pub struct Builder {
     /// Shell commands, run one after the other in the root of the checkout; the first that fails ends the build.
     #[schemars(length(min = 1, max = 20), inner(length(min = 1, max = 4096)))]
     pub commands: Vec<String>,
+    /// The version that a Maven project is built with. `Keep`: the committed one. `Generate`: one of the execution's own,
+    /// `YYYY.MDD.HHMMSS.NNNNNNNNNN`, written into every `pom.xml` of the project before the commands run; they find it as
+    /// `ARTIFACTS_VERSION`. For pipelines of type FullStack and StageOnly.
+    pub project_version: ProjectVersion,
     /// Environment variables. They are readable by everyone who can read the Pipeline; the operator's own names win.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -118,6 +123,7 @@ impl Default for Builder {
             image: None,
             image_pull_secrets: vec![],
             commands: vec!["mvn --batch-mode clean package".into()],
+            project_version: ProjectVersion::Keep,
             variables: vec![],
             secrets: vec![],
             cache: None,
@@ -219,6 +225,9 @@ pub struct BuildRecord {
     pub builder: ImageRef,
     /// Hash of everything that decides what the build makes: builds of the same key need not be done twice.
     pub key: Sha256Digest,
+    /// The version that was generated for the packages, with `builder.projectVersion: Generate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts_version: Option<ArtifactsVersion>,
     /// The execution that built them, when this one did not: `NAMESPACE/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]

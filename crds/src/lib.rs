@@ -29,6 +29,7 @@ pub mod shared;
 pub mod step;
 pub mod trigger;
 pub mod variable;
+pub mod version;
 pub mod web_tier;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -52,6 +52,7 @@ use crate::{
     validation = Rule::new("has(self.spec.images) == (self.spec.type in ['FullStack', 'StageOnly', 'Deployment', 'WebTier'])").message("spec.images belongs to pipelines that build images (FullStack, StageOnly, Deployment, WebTier): they need it, the others cannot have it"),
     validation = Rule::new("has(self.spec.source.pipeline) == (self.spec.type == 'ProductionOnly')").message("a pipeline of type ProductionOnly takes its release from spec.source.pipeline; the others take packages from spec.source.artifact or build them from spec.source.git"),
     validation = Rule::new("!has(self.spec.source.git) || has(self.spec.images) || has(self.spec.source.git.artifacts)").message("spec.source.git.artifacts says where the packages go: a pipeline without spec.images needs it"),
+    validation = Rule::new("!has(self.spec.source.git) || self.spec.source.git.builder.projectVersion == 'Keep' || self.spec.type in ['FullStack', 'StageOnly']").message("spec.source.git.builder.projectVersion: Generate is for pipelines that can lead to production (FullStack, StageOnly); the others build the committed version"),
     validation = Rule::new("self.spec.trigger != 'OnChange' || self.spec.type != 'ProductionOnly'").message("spec.trigger: a pipeline of type ProductionOnly never starts by itself; let its stage-only pipeline start on changes"),
     validation = Rule::new("!has(self.spec.onChange) || self.spec.trigger == 'OnChange'").message("spec.onChange says how changes are noticed: it needs spec.trigger OnChange"),
 )]

@@ -6,6 +6,7 @@ mod builds;
 mod polls;
 mod pushed;
 mod shared;
+mod version;
 
 use std::time::Duration;
 
@@ -41,6 +42,11 @@ fn builds_by_ssh_are_reused_and_have_a_cache() -> Outcome {
 #[test]
 fn fifty_pipelines_ask_one_server() -> Outcome {
     scenario::run("git-polls", |scenario| async move { polls::check(&Ground::prepare(scenario).await?).await })
+}
+
+#[test]
+fn packages_carry_a_generated_version() -> Outcome {
+    scenario::run("git-version", |scenario| async move { version::check(&Ground::prepare(scenario).await?).await })
 }
 
 #[test]

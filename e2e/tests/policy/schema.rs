@@ -89,6 +89,21 @@ fn web_tier(places: &Value) -> Value {
     object("Pipeline", "web", &spec)
 }
 
+/// A Pipeline that builds from Git and generates versions, of a type that goes to one place or to two.
+fn generates(type_: &str) -> Value {
+    let mut pipeline = pipeline("stage", "prod");
+    let git =
+        json!({"url": "https://git.example.com/wknd.git", "branch": "main", "builder": {"projectVersion": "Generate"}});
+    pipeline["spec"]["source"] = json!({"git": git});
+    if type_ != "FullStack" {
+        pipeline["spec"]["production"] = Value::Null;
+        pipeline["spec"]["stage"] = Value::Null;
+        pipeline["spec"]["deployment"] = json!({"environment": "dev"});
+    }
+    pipeline["spec"]["type"] = type_.into();
+    pipeline
+}
+
 fn execution(artifact: &Value) -> Value {
     object("PipelineExecution", "wknd-1", &json!({"pipelineRef": {"name": "wknd"}, "artifact": artifact}))
 }
@@ -199,6 +214,12 @@ async fn schemas_refuse_what_cannot_work_and_say_why() {
                 "a path without a slash",
                 web_tier(&json!({"deployment": {"environment": "dev", "deploy": {"invalidatePaths": ["content"]}}})),
                 Some("should match"),
+            ),
+            ("generated versions", generates("FullStack"), None),
+            (
+                "generated versions that lead nowhere",
+                generates("Deployment"),
+                Some("is for pipelines that can lead to production"),
             ),
             ("an execution by digest", execution(&json!({"digest": digest})), None),
             ("by digest and tag", execution(&json!({"digest": digest, "tag": "main"})), Some("exactly one of them")),

@@ -35,6 +35,9 @@ pub fn heading(
     if let Some(commit) = &status.commit {
         lines.extend(titled("commit", &format!("{} of {}", one_line(&commit.id), one_line(&commit.reference)), width));
     }
+    if let Some(version) = status.build.as_ref().and_then(|build| build.artifacts_version.as_ref()) {
+        lines.extend(titled("version", &version.to_string(), width));
+    }
     if let Some(reason) = &execution.spec.reason {
         lines.extend(titled("because", &one_line(reason), width));
     }

@@ -43,6 +43,19 @@ command    kubectl launchway approve wknd-42 -n wknd",
 }
 
 #[test]
+fn a_generated_version_stands_above_the_steps() {
+    let mut execution = samples::waiting();
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let build = serde_json::json!({
+        "builder": format!("registry.example.com/builder@{digest}"), "key": digest,
+        "artifactsVersion": "2026.1121.102500.0000020490",
+    });
+    execution.status.as_mut().unwrap().build = serde_json::from_value(build).unwrap();
+    let text = drawn(&execution, &Around::default(), 100);
+    assert!(text.lines().any(|line| line == "version    2026.1121.102500.0000020490"), "{text}");
+}
+
+#[test]
 fn a_rollout_shows_its_progress() {
     let environments = samples::production("u-42", "Progressing");
     let text = drawn(&samples::rolling(), &environments, 100);

@@ -129,7 +129,7 @@ impl RegistryReader {
         let record = build_record::decode(&found.bytes)
             .map_err(|rule| Fault::Absent(format!("{}:{tag}: {rule}.", source.repository)))?;
         let artifact = self.packages(client, namespace, source, &record.artifact.to_string()).await?;
-        Ok(FoundBuild { artifact, by: record.by })
+        Ok(FoundBuild { artifact, by: record.by, version: record.version })
     }
 
     /// Whether a release that a build reports is in the registry as it says, and what the build found.

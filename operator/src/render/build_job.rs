@@ -15,6 +15,7 @@ use launchway_crds::{
     environment::Resources,
     git::{Commit, PackageRepository},
     names::child_name,
+    version::ArtifactsVersion,
 };
 use serde_json::json;
 
@@ -91,6 +92,7 @@ pub(super) struct Build<'a> {
     pub(super) commit: &'a Commit,
     pub(super) key: Sha256Digest,
     pub(super) packages: &'a PackageRepository,
+    pub(super) version: Option<&'a ArtifactsVersion>,
 }
 
 /// A pod that makes packages of a commit.
@@ -121,6 +123,7 @@ pub(super) fn build(execution: &PipelineExecution, build: &Build<'_>, installati
             "epoch": build.sources.cache_epoch,
             "parts": CACHED.map(|(_, part)| part),
         })),
+        "version": build.version,
     });
     let fetch = Container {
         volume_mounts: Some(fetched),
@@ -161,6 +164,7 @@ pub(super) fn build(execution: &PipelineExecution, build: &Build<'_>, installati
         "commit": build.commit.id,
         "key": build.key,
         "execution": format!("{namespace}/{name}"),
+        "version": build.version,
     });
     let pack = Container {
         name: PACK.into(),
@@ -240,6 +244,7 @@ fn variables(execution: &PipelineExecution, build: &Build<'_>) -> Vec<EnvVar> {
         pod::env("GIT_CONFIG_KEY_0", "safe.directory"),
         pod::env("GIT_CONFIG_VALUE_0", SOURCE),
     ]);
+    all.extend(build.version.map(|version| pod::env("ARTIFACTS_VERSION", version.to_string())));
     all
 }
 

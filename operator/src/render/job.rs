@@ -166,8 +166,8 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
             pull: sources.git.builder.image_pull_secrets.clone(),
             ..Shape::test(build_job::resolve(sources, installation), Span::from_secs(RESOLVE_SECONDS), false)
         },
-        Work::Build { sources, commit, key, packages, timeout } => {
-            let build = build_job::Build { sources, commit, key: *key, packages };
+        Work::Build { sources, commit, key, version, packages, timeout } => {
+            let build = build_job::Build { sources, commit, key: *key, packages, version: version.as_ref() };
             Shape {
                 pull: sources.git.builder.image_pull_secrets.clone(),
                 ..Shape::test(build_job::build(execution, &build, installation), *timeout, false)

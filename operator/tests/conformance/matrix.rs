@@ -204,6 +204,24 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     row(
+        "E5",
+        "Version rewriting: tag and version; non-production untouched; a snapshot; a child with a version of its own; the order at \
+         midnight",
+        Otherwise(
+            "as an option of full-stack and stage-only pipelines (`builder.projectVersion: Generate`): Cloud Manager's versions and \
+             merging; a module with another version than the project is ProjectVersionInvalid; no tag is written into the \
+             repository, which the operator only reads: status and the artifact have the version",
+            &[
+                (VERSION, "a_version_is_made_and_merged_as_cloud_manager_does"),
+                (VERSION, "a_later_version_is_greater"),
+                (SOURCES, "a_version_is_generated_once_and_is_that_of_the_packages"),
+                (POM, "every_version_of_the_project_is_replaced_and_nothing_else"),
+                (POM, "a_module_that_does_not_follow_the_project_is_named_and_nothing_is_written"),
+                (SCHEMA, "schemas_refuse_what_cannot_work_and_say_why"),
+            ],
+        ),
+    ),
+    row(
         "E6",
         "The gate of code quality: actual and expected, a critical one, the same name twice, letters",
         Same(

@@ -112,6 +112,8 @@ pub mod files {
     pub const KINDS: &str = "operator/src/plan/execution/tests/kinds.rs";
     pub const EDITS: &str = "operator/src/plan/execution/tests/edits.rs";
     pub const SOURCES: &str = "operator/src/plan/execution/tests/git.rs";
+    pub const POM: &str = "operator/src/worker/checkout/version/tests.rs";
+    pub const VERSION: &str = "crds/src/version.rs";
     pub const PACK: &str = "operator/src/worker/pack/tests.rs";
     pub const GIT: &str = "operator/tests/git/main.rs";
     pub const SCANS: &str = "operator/src/plan/execution/tests/scans.rs";

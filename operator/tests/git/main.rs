@@ -223,6 +223,30 @@ fn a_tree_that_brings_its_own_git_folder_is_refused() {
     assert!(!checkout.folder.path().join(".git/hooks/post-checkout").exists());
 }
 
+#[test]
+fn a_generated_version_is_written_before_anything_is_built() {
+    let server = Server::start(false);
+    let repository = server.repository("site.git");
+    let pom = |version: &str| {
+        format!("<project><groupId>g</groupId><artifactId>a</artifactId><version>{version}</version></project>")
+    };
+    repository.write("pom.xml", &pom("1.0-SNAPSHOT"));
+    let commit = repository.push();
+    let version = json!("2019.926.121356.0000020490");
+    let checkout = Checkout::of(&repository, &commit).with("version", version.clone());
+    assert_eq!(checkout.run(), Ok(()));
+    assert!(checkout.read("pom.xml").contains("<version>2019.926.121356.0000020490</version>"));
+    repository.write("pom.xml", &pom("two words"));
+    let commit = repository.push();
+    assert_eq!(
+        Checkout::of(&repository, &commit).with("version", version.clone()).run(),
+        Err("ProjectVersionInvalid".into())
+    );
+    repository.git(&["rm", "--quiet", "--force", "pom.xml"]);
+    let commit = repository.push();
+    assert_eq!(Checkout::of(&repository, &commit).with("version", version).run(), Err("NoPom".into()));
+}
+
 #[tokio::test]
 async fn a_build_becomes_an_artifact_with_a_record() {
     let server = Server::start(false);
@@ -244,7 +268,7 @@ async fn a_build_becomes_an_artifact_with_a_record() {
     let request = json!({
         "folder": checkout.folder.path(), "end": end.path(), "commands": ["mvn package"],
         "target": format!("{}/wknd/artifacts", registry.host), "plainHttp": true, "url": repository.url,
-        "commit": commit, "key": key, "execution": "wknd/wknd-1",
+        "commit": commit, "key": key, "execution": "wknd/wknd-1", "version": "2019.926.121356.0000020490",
     });
     let (output, text) = worker("pack", ("LAUNCHWAY_PACK", &request), checkout.home.path());
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -258,8 +282,11 @@ async fn a_build_becomes_an_artifact_with_a_record() {
     assert_eq!(names, ["all.zip"], "tests are kept, and are no packages");
     let manifest: Value = serde_json::from_slice(&manifest.bytes).unwrap();
     assert_eq!(manifest["layers"].as_array().unwrap().len(), 2);
-    assert_eq!(manifest["annotations"]["org.opencontainers.image.revision"], json!(commit));
+    let annotation = |name: &str| manifest["annotations"][format!("org.opencontainers.image.{name}")].as_str();
+    assert_eq!(annotation("revision"), Some(commit.as_str()));
+    assert_eq!(annotation("version"), Some("2019.926.121356.0000020490"));
     let record = client.need_manifest(&packages, &format!("build-{}", "5".repeat(64))).await.unwrap();
     let record = build_record::decode(&record.bytes).unwrap();
     assert_eq!((record.artifact, record.by.as_deref()), (digest, Some("wknd/wknd-1")));
+    assert_eq!(record.version.map(|version| version.to_string()).as_deref(), annotation("version"));
 }

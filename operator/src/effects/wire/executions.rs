@@ -412,6 +412,7 @@ fn create_build() -> Action {
         sources: Box::new(sources),
         commit: serde_json::from_value(commit).unwrap(),
         key: image('c').digest(),
+        version: None,
         packages,
         timeout: Span::from_secs(60),
     };

@@ -1,5 +1,7 @@
 //! A small event reader on top of quick-xml that resolves no entities and bounds depth.
 
+use std::ops::Range;
+
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -80,48 +82,68 @@ pub fn walk(
     bounds: Bounds,
     mut visit: impl FnMut(Node) -> Result<(), String>,
 ) -> Result<(), String> {
+    walk_located(bytes, doctype, bounds, |node, _| visit(node))
+}
+
+/// As [`walk`], with the bytes that each node is written in. The end of `<name/>` has none.
+///
+/// # Errors
+/// The rule that the document breaks, or what `visit` says.
+pub fn walk_located(
+    bytes: &[u8],
+    doctype: Doctype<'_>,
+    bounds: Bounds,
+    mut visit: impl FnMut(Node, Range<usize>) -> Result<(), String>,
+) -> Result<(), String> {
     let Bounds { nodes, depth: max_depth } = bounds;
+    let all = bytes.len();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mark = all - bytes.len();
     let text = std::str::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 ({error})"))?;
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = true;
     let (mut depth, mut roots, mut seen) = (0_usize, 0_usize, 0_usize);
+    let mut end = mark;
     loop {
         seen += 1;
         if seen > nodes {
             return Err("it has too many elements".to_owned());
         }
-        match reader.read_event().map_err(|error| format!("it is not well-formed XML ({error})"))? {
+        let event = reader.read_event().map_err(|error| format!("it is not well-formed XML ({error})"))?;
+        let begin = end;
+        end = mark + usize::try_from(reader.buffer_position()).map_err(|error| error.to_string())?;
+        let mut located = |node| visit(node, begin..end);
+        match event {
             Event::Start(start) => {
                 roots += usize::from(depth == 0);
                 depth += 1;
                 if depth > max_depth {
                     return Err(format!("elements are nested more than {max_depth} deep"));
                 }
-                visit(element(&start)?)?;
+                located(element(&start)?)?;
             }
             Event::Empty(start) => {
                 roots += usize::from(depth == 0);
                 let node = element(&start)?;
                 if let Node::Start(name, _) = &node {
-                    let end = Node::End(name.clone());
-                    visit(node)?;
-                    visit(end)?;
+                    let ended = Node::End(name.clone());
+                    located(node)?;
+                    visit(ended, end..end)?;
                 }
             }
-            Event::End(end) => {
+            Event::End(ended) => {
                 depth = depth.checked_sub(1).ok_or("an element is closed that was never opened")?;
-                visit(Node::End(end.name().into_inner().to_owned()))?;
+                located(Node::End(ended.name().into_inner().to_owned()))?;
             }
-            Event::Text(text) => inside(&text.xml10_content(), depth, &mut visit)?,
-            Event::CData(text) => inside(&text.xml10_content(), depth, &mut visit)?,
+            Event::Text(text) => inside(&text.xml10_content(), depth, &mut located)?,
+            Event::CData(text) => inside(&text.xml10_content(), depth, &mut located)?,
             Event::GeneralRef(reference) => {
                 let resolved = match reference.resolve_char_ref() {
                     Ok(Some(character)) => character,
                     Ok(None) => predefined(&reference.into_inner())?,
                     Err(error) => return Err(format!("a character reference is wrong ({error})")),
                 };
-                inside(resolved.encode_utf8(&mut [0; 4]), depth, &mut visit)?;
+                inside(resolved.encode_utf8(&mut [0; 4]), depth, &mut located)?;
             }
             Event::DocType(declaration) => check_doctype(&declaration.into_inner(), doctype)?,
             Event::Decl(declaration) => {
@@ -205,6 +227,21 @@ mod tests {
     fn resolves_only_builtin_references() {
         let nodes = parse(b"<a>x &amp; &#65;<![CDATA[<y>]]></a>", None).unwrap();
         assert_eq!(nodes[1], Node::Text("x & A<y>".into()));
+    }
+
+    #[test]
+    fn each_node_has_its_place() {
+        let text = "\u{feff}<?xml version=\"1.0\"?><a x='1'>é<!-- no --><b/>&#65;</a >";
+        let mut seen = vec![];
+        walk_located(text.as_bytes(), Doctype::None, Bounds::nodes(100), |node, range| {
+            seen.push((text[range].to_owned(), matches!(node, Node::End(_))));
+            Ok(())
+        })
+        .unwrap();
+        let seen: Vec<(&str, bool)> = seen.iter().map(|(text, end)| (text.as_str(), *end)).collect();
+        let wanted =
+            [("<a x='1'>", false), ("é", false), ("<b/>", false), ("", true), ("&#65;", false), ("</a >", true)];
+        assert_eq!(seen, wanted);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use launchway_crds::{
     },
     revision::PipelineRevision,
     step::StepName,
+    version::ArtifactsVersion,
 };
 
 use super::ledger::TestedSteps;
@@ -140,6 +141,8 @@ pub enum Work {
         commit: Commit,
         /// What decides what the build makes.
         key: Sha256Digest,
+        /// The version that the project gets, if not the committed one.
+        version: Option<ArtifactsVersion>,
         /// Where the packages go.
         packages: PackageRepository,
         /// How long it may take.

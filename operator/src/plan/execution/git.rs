@@ -9,6 +9,7 @@ use launchway_crds::{
     git::{BuildRecord, Commit, GitSource},
     names::requests,
     step::{METRICS_MAX, Metric, StepName, StepState},
+    version::{ArtifactsVersion, ProjectVersion},
 };
 use serde_json::json;
 
@@ -97,7 +98,27 @@ fn key(namespace: &str, git: &GitSource, builder: &ImageRef, commit: &str) -> Sh
         named,
         secrets,
     ]);
-    Hasher::of(parts.to_string().as_bytes())
+    // Which execution's version packages carry makes no difference, that they carry one does. Those of before that option
+    // stay under their keys.
+    let version = match git.builder.project_version {
+        ProjectVersion::Keep => "",
+        ProjectVersion::Generate => "generated",
+    };
+    Hasher::of(format!("{parts}{version}").as_bytes())
+}
+
+/// The version that the packages of this execution get, if they do not keep the committed one.
+fn generated(world: &World, git: &GitSource) -> Option<ArtifactsVersion> {
+    match git.builder.project_version {
+        ProjectVersion::Keep => None,
+        ProjectVersion::Generate => Some(ArtifactsVersion::new(world.now, number(identity(world).2))),
+    }
+}
+
+/// A number for an execution, of as many digits as Cloud Manager's: the first 32 bits of its UID, which are random.
+fn number(uid: &str) -> u32 {
+    let digits: String = uid.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+    u32::from_str_radix(&digits, 16).unwrap_or_default()
 }
 
 fn builder_of(world: &World, git: &GitSource) -> Option<ImageRef> {
@@ -135,7 +156,8 @@ pub(super) fn resolve(world: &World, status: &mut PipelineExecutionStatus) -> Ve
     let (_, namespace, _) = identity(world);
     let message = format!("takes {} of {reference}", short(&found));
     let key = key(namespace, git, &builder, &found);
-    status.build = Some(BuildRecord { builder, key, reused_from: None });
+    let artifacts_version = generated(world, git);
+    status.build = Some(BuildRecord { builder, key, artifacts_version, reused_from: None });
     status.commit = Some(Commit { url: git.url.clone(), reference, id: found, resolved_at: Time(world.now) });
     Verdict::Passed { state: StepState::Finished, reason: reasons::FINISHED, message, persist: true }
 }
@@ -204,7 +226,8 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
             Some(Ok(earlier)) => {
                 let by = earlier.by.clone().unwrap_or_else(|| "an earlier execution".into());
                 let message = format!("built before by {by}: uses {}", earlier.artifact.reference);
-                status.build = Some(BuildRecord { reused_from: Some(by), ..record });
+                let artifacts_version = earlier.version.clone();
+                status.build = Some(BuildRecord { reused_from: Some(by), artifacts_version, ..record });
                 return taken(status, &earlier.artifact, message);
             }
             Some(Err(Fault::Absent(_))) => {}
@@ -226,7 +249,8 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
     }
     let (Some(packages), timeout) = (jobs::packages(world), git.builder.timeout) else { return gone(world) };
     let doing = format!("builds {}", short(&commit.id));
-    let work = Work::Build { sources: Box::new(sources), commit, key: record.key, packages, timeout };
+    let version = record.artifacts_version;
+    let work = Work::Build { sources: Box::new(sources), commit, key: record.key, version, packages, timeout };
     match job(world, StepName::Build, work, &doing) {
         Ok(JobEnd::Packed { artifact: _, metrics, message }) => match &world.artifact {
             None => Verdict::running("verifies the packages in the registry"),

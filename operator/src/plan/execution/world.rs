@@ -10,6 +10,7 @@ use launchway_crds::{
     execution::ArtifactFile,
     revision::PipelineRevision,
     step::{Metric, StepName},
+    version::ArtifactsVersion,
 };
 
 use crate::git::GitFault;
@@ -129,6 +130,8 @@ pub struct FoundBuild {
     pub artifact: FoundArtifact,
     /// The execution that built them, `NAMESPACE/NAME`, as it wrote down itself.
     pub by: Option<String>,
+    /// The version that it generated for them, if it did.
+    pub version: Option<ArtifactsVersion>,
 }
 
 /// A release as the registry has it.

@@ -18,6 +18,10 @@ fn sources(builder: &serde_json::Value) -> Sources {
 }
 
 fn parts(builder: &serde_json::Value) -> Parts {
+    parts_of(builder, None)
+}
+
+fn parts_of(builder: &serde_json::Value, version: Option<&ArtifactsVersion>) -> Parts {
     let execution: PipelineExecution = serde_json::from_value(json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
         "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "u" },
@@ -35,7 +39,7 @@ fn parts(builder: &serde_json::Value) -> Parts {
     .unwrap();
     let sources = sources(builder);
     let key = Sha256Digest::from_bytes([7; 32]);
-    let about = Build { sources: &sources, commit: &commit, key, packages: &packages };
+    let about = Build { sources: &sources, commit: &commit, key, packages: &packages, version };
     build(&execution, &about, &installation())
 }
 
@@ -137,6 +141,21 @@ fn requests_are_what_the_workers_read() {
     let request = seen(&resolve.containers[0], "LAUNCHWAY_RESOLVE");
     let request: crate::worker::resolve::Request = serde_json::from_str(request).unwrap();
     assert_eq!(request.reference, "refs/heads/main");
+}
+
+#[test]
+fn a_generated_version_is_told_to_all_who_need_it_and_to_nobody_otherwise() {
+    let version: ArtifactsVersion = "2019.926.121356.0000020490".parse().unwrap();
+    for told in [Some(&version), None] {
+        let parts = parts_of(&json!({}), told);
+        let [_, fetch, commands] = parts.init_containers.as_slice() else { panic!("three containers come first") };
+        let fetch: crate::worker::checkout::Request = serde_json::from_str(seen(fetch, "LAUNCHWAY_FETCH")).unwrap();
+        let pack: crate::worker::pack::Request =
+            serde_json::from_str(seen(&parts.containers[0], "LAUNCHWAY_PACK")).unwrap();
+        assert_eq!((fetch.version.as_ref(), pack.version.as_ref()), (told, told));
+        let variable = commands.env.as_ref().unwrap().iter().find(|env| env.name == "ARTIFACTS_VERSION");
+        assert_eq!(variable.and_then(|one| one.value.clone()), told.map(ToString::to_string));
+    }
 }
 
 /// The shell that runs the commands, on this machine.

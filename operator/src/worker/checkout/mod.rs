@@ -7,6 +7,7 @@
 mod cache;
 mod complaint;
 mod git;
+mod version;
 mod weight;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
     process::ExitCode,
 };
 
-use launchway_crds::conditions::reasons;
+use launchway_crds::{conditions::reasons, version::ArtifactsVersion};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -62,6 +63,9 @@ pub struct Request {
     /// The cache, if there is one.
     #[serde(default)]
     pub cache: Option<Cache>,
+    /// The version that the project gets, if not the committed one.
+    #[serde(default)]
+    pub version: Option<ArtifactsVersion>,
 }
 
 /// Gets the commit.
@@ -117,6 +121,9 @@ async fn checkout(request: &Request) -> Result<(), Problem> {
         git.run(&["submodule", "update", "--init", "--depth=1", "--jobs=2"]).await.map(drop)?;
     }
     settings(request).map_err(machine)?;
+    if let Some(version) = &request.version {
+        println!("{}", version::rewrite(&request.folder, version)?);
+    }
     println!("checked out {}", request.commit);
     Ok(())
 }

@@ -53,6 +53,7 @@ fn settings_of_maven_are_brought_along_unless_they_are_a_link() {
         home: home.path().to_path_buf(),
         bytes: None,
         cache: None,
+        version: None,
     };
     fs::create_dir_all(home.path().join(".m2")).unwrap();
     let there = home.path().join(".m2/settings.xml");

@@ -15,6 +15,7 @@ use launchway_crds::{
     conditions::reasons,
     digest::{ImageRef, Sha256Digest},
     step::Metric,
+    version::ArtifactsVersion,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,9 @@ pub struct Request {
     pub key: Sha256Digest,
     /// `NAMESPACE/NAME` of the execution.
     pub execution: String,
+    /// The version that was generated for the packages, if any was.
+    #[serde(default)]
+    pub version: Option<ArtifactsVersion>,
 }
 
 /// What came of a build.
@@ -253,13 +257,15 @@ async fn upload(request: &Request, files: Vec<LocalFile>, credentials: &Path) ->
     let repository = Repository::parse(&request.target)?;
     let plain: Vec<String> = request.plain_http.then(|| repository.registry().to_owned()).into_iter().collect();
     let client = build::client(&plain, credentials).map_err(|error| PushError::Input(error.to_string()))?;
-    let annotations =
+    let version = request.version.as_ref();
+    let mut annotations =
         BTreeMap::from([(SOURCE.to_string(), request.url.clone()), (REVISION.to_string(), request.commit.clone())]);
+    annotations.extend(version.map(|version| (build_record::VERSION.to_string(), version.to_string())));
     let count = files.iter().filter(|file| artifact::is_package(&file.name)).count();
     let target = Location { repository: repository.clone(), tag: None, digest: None };
     let pushed = artifact::push_files(&client, &target, files, annotations, &build::Lines).await?;
     println!("pushed {}", pushed.image);
-    let record = build_record::encode(pushed.image.digest(), pushed.manifest_size, &request.execution);
+    let record = build_record::encode(pushed.image.digest(), pushed.manifest_size, &request.execution, version);
     client.put_manifest(&repository, &tag(request.key), record.media_type, &record.bytes).await?;
     Ok((pushed.image, count))
 }

@@ -45,6 +45,7 @@ impl Built {
             commit: "a".repeat(40),
             key: Sha256Digest::from_bytes([1; 32]),
             execution: "wknd/wknd-1".into(),
+            version: None,
         })
     }
 

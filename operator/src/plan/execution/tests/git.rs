@@ -1,5 +1,7 @@
 //! Pipelines that build their packages from Git.
 
+use launchway_crds::version::ArtifactsVersion;
+
 use super::{super::world::FoundBuild, *};
 use crate::git::{FaultKind, GitFault};
 
@@ -39,7 +41,7 @@ fn packed() -> JobEnd {
 
 fn earlier() -> Option<Result<FoundBuild, Fault>> {
     let artifact = FoundArtifact { reference: image('f'), files: vec![] };
-    Some(Ok(FoundBuild { artifact, by: Some("wknd/wknd-0".into()) }))
+    Some(Ok(FoundBuild { artifact, by: Some("wknd/wknd-0".into()), version: None }))
 }
 
 fn key(play: &Play) -> String {
@@ -113,6 +115,39 @@ fn what_decides_what_a_build_makes_is_its_key() {
     ] {
         assert_ne!(git(other.clone()), plain, "{other}");
     }
+}
+
+#[test]
+fn a_version_is_generated_once_and_is_that_of_the_packages() {
+    let generate = || {
+        sources(&serde_json::json!({
+            "url": "https://git.example.com/wknd.git", "branch": "main", "builder": { "projectVersion": "Generate" },
+        }))
+    };
+    let version = |play: &Play| play.world.execution.status.clone().unwrap().build.unwrap().artifacts_version;
+    let mut play = generate();
+    play.world.execution.metadata.uid = Some("0000500a-0000-4000-8000-000000000000".into());
+    play.run();
+    let began = play.world.now.strftime("%Y.%-m%d.%H%M%S");
+    let first = version(&play);
+    assert_eq!(first.as_ref().map(ToString::to_string), Some(format!("{began}.0000020490")));
+    // The Job is made again after a restart, with the version that is written down.
+    play.world.now = play.world.now.saturating_add(SignedDuration::from_mins(1)).unwrap();
+    play.job_ends(packed()).run();
+    assert_eq!(version(&play), first);
+
+    // Packages of before carry the version of the execution that built them, under a key of their own.
+    let mut play = generate();
+    let of_before: ArtifactsVersion = "2019.926.121356.0000020490".parse().unwrap();
+    let found = FoundArtifact { reference: image('f'), files: vec![] };
+    play.world.git.earlier =
+        Some(Ok(FoundBuild { artifact: found, by: Some("wknd/wknd-0".into()), version: Some(of_before.clone()) }));
+    play.run();
+    assert_eq!(version(&play), Some(of_before));
+    let mut kept = branch();
+    kept.run();
+    assert_eq!(version(&kept), None);
+    assert_ne!(key(&play), key(&kept));
 }
 
 #[test]
