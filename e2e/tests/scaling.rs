@@ -83,32 +83,34 @@ async fn rolls(program: &Program, what: &str, there: impl Fn(&Set) -> bool) -> O
     .await
 }
 
-/// A pod that an ordinal got since the last look is of the revision that its ordinal had then or has now.
+/// A pod that an ordinal got since the last look is of the revision that its ordinal had then, or has a second later: the
+/// controller of a StatefulSet makes a pod of a new template before it writes the new revision into the status.
 async fn every_second(program: &Program, over: &AtomicBool) -> Outcome {
     let mut known: BTreeMap<String, Made> = BTreeMap::new();
-    let mut earlier: Vec<Set> = program.sets(PRODUCTION).await?;
+    let mut before: Vec<Set> = program.sets(PRODUCTION).await?;
     let (mut looks, mut made, mut most) = (0, 0, 0);
     while !over.load(Ordering::Relaxed) {
-        let before = program.sets(PRODUCTION).await?;
         let mut now = BTreeMap::new();
         for set in &before {
-            for pod in program.made_by(&set.name).await? {
-                let fresh = known.get(&pod.name).is_none_or(|old| old.uid != pod.uid);
-                let should = earlier.iter().chain(&before).filter(|known| known.name == set.name);
+            now.extend(program.made_by(&set.name).await?.into_iter().map(|pod| (pod.name.clone(), (&set.name, pod))));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let after = program.sets(PRODUCTION).await?;
+        for (name, (set, pod)) in &now {
+            let Some(old) = known.get(name).filter(|old| old.uid == pod.uid) else {
+                let should = before.iter().chain(&after).filter(|known| known.name == **set);
                 let should: Vec<&str> = should.map(|set| set.of(pod.ordinal)).collect();
-                ensure(!fresh || should.contains(&pod.revision.as_str()), || {
-                    format!("{pod:?} should be of one of {should:?}")
-                })?;
-                // One that was there before: it goes away, or it still fits.
-                ensure(fresh || pod.terminating || pod.revision == known[&pod.name].revision, || format!("{pod:?}"))?;
-                made += usize::from(fresh);
-                now.insert(pod.name.clone(), pod);
-            }
+                ensure(should.contains(&pod.revision.as_str()), || format!("{pod:?} should be of one of {should:?}"))?;
+                made += 1;
+                continue;
+            };
+            // One that was there before: it goes away, or it still fits.
+            ensure(pod.terminating || pod.revision == old.revision, || format!("{pod:?}"))?;
         }
         most = most.max(now.len());
-        (known, earlier) = (now, before);
+        known = now.into_iter().map(|(name, (_, pod))| (name, pod)).collect();
+        before = after;
         looks += 1;
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     measured("looks at every pod", format!("{looks}, {made} pods, {most} at a time, each on the right release"));
     ensure(made > 9, || format!("only {made} pods were seen: nothing was scaled"))
