@@ -61,6 +61,13 @@ impl Error {
         REFUSED.contains(&status.code).then_some(status.message.as_str())
     }
 
+    /// Whether the apiserver understood an object and finds it invalid.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        let Self::Kube { source, .. } = self else { return false };
+        matches!(source.as_ref(), kube::Error::Api(status) if status.code == 422)
+    }
+
     /// How long to wait before the try after `attempts` failed ones: conflicts are read again at
     /// once, everything else backs off to a minute.
     #[must_use]

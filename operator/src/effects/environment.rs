@@ -168,10 +168,33 @@ impl Objects<'_> {
     {
         // A route that the spec does not have is not planned.
         let Some(object) = object else { return Ok(()) };
-        let applied = PatchParams::apply(FIELD_MANAGER).force();
-        let answer = bounded("apply an object", self.api::<K>().patch(name, &applied, &Patch::Apply(&object))).await?;
+        let answer = match self.apply_once::<K>(name, &object).await {
+            Err(refused) if refused.is_invalid() && self.set_lists::<K>(name, &object).await => {
+                tracing::info!(name, %refused, "What somebody added to a list cannot stand beside ours: it was taken away");
+                self.apply_once::<K>(name, &object).await?
+            }
+            other => other?,
+        };
         self.context.fresh.note(&answer);
         Ok(())
+    }
+
+    async fn apply_once<K>(&self, name: &str, object: &Value) -> Result<K, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let applied = PatchParams::apply(FIELD_MANAGER).force();
+        bounded("apply an object", self.api::<K>().patch(name, &applied, &Patch::Apply(object))).await
+    }
+
+    /// Makes the lists of an object that is there exactly ours, and says whether that was taken. Applying leaves the
+    /// items that others added: with two ports of one name, the apiserver refuses it for ever. A merge patch replaces lists.
+    async fn set_lists<K>(&self, name: &str, object: &Value) -> bool
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let ours = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        bounded("set the lists of an object", self.api::<K>().patch(name, &ours, &Patch::Merge(object))).await.is_ok()
     }
 
     /// Creates an object that never changes. One that is there has the same content, or it is not ours.

@@ -97,6 +97,24 @@ async fn objects_are_applied_whole_by_our_field_manager() {
     }
 }
 
+/// Two ports of one name: what somebody else put beside ours is taken away, and what is refused for another reason is
+/// told with the first words.
+#[tokio::test]
+async fn lists_that_others_added_to_are_set_when_applying_is_refused() {
+    let (change, there) = (Change::Service(ServiceName::Dispatcher), || (200, json!({ "metadata": {} })));
+    let (result, asked) = done(&change, vec![refusal(422, "Invalid"), there(), there()]).await;
+    result.unwrap();
+    let types: Vec<&str> = asked.iter().map(|asked| asked.content_type.as_str()).collect();
+    assert_eq!(types, ["application/apply-patch+yaml", "application/merge-patch+json", "application/apply-patch+yaml"]);
+    assert_eq!(asked[1].line, "PATCH /api/v1/namespaces/wknd/services/prod-dispatcher?fieldManager=launchway");
+    assert_eq!(asked[1].body["spec"]["ports"], asked[0].body["spec"]["ports"]);
+    for no in [gone(), refusal(422, "Invalid")] {
+        let (result, asked) = done(&change, vec![refusal(422, "Invalid"), no]).await;
+        assert!(matches!(&result, Err(Error::Kube { doing: "apply an object", .. })), "{result:?}");
+        assert_eq!(asked.len(), 2);
+    }
+}
+
 #[tokio::test]
 async fn a_service_is_deleted_and_may_be_gone() {
     let change = Change::DeleteService("prod-pair-0-abc".into());

@@ -179,6 +179,8 @@ const RETRY: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 const MESSAGE_MAX: usize = 1024;
 /// The tiers of a pair.
 const PAIR: [Tier; 2] = [Tier::Publish, Tier::Dispatcher];
+/// What a move is told as that makes changes: it does not wait yet.
+const REPLACED: &str = "pods are replaced";
 /// The phase in which only numbers of pods change.
 const SETTLE: &str = "Settle";
 /// The phase in which the first release starts.
@@ -201,7 +203,7 @@ struct Move {
 
 impl Move {
     fn change(phase: impl Into<String>, changes: Vec<Change>) -> Self {
-        Self { phase: phase.into(), message: "pods are replaced".into(), changes, complete: false, paused: false }
+        Self { phase: phase.into(), message: REPLACED.into(), changes, complete: false, paused: false }
     }
 
     fn wait(phase: impl Into<String>, message: String) -> Self {

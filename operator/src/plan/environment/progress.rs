@@ -8,7 +8,7 @@ use launchway_crds::{
 };
 
 use super::{
-    Change, MESSAGE_MAX, Move, Plan, START, Way, restore, rolls_nothing, status,
+    Change, MESSAGE_MAX, Move, Plan, REPLACED, START, Way, restore, rolls_nothing, status,
     world::{DesiredRelease, Pod, World},
 };
 
@@ -16,6 +16,9 @@ use super::{
 const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// The same while pods only start: how far each is changes every few seconds.
 const START_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// How long it is only told that pods are replaced: which of them is not ready, and why, is told half a minute after at the
+/// latest, and most are ready by then.
+const REPLACED_PATIENCE: SignedDuration = SignedDuration::from_secs(28);
 /// How often pods that a rollout waits for are asked what they lack.
 const LOOK: SignedDuration = SignedDuration::from_secs(20);
 
@@ -79,7 +82,7 @@ pub(super) fn progress(
         None => steadied(world, old.as_ref(), &taken, updated),
     };
     // Words that are held back are told when their time has come.
-    let held_back = (message != taken.message).then(|| at.0.saturating_add(patience(world)).ok()).flatten();
+    let held_back = (message != taken.message).then(|| at.0.saturating_add(patience(world, &message)).ok()).flatten();
     let message = truncate(&message, MESSAGE_MAX);
     status::ready(world, &mut status, false, reason(state, resting), &format!("{}: {message}", taken.phase));
     status.rollout = Some(RolloutStatus {
@@ -162,10 +165,15 @@ pub(super) fn told_of_failure(
     }
 }
 
-/// How long words are kept: what is wrong is told soon.
-fn patience(world: &World) -> SignedDuration {
-    let troubled = world.pods.iter().any(|pod| pod.troubled && !pod.terminating);
-    if troubled { PATIENCE } else { START_PATIENCE }
+/// How long these words are kept: what is wrong is told soon.
+fn patience(world: &World, told: &str) -> SignedDuration {
+    if world.pods.iter().any(|pod| pod.troubled && !pod.terminating) {
+        PATIENCE
+    } else if told == REPLACED {
+        REPLACED_PATIENCE
+    } else {
+        START_PATIENCE
+    }
 }
 
 /// What a rollout waits for and since when that is told: what pods say changes every few seconds while they start, and
@@ -173,7 +181,7 @@ fn patience(world: &World) -> SignedDuration {
 fn steadied(world: &World, old: Option<&RolloutStatus>, taken: &Move, updated: i32) -> (String, Time) {
     let told = old.filter(|old| old.phase == taken.phase && old.updated == updated).and_then(|old| {
         let at = old.message_at.clone()?;
-        let young = world.now.duration_since(at.0) < patience(world);
+        let young = world.now.duration_since(at.0) < patience(world, &old.message);
         (young || old.message == taken.message).then(|| (old.message.clone(), at))
     });
     told.unwrap_or_else(|| (taken.message.clone(), Time(world.now)))

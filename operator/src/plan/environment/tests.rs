@@ -9,6 +9,7 @@ mod bare;
 mod configuration;
 mod deletion;
 mod objects;
+mod progress;
 mod restore;
 mod scale;
 
