@@ -120,6 +120,20 @@ pub mod reasons {
     pub const GIT_UNREACHABLE: &str = "GitUnreachable";
     /// The sources, or what the build writes, need more disk than the pipeline allows.
     pub const TOO_LARGE: &str = "TooLarge";
+    /// The cluster knows no such kind of Flux.
+    pub const FLUX_NOT_INSTALLED: &str = "FluxNotInstalled";
+    /// The operator may not read objects of Flux.
+    pub const FLUX_FORBIDDEN: &str = "FluxForbidden";
+    /// Flux has not seen what an object of its own says now.
+    pub const FLUX_NOT_OBSERVED: &str = "FluxNotObserved";
+    /// Flux cannot fetch what an object of its own says.
+    pub const FLUX_NOT_READY: &str = "FluxNotReady";
+    /// Flux does not try again what it cannot fetch before somebody changes the object.
+    pub const FLUX_STALLED: &str = "FluxStalled";
+    /// Flux has fetched nothing yet.
+    pub const FLUX_NO_ARTIFACT: &str = "FluxNoArtifact";
+    /// What an object of Flux says is no repository, commit or digest that can be used.
+    pub const FLUX_INVALID: &str = "FluxInvalid";
     /// No image to build in is configured, or another one than when the execution began.
     pub const NO_BUILDER: &str = "NoBuilder";
     /// The repository has no `pom.xml` in its root.

@@ -13,20 +13,29 @@ use crate::{
     version::{ArtifactsVersion, ProjectVersion},
 };
 
-/// A Git repository and what is built from it.
+/// A Git repository and what is built from it. The pipeline names it, or an object of Flux does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.branch) != has(self.tag)").message("name spec.source.git.branch or spec.source.git.tag: exactly one of them"))]
+#[x_kube(
+    validation = Rule::new("has(self.url) != has(self.fluxRef)").message("name spec.source.git.url or spec.source.git.fluxRef: exactly one of them"),
+    validation = Rule::new("!has(self.url) || has(self.branch) != has(self.tag)").message("name spec.source.git.branch or spec.source.git.tag: exactly one of them"),
+    validation = Rule::new("!has(self.fluxRef) || !(has(self.branch) || has(self.tag))").message("spec.source.git.branch and spec.source.git.tag: with spec.source.git.fluxRef the GitRepository says which; leave both out")
+)]
 pub struct GitSource {
     /// The repository: `https://HOST/PATH` or `http://HOST/PATH` (smart HTTP), `ssh://[USER@]HOST[:PORT]/PATH` or
     /// `USER@HOST:PATH`. Credentials do not belong here but in the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 8, max = 1024),
         regex(
             pattern = r"^(https?://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/[!-~]+|ssh://([A-Za-z0-9_][A-Za-z0-9._-]*@)?([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/[!-~]+|[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[!-~]+)$"
         )
     )]
-    pub url: String,
+    pub url: Option<String>,
+    /// Instead of a URL: a `GitRepository` of Flux (`source.toolkit.fluxcd.io`) of the same namespace. It says which
+    /// repository and which commit; the commit is checked out from the repository, for Flux's archive lacks files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flux_ref: Option<LocalName>,
     /// The branch whose newest commit an execution takes: `main` stands for `refs/heads/main`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -45,7 +54,8 @@ pub struct GitSource {
     #[x_kube(validation = Rule::new("!self.contains('..') && !self.contains('@{') && !self.contains('//') && !self.endsWith('/') && !self.endsWith('.') && !self.endsWith('.lock')").message("no name of a tag: see git help check-ref-format"))]
     pub tag: Option<String>,
     /// Secret with the credentials: `password` and, if the server asks for it, `username` (a token is a password); or
-    /// `ssh-privatekey` and `known_hosts`. `ca.crt` may hold the certificate of a private authority.
+    /// `ssh-privatekey` (or `identity`, as Flux calls it) and `known_hosts`. `ca.crt` may hold the certificate of a private
+    /// authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalName>,
     /// Fetch the submodules that the root of the repository names, not those of submodules.
@@ -63,20 +73,33 @@ pub struct GitSource {
     pub reuse: bool,
 }
 
-impl GitSource {
-    /// The whole name of the ref: `refs/heads/BRANCH` or `refs/tags/TAG`.
+/// A ref of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteRef {
+    /// The repository.
+    pub url: String,
+    /// The whole name of the ref: `refs/heads/BRANCH` or `refs/tags/TAG`. Of an object of Flux also any other, and `HEAD`
+    /// where it names a commit alone.
+    pub reference: String,
+}
+
+impl RemoteRef {
+    /// What a build finds as `BRANCH`: the branch, or the whole name of what is none.
     #[must_use]
-    pub fn reference(&self) -> String {
-        match (&self.tag, &self.branch) {
+    pub fn branch_name(&self) -> &str {
+        self.reference.strip_prefix("refs/heads/").unwrap_or(&self.reference)
+    }
+}
+
+impl GitSource {
+    /// The ref that the pipeline itself names; None when an object of Flux has to be asked.
+    #[must_use]
+    pub fn remote(&self) -> Option<RemoteRef> {
+        let reference = match (&self.tag, &self.branch) {
             (Some(tag), _) => format!("refs/tags/{tag}"),
             (None, branch) => format!("refs/heads/{}", branch.as_deref().unwrap_or_default()),
-        }
-    }
-
-    /// What a build finds as `BRANCH`: the branch, or `refs/tags/TAG`.
-    #[must_use]
-    pub fn branch_name(&self) -> String {
-        self.branch.clone().unwrap_or_else(|| self.reference())
+        };
+        self.url.clone().map(|url| RemoteRef { url, reference })
     }
 }
 
@@ -184,10 +207,13 @@ pub struct PackageRepository {
 
 impl PipelineSpec {
     /// Where the packages are: the artifacts that the pipeline is given, or those that it builds. None when it takes a
-    /// release over.
+    /// release over. `artifact` is what the execution uses: where an object of Flux names it, nothing else says where it is.
     #[must_use]
-    pub fn packages(&self) -> Option<PackageRepository> {
-        if let Some(ArtifactSource { repository, secret_ref, plain_http, tag: _ }) = self.source.artifact.clone() {
+    pub fn packages(&self, artifact: Option<&ImageRef>) -> Option<PackageRepository> {
+        if let Some(ArtifactSource { repository, flux_ref: _, secret_ref, plain_http, tag: _ }) =
+            self.source.artifact.clone()
+        {
+            let repository = repository.or_else(|| Some(artifact?.repository().to_string()))?;
             return Some(PackageRepository { repository, secret_ref, plain_http });
         }
         let own = self.source.git.as_ref()?.artifacts.clone();
@@ -206,11 +232,13 @@ pub struct Commit {
     /// The repository.
     #[schemars(length(max = 1024))]
     pub url: String,
-    /// The ref that was asked: `refs/heads/…` or `refs/tags/…`.
+    /// The ref that was asked: `refs/heads/…` or `refs/tags/…`. Of a `GitRepository` of Flux also any other, and `HEAD`
+    /// where it names a commit alone.
     #[serde(rename = "ref")]
     #[schemars(length(max = 256))]
     pub reference: String,
-    /// The commit, in whole: what the ref named when the execution began, or what the execution asked for.
+    /// The commit, in whole: what the ref named, or Flux had fetched, when the execution began, or what the execution asked
+    /// for.
     #[schemars(length(max = 64), regex(pattern = r"^([0-9a-f]{40}|[0-9a-f]{64})$"))]
     pub id: String,
     /// When the ref was resolved.
@@ -248,10 +276,12 @@ mod tests {
 
     #[test]
     fn a_ref_has_its_whole_name() {
-        let branch = source(r#"{"url":"https://git.example.com/wknd.git","branch":"main"}"#);
-        assert_eq!((branch.reference().as_str(), branch.branch_name().as_str()), ("refs/heads/main", "main"));
-        let tag = source(r#"{"url":"git@example.com:wknd.git","tag":"v1"}"#);
-        assert_eq!((tag.reference().as_str(), tag.branch_name().as_str()), ("refs/tags/v1", "refs/tags/v1"));
-        assert!(tag.reuse && tag.builder == Builder::default());
+        let branch = source(r#"{"url":"https://git.example.com/wknd.git","branch":"main"}"#).remote().unwrap();
+        assert_eq!((branch.reference.as_str(), branch.branch_name()), ("refs/heads/main", "main"));
+        let source_of_tag = source(r#"{"url":"git@example.com:wknd.git","tag":"v1"}"#);
+        let tag = source_of_tag.remote().unwrap();
+        assert_eq!((tag.reference.as_str(), tag.branch_name()), ("refs/tags/v1", "refs/tags/v1"));
+        assert!(source_of_tag.reuse && source_of_tag.builder == Builder::default());
+        assert_eq!(source(r#"{"fluxRef":{"name":"site"}}"#).remote(), None);
     }
 }

@@ -160,23 +160,40 @@ pub struct Source {
     pub pipeline: Option<String>,
 }
 
-/// A repository of artifacts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A repository of artifacts. The pipeline names it, or an object of Flux does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.repository) != has(self.fluxRef)").message("name spec.source.artifact.repository or spec.source.artifact.fluxRef: exactly one of them"),
+    validation = Rule::new("!has(self.fluxRef) || !has(self.tag)").message("spec.source.artifact.tag: with spec.source.artifact.fluxRef the OCIRepository says which; leave it out")
+)]
 pub struct ArtifactSource {
     /// Registry and repository, such as `registry.example.com/wknd/artifacts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 400), regex(pattern = r"^[^/@\s]+/[^@\s]+$"))]
-    pub repository: String,
-    /// The tag that an execution takes when it names no artifact itself.
-    #[serde(default = "latest")]
+    pub repository: Option<String>,
+    /// Instead of a repository: an `OCIRepository` of Flux (`source.toolkit.fluxcd.io`) of the same namespace. It says which
+    /// repository and which digest; what is there has to have the form of `kubectl launchway push`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flux_ref: Option<LocalName>,
+    /// The tag that an execution takes when it names no artifact itself. Default: `latest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"))]
-    pub tag: String,
+    pub tag: Option<String>,
     /// Secret of type `kubernetes.io/dockerconfigjson` to read with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalName>,
     /// Speak plain HTTP to this registry: credentials and packages cross the network unprotected.
     #[serde(default, rename = "plainHTTP")]
     pub plain_http: bool,
+}
+
+impl ArtifactSource {
+    /// The tag that an execution takes when nothing else is named.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        self.tag.as_deref().unwrap_or("latest")
+    }
 }
 
 /// A repository of images.
@@ -495,10 +512,6 @@ pub struct PipelineStatus {
     /// What is known of the source of a pipeline that starts on changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceSeen>,
-}
-
-fn latest() -> String {
-    "latest".into()
 }
 
 const fn ok() -> i32 {

@@ -105,8 +105,17 @@ impl Source {
     /// What two pipelines on the same source have in common; None when there is nothing to watch.
     #[must_use]
     pub fn key(&self) -> Option<String> {
-        let tag = self.artifact.as_ref().map(|artifact| format!("{}:{}", artifact.repository, artifact.tag));
-        tag.or_else(|| self.git.as_ref().map(|git| format!("{} {}", git.url, git.reference())))
+        let artifact = self.artifact.as_ref().and_then(|source| match (&source.repository, &source.flux_ref) {
+            (Some(repository), _) => Some(format!("{repository}:{}", source.tag())),
+            (None, Some(object)) => Some(format!("OCIRepository {}", object.name)),
+            (None, None) => None,
+        });
+        let git = || {
+            let source = self.git.as_ref()?;
+            let own = source.remote().map(|remote| format!("{} {}", remote.url, remote.reference));
+            own.or_else(|| Some(format!("GitRepository {}", source.flux_ref.as_ref()?.name)))
+        };
+        artifact.or_else(git)
     }
 }
 

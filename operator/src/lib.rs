@@ -34,6 +34,7 @@ pub mod context;
 pub mod controllers;
 pub mod effects;
 pub mod error;
+pub mod flux;
 pub mod gate;
 pub mod git;
 pub mod image;

@@ -88,6 +88,12 @@ async fn the_operator_writes_no_pod_and_nothing_that_people_wrote() {
             ("delete", "apps", "controllerrevisions".to_string(), true),
             ("update", "apps", "controllerrevisions".to_string(), false),
             ("patch", "apps", "controllerrevisions".to_string(), false),
+            // What Flux says of a source that a Pipeline names: read by name.
+            ("get", "source.toolkit.fluxcd.io", "gitrepositories".to_string(), true),
+            ("get", "source.toolkit.fluxcd.io", "ocirepositories".to_string(), true),
+            ("list", "source.toolkit.fluxcd.io", "gitrepositories".to_string(), false),
+            ("patch", "source.toolkit.fluxcd.io", "ocirepositories".to_string(), false),
+            ("get", "source.toolkit.fluxcd.io", "buckets".to_string(), false),
             ("watch", "", "pods".to_string(), true),
             ("patch", "apps", "statefulsets".to_string(), true),
             ("create", "batch", "jobs".to_string(), true),

@@ -108,6 +108,43 @@ fn execution(artifact: &Value) -> Value {
     object("PipelineExecution", "wknd-1", &json!({"pipelineRef": {"name": "wknd"}, "artifact": artifact}))
 }
 
+/// A pipeline that only checks, with this source.
+fn of(source: &Value) -> Value {
+    object("Pipeline", "checks", &json!({"type": "CodeQuality", "source": source}))
+}
+
+/// Sources that the pipeline names itself, and that an object of Flux stands for.
+fn sources() -> Vec<(&'static str, Value, Option<&'static str>)> {
+    let git = |mut git: Value| {
+        git["artifacts"] = json!({"repository": "registry.example.com/built"});
+        of(&json!({"git": git}))
+    };
+    let artifact = |artifact: Value| of(&json!({"artifact": artifact}));
+    let (url, flux) = ("https://git.example.com/wknd.git", json!({"name": "site"}));
+    let repository = "registry.example.com/wknd/artifacts";
+    vec![
+        ("a branch", git(json!({"url": url, "branch": "main"})), None),
+        ("a GitRepository", git(json!({"fluxRef": flux})), None),
+        ("neither of both", git(json!({})), Some("spec.source.git.fluxRef: exactly one of them")),
+        (
+            "a URL and a GitRepository",
+            git(json!({"url": url, "branch": "main", "fluxRef": flux})),
+            Some("exactly one of them"),
+        ),
+        ("a URL without a ref", git(json!({"url": url})), Some("spec.source.git.tag: exactly one of them")),
+        ("a GitRepository and a branch", git(json!({"fluxRef": flux, "branch": "main"})), Some("leave both out")),
+        ("a repository", artifact(json!({"repository": repository})), None),
+        ("an OCIRepository", artifact(json!({"fluxRef": flux, "secretRef": {"name": "pull"}})), None),
+        ("no repository", artifact(json!({"tag": "main"})), Some("spec.source.artifact.fluxRef: exactly one of them")),
+        ("an OCIRepository and a tag", artifact(json!({"fluxRef": flux, "tag": "main"})), Some("leave it out")),
+        (
+            "an OCIRepository and a repository",
+            artifact(json!({"fluxRef": flux, "repository": repository})),
+            Some("exactly one of them"),
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn schemas_refuse_what_cannot_work_and_say_why() {
     in_a_program("schema", |program| async move {
@@ -233,7 +270,7 @@ async fn schemas_refuse_what_cannot_work_and_say_why() {
                 failures.push(format!("{name}: {verdict:?}, expected {}", refusal.unwrap_or("that it is admitted")));
             }
         };
-        for (name, object, refusal) in created {
+        for (name, object, refusal) in created.into_iter().chain(sources()) {
             judge(name, create(&program, object, true).await, refusal);
         }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{
-    Environment, Pipeline, PipelineExecution, execution::Environments, revision::PipelineRevision, step::StepName,
-    web_tier,
+    Environment, Pipeline, PipelineExecution, execution::Environments, pipeline::ArtifactSource,
+    revision::PipelineRevision, step::StepName, web_tier,
 };
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-use super::{executions, fresh, git, guard, job, now};
+use super::{executions, flux, fresh, git, guard, job, now};
 
 /// Everything that decides what an execution does next; none when it is gone.
 ///
@@ -100,13 +100,12 @@ pub async fn world(context: &Context, remembered: &ExecutionOutline) -> Result<O
         && world.execution.status.as_ref().is_none_or(|status| status.artifact.is_none())
         && let Some(source) = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.source.artifact.clone())
     {
-        let choice = world.execution.spec.artifact.as_ref();
-        world.artifact = Some(context.registry.artifact(client, namespace, &source, choice).await);
+        artifact(context, namespace, &source, &mut world).await?;
     }
     if let Some(step) = needs.job {
         look(context, &mut world, step, guessed_job.filter(|_| at == Some(step))).await?;
     }
-    sources(context, namespace, &needs, &mut world).await;
+    sources(context, namespace, &needs, &mut world).await?;
     if needs.web_tiers {
         world.web_tiers = Some(web_tiers(context, namespace).await?);
     }
@@ -199,15 +198,39 @@ async fn look(context: &Context, world: &mut World, step: StepName, seen: Option
     Ok(())
 }
 
+/// The packages that a pipeline is given. Where an object of Flux says which, it is asked first.
+async fn artifact(context: &Context, namespace: &str, source: &ArtifactSource, world: &mut World) -> Result<(), Error> {
+    if let Some(object) = &source.flux_ref {
+        world.git.flux_artifact = Some(flux::artifact(&context.client, namespace, object).await?);
+    }
+    let told = match &world.git.flux_artifact {
+        Some(Err(_)) => return Ok(()),
+        Some(Ok(told)) => Some(told),
+        None => None,
+    };
+    let choice = world.execution.spec.artifact.as_ref();
+    world.artifact = Some(context.registry.artifact(&context.client, namespace, source, told, choice).await);
+    Ok(())
+}
+
 /// What only pipelines with `spec.source.git` need: the commit, and packages that were built, before or just now.
-async fn sources(context: &Context, namespace: &str, needs: &Needs, world: &mut World) {
-    let Some(spec) = world.pipeline.as_ref().map(|pipeline| pipeline.spec.clone()) else { return };
+async fn sources(context: &Context, namespace: &str, needs: &Needs, world: &mut World) -> Result<(), Error> {
+    let Some(spec) = world.pipeline.as_ref().map(|pipeline| pipeline.spec.clone()) else { return Ok(()) };
     if needs.commit
         && let Some(source) = &spec.source.git
     {
-        world.git.commit = Some(git::commit(&context.client, namespace, source).await);
+        match (source.remote(), &source.flux_ref) {
+            (Some(remote), _) => {
+                let commit = git::commit(&context.client, namespace, &remote, source.secret_ref.as_ref()).await;
+                world.git.commit = Some(commit);
+            }
+            (None, Some(object)) => {
+                world.git.flux_commit = Some(flux::commit(&context.client, namespace, object).await?);
+            }
+            (None, None) => {}
+        }
     }
-    let Some(packages) = spec.packages().filter(|_| spec.source.git.is_some()) else { return };
+    let Some(packages) = spec.packages(None).filter(|_| spec.source.git.is_some()) else { return Ok(()) };
     match (world.jobs.get(&StepName::Build), &needs.earlier) {
         (Some(JobFacts::Absent), Some(tag)) => {
             world.git.earlier = Some(context.registry.earlier(&context.client, namespace, &packages, tag).await);
@@ -218,6 +241,7 @@ async fn sources(context: &Context, namespace: &str, needs: &Needs, world: &mut 
         }
         _ => {}
     }
+    Ok(())
 }
 
 /// The environments that the execution wrote down, or those that its pipeline names now.

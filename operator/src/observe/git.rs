@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use launchway_crds::{common::LocalName, git::GitSource};
+use launchway_crds::{common::LocalName, git::RemoteRef};
 use reqwest::Certificate;
 
 use crate::{
@@ -13,16 +13,21 @@ use crate::{
 /// The user for servers that want a token alone.
 const ANY_USER: &str = "git";
 
-/// The commit that the branch or the tag of a source names now. For URLs of smart HTTP alone.
+/// The commit that a ref names now, asked with the login of a Secret. For URLs of smart HTTP alone.
 ///
 /// # Errors
 /// Why it could not be had.
-pub async fn commit(client: &Client, namespace: &str, source: &GitSource) -> Result<String, GitFault> {
-    let (login, authorities) = match &source.secret_ref {
+pub async fn commit(
+    client: &Client,
+    namespace: &str,
+    remote: &RemoteRef,
+    secret: Option<&LocalName>,
+) -> Result<String, GitFault> {
+    let (login, authorities) = match secret {
         Some(LocalName { name }) => credentials(client, namespace, name).await?,
         None => (None, vec![]),
     };
-    Server::new(&source.url, login, authorities)?.commit(&source.reference()).await
+    Server::new(&remote.url, login, authorities)?.commit(&remote.reference).await
 }
 
 async fn credentials(

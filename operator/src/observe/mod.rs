@@ -8,6 +8,7 @@ mod configuration;
 pub mod environment;
 pub mod execution;
 mod executions;
+pub mod flux;
 pub mod fresh;
 mod further;
 pub mod git;

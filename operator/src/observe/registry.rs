@@ -25,6 +25,7 @@ use serde_json::Value;
 use crate::{
     artifact, build_record,
     error::bounded,
+    flux::FluxArtifact,
     image::{
         contract::{ImageTier, RuntimeContract},
         plan::FileReport,
@@ -62,7 +63,8 @@ impl RegistryReader {
         Self { plain_http, contracts: Mutex::default(), clients: Mutex::default() }
     }
 
-    /// The artifact that an execution names, or that its pipeline's tag names now.
+    /// The artifact that an execution names, or that its pipeline names now: by a tag, or, where an object of Flux says what
+    /// it is, by a digest.
     ///
     /// # Errors
     /// Why it could not be had.
@@ -71,14 +73,17 @@ impl RegistryReader {
         client: &Client,
         namespace: &str,
         source: &ArtifactSource,
+        flux: Option<&FluxArtifact>,
         choice: Option<&ArtifactChoice>,
     ) -> Result<FoundArtifact, Fault> {
         let reference = match choice.map(|choice| (&choice.digest, &choice.tag)) {
             Some((Some(digest), _)) => digest.to_string(),
             Some((None, Some(tag))) => tag.clone(),
-            _ => source.tag.clone(),
+            _ => flux.map_or_else(|| source.tag().to_string(), |found| found.digest.to_string()),
         };
-        let ArtifactSource { repository, secret_ref, plain_http, tag: _ } = source.clone();
+        let ArtifactSource { repository, flux_ref: _, secret_ref, plain_http, tag: _ } = source.clone();
+        let repository = repository.or_else(|| flux.map(|found| found.repository.clone()));
+        let repository = repository.ok_or_else(|| Fault::Absent("spec.source.artifact names no repository.".into()))?;
         let repository = PackageRepository { repository, secret_ref, plain_http };
         self.packages(client, namespace, &repository, &reference).await.map_err(|fault| match fault {
             Fault::Absent(why) => Fault::Absent(format!(

@@ -66,7 +66,7 @@ printf '0 0' >"$LAUNCHWAY_END/commands"
 
 /// A pod that asks a Git server which commit the ref of a pipeline is.
 pub(super) fn resolve(sources: &Sources, installation: &Installation) -> Parts {
-    let request = json!({ "url": sources.git.url, "ref": sources.git.reference(), "login": LOGIN });
+    let request = json!({ "url": sources.remote.url, "ref": sources.remote.reference, "login": LOGIN });
     let (tools, program) = program(installation);
     let (scratch, mut mounts) = pod::writable("tmp", &["/tmp".to_string()], Some("64Mi"));
     mounts.push(program);
@@ -110,7 +110,7 @@ pub(super) fn build(execution: &PipelineExecution, build: &Build<'_>, installati
     fetched.extend(login.as_ref().map(|(_, mount)| mount.clone()));
     fetched.extend(cache.as_ref().map(|_| mount("cache", CACHE, None)));
     let request = json!({
-        "url": git.url,
+        "url": build.commit.url,
         "ref": build.commit.reference,
         "commit": build.commit.id,
         "submodules": git.submodules,
@@ -231,7 +231,7 @@ fn variables(execution: &PipelineExecution, build: &Build<'_>) -> Vec<EnvVar> {
     all.extend([
         pod::env("HOME", HOME),
         pod::env("CM_BUILD", "true"),
-        pod::env("BRANCH", build.sources.git.branch_name()),
+        pod::env("BRANCH", build.sources.remote.branch_name().to_string()),
         pod::env("CM_PIPELINE_ID", build.sources.pipeline_uid.clone()),
         pod::env("CM_PIPELINE_NAME", build.sources.pipeline.clone()),
         pod::env("CM_PROGRAM_ID", namespace),
@@ -285,7 +285,7 @@ fn tools_volume() -> Volume {
 /// The Git login. Which keys are there says how it logs in.
 fn login(sources: &Sources) -> Option<(Volume, VolumeMount)> {
     let secret = sources.git.secret_ref.as_ref()?;
-    let keys = ["username", "password", "ssh-privatekey", "known_hosts", "ca.crt"];
+    let keys = ["username", "password", "ssh-privatekey", "identity", "known_hosts", "ca.crt"];
     // A Secret that lacks some of these keys is mounted with the others.
     let items = keys.map(|key| KeyToPath { key: key.into(), path: key.into(), mode: None });
     let source = SecretVolumeSource {

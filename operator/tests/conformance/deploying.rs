@@ -63,10 +63,12 @@ pub const ROWS: &[Row] = &[
         says: "Validation: the configured branch exists",
         stance: Same(
             "`validate` asks the Git server for the branch or tag of `spec.source.git`, once, and writes the commit down; \
-             packages that come as an OCI artifact have a tag that has to exist",
+             where an object of Flux stands for the source, it has to be there and Ready; packages that come as an OCI \
+             artifact have a tag that has to exist",
             &[
                 (SOURCES, "a_commit_is_resolved_once_and_built"),
                 (SOURCES, "each_fault_of_a_git_server_has_its_own_end"),
+                (FLUX, "each_fault_of_flux_has_its_own_reason_and_a_bounded_wait"),
                 (GIT, "the_operator_asks_what_a_ref_is"),
             ],
         ),

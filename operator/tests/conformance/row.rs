@@ -114,6 +114,7 @@ pub mod files {
     pub const SOURCES: &str = "operator/src/plan/execution/tests/git.rs";
     pub const POM: &str = "operator/src/worker/checkout/version/tests.rs";
     pub const VERSION: &str = "crds/src/version.rs";
+    pub const FLUX: &str = "operator/src/plan/execution/tests/flux.rs";
     pub const PACK: &str = "operator/src/worker/pack/tests.rs";
     pub const GIT: &str = "operator/tests/git/main.rs";
     pub const SCANS: &str = "operator/src/plan/execution/tests/scans.rs";

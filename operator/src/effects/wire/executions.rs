@@ -8,6 +8,7 @@ use launchway_crds::{
     deploy::Scope,
     digest::ImageRef,
     environment::{ReleaseImages, Runtime, Target},
+    git::GitSource,
     pipeline::LedgerEntry,
     step::StepName,
 };
@@ -396,8 +397,10 @@ fn create_build() -> Action {
     let git = json!({
         "url": "https://git.example.com/wknd.git", "branch": "main", "builder": { "cache": { "size": "1Gi" } },
     });
+    let git: GitSource = serde_json::from_value(git).unwrap();
     let sources = Sources {
-        git: serde_json::from_value(git).unwrap(),
+        remote: git.remote().unwrap(),
+        git,
         builder: image('b'),
         pipeline: "wknd".into(),
         pipeline_uid: "p-1".into(),

@@ -2,15 +2,18 @@
 
 use kube::Client;
 use launchway_crds::{
+    common::LocalName,
     digest::Sha256Digest,
-    git::GitSource,
+    git::{GitSource, RemoteRef},
     pipeline::{ArtifactSource, Source},
 };
 
 use crate::{
+    error::Error,
+    flux::{self, FluxFault},
     git::{FaultKind, Transport},
     observe::{
-        git,
+        self, git,
         registry::{RegistryReader, fault, limited},
     },
     plan::execution::world::Fault,
@@ -44,19 +47,47 @@ pub(super) async fn ask(
     }
 }
 
-/// The commit that a branch or a tag names.
+/// The commit that a branch or a tag names, or that Flux has fetched.
 async fn commit(client: &Client, namespace: &str, source: &GitSource) -> Result<Option<String>, Fault> {
-    match Transport::of(&source.url) {
+    match (source.remote(), &source.flux_ref) {
+        (Some(remote), _) => of_server(client, namespace, &remote, source.secret_ref.as_ref()).await,
+        (None, Some(object)) => {
+            told(observe::flux::commit(client, namespace, object).await).map(|found| Some(found.id))
+        }
+        (None, None) => Err(Fault::Absent("spec.source.git names no repository".into())),
+    }
+}
+
+/// What an object of Flux says, in the words of a source that is asked.
+fn told<T>(answer: Result<Result<T, FluxFault>, Error>) -> Result<T, Fault> {
+    use flux::FaultKind;
+    answer.map_err(|error| Fault::Unreachable(error.to_string()))?.map_err(|FluxFault { kind, message }| match kind {
+        FaultKind::Forbidden => Fault::Refused(message),
+        FaultKind::NotInstalled | FaultKind::NotFound | FaultKind::Stalled | FaultKind::Invalid => {
+            Fault::Absent(message)
+        }
+        FaultKind::NotObserved | FaultKind::NotReady | FaultKind::NoArtifact => Fault::Unreachable(message),
+    })
+}
+
+/// The commit that a ref names, as its server says.
+async fn of_server(
+    client: &Client,
+    namespace: &str,
+    remote: &RemoteRef,
+    secret: Option<&LocalName>,
+) -> Result<Option<String>, Fault> {
+    match Transport::of(&remote.url) {
         Transport::Http => {}
         // The operator speaks no SSH: executions of such a pipeline ask by a Job, and a Job every few minutes is no poll.
         Transport::Ssh => {
             return Err(Fault::Absent(
-                "spec.source.git.url: changes of a repository behind SSH cannot be noticed; name its https URL, or have each push create an execution"
+                "spec.source.git.url: changes of a repository behind SSH cannot be noticed; name its https URL, a GitRepository of Flux in spec.source.git.fluxRef, or have each push create an execution"
                     .into(),
             ));
         }
     }
-    match git::commit(client, namespace, source).await {
+    match git::commit(client, namespace, remote, secret).await {
         Ok(commit) => Ok(Some(commit)),
         Err(fault) => match fault.kind {
             // The first push to a branch is a change.
@@ -68,7 +99,7 @@ async fn commit(client: &Client, namespace: &str, source: &GitSource) -> Result<
     }
 }
 
-/// The digest that an artifact's tag names.
+/// The digest that an artifact's tag names, or that Flux has fetched.
 async fn tag(
     client: &Client,
     registry: &RegistryReader,
@@ -76,10 +107,18 @@ async fn tag(
     artifact: &ArtifactSource,
     known: Option<&str>,
 ) -> Result<Option<String>, Fault> {
-    let plain = artifact.plain_http.then_some(&artifact.repository);
+    let repository = match (&artifact.repository, &artifact.flux_ref) {
+        (Some(repository), _) => repository,
+        (None, Some(object)) => {
+            let found = told(observe::flux::artifact(client, namespace, object).await)?;
+            return Ok(Some(found.digest.to_string()));
+        }
+        (None, None) => return Err(Fault::Absent("spec.source.artifact names no repository".into())),
+    };
+    let plain = artifact.plain_http.then_some(repository);
     let registry = registry.client(client, namespace, artifact.secret_ref.as_slice(), plain).await?;
-    let repository = Repository::parse(&artifact.repository).map_err(fault)?;
+    let repository = Repository::parse(repository).map_err(fault)?;
     let known: Option<Sha256Digest> = known.and_then(|known| known.parse().ok());
-    let found = limited(registry.follow_tag(&repository, &artifact.tag, known.as_ref())).await?;
+    let found = limited(registry.follow_tag(&repository, artifact.tag(), known.as_ref())).await?;
     Ok(found.map(|digest| digest.to_string()))
 }

@@ -5,7 +5,7 @@ use launchway_crds::{
     common::{LocalName, Span},
     digest::{ImageRef, Sha256Digest},
     environment::Target,
-    git::{Commit, GitSource, PackageRepository},
+    git::{Commit, GitSource, PackageRepository, RemoteRef},
     pipeline::{
         LayerEncoding, LedgerEntry, PerformanceTest, PipelineSpec, Scanner, SecurityTest, SmokeCheck, TestImage,
     },
@@ -116,8 +116,10 @@ pub struct Registries {
 /// The sources that a Job reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sources {
-    /// Where they are, and what is made of them.
+    /// How they are read, and what is made of them.
     pub git: GitSource,
+    /// Where they are.
+    pub remote: RemoteRef,
     /// The image to build in.
     pub builder: ImageRef,
     /// Name of the pipeline.

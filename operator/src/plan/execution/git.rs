@@ -1,12 +1,12 @@
 //! Packages from sources: which commit an execution is about, whether it was built before, and what its build came to.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::reasons,
     digest::{ImageRef, Sha256Digest},
     execution::{Artifact, FILES_MAX, PipelineExecutionStatus},
-    git::{BuildRecord, Commit, GitSource},
+    git::{BuildRecord, Commit, GitSource, RemoteRef},
     names::requests,
     step::{METRICS_MAX, Metric, StepName, StepState},
     version::{ArtifactsVersion, ProjectVersion},
@@ -14,6 +14,7 @@ use launchway_crds::{
 use serde_json::json;
 
 use crate::{
+    flux::FluxFault,
     git::{GitFault, Transport},
     image::Hasher,
 };
@@ -43,21 +44,23 @@ pub(super) fn sources(world: &World) -> Option<&GitSource> {
 
 /// Whether a Job finds out which commit a ref names: by SSH the operator itself asks nobody.
 pub(super) fn asks_by_job(world: &World) -> bool {
-    sources(world).is_some_and(|git| asked(world, git) && Transport::of(&git.url) == Transport::Ssh)
+    let by_ssh = |remote: RemoteRef| Transport::of(&remote.url) == Transport::Ssh;
+    sources(world).is_some_and(|git| asked(world, git) && git.remote().is_some_and(by_ssh))
 }
 
-/// Whether the server has to be asked what the ref names. A tag is asked for in any case: it must not have moved.
+/// Whether somebody has to be asked what the source is now. A tag is asked for in any case: it must not have moved; and so
+/// is an object of Flux: it says where the repository is.
 fn asked(world: &World, git: &GitSource) -> bool {
-    world.execution.spec.commit.is_none() || git.tag.is_some()
+    world.execution.spec.commit.is_none() || git.tag.is_some() || git.flux_ref.is_some()
 }
 
 /// Facts that are worth reading when every Environment is this execution's.
 pub(super) fn needs_commit(world: &World, needs: &mut Needs) {
     let unknown = world.execution.status.as_ref().is_none_or(|status| status.commit.is_none());
     let Some(git) = sources(world).filter(|git| unknown && asked(world, git)) else { return };
-    match Transport::of(&git.url) {
-        Transport::Http => needs.commit = true,
-        Transport::Ssh => needs.job = Some(StepName::Validate),
+    match git.remote().map(|remote| Transport::of(&remote.url)) {
+        None | Some(Transport::Http) => needs.commit = true,
+        Some(Transport::Ssh) => needs.job = Some(StepName::Validate),
     }
 }
 
@@ -82,16 +85,16 @@ pub fn tag(key: Sha256Digest) -> String {
 }
 
 /// Everything that decides what a build makes. Of secrets only where they are: their values are nobody's to compare.
-fn key(namespace: &str, git: &GitSource, builder: &ImageRef, commit: &str) -> Sha256Digest {
+fn key(namespace: &str, git: &GitSource, remote: &RemoteRef, builder: &ImageRef, commit: &str) -> Sha256Digest {
     let named: Vec<_> = git.builder.variables.iter().map(|one| (&one.name, &one.value)).collect();
     let secrets: Vec<_> =
         git.builder.secrets.iter().map(|one| (&one.name, &one.secret_key_ref.name, &one.secret_key_ref.key)).collect();
     let parts = json!([
         BUILD_FORMAT,
         namespace,
-        git.url,
+        remote.url,
         commit,
-        git.branch_name(),
+        remote.branch_name(),
         git.submodules,
         builder,
         git.builder.commands,
@@ -137,36 +140,105 @@ fn no_builder() -> Verdict {
 pub(super) fn resolve(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(git) = sources(world) else { return Verdict::finished("the pipeline can run") };
     let Some(builder) = builder_of(world, git) else { return no_builder() };
-    let reference = git.reference();
-    let found = match (&world.execution.spec.commit, asked(world, git)) {
-        (Some(wanted), false) => wanted.clone(),
-        (wanted, _) => match named(world, status, git) {
-            Ok(found) => {
-                if let Some(wanted) = wanted.as_ref().filter(|wanted| **wanted != found) {
-                    return Verdict::failed(
-                        reasons::TAG_MOVED,
-                        format!("{reference} of {} names {found}, and spec.commit of the execution {wanted}", git.url),
-                    );
-                }
-                found
-            }
-            Err(verdict) => return verdict,
-        },
+    let found = match git.remote() {
+        Some(remote) => of_server(world, status, git, &remote).map(|id| (remote, id)),
+        None => of_flux(world, status),
+    };
+    let (remote, id) = match found {
+        Ok(found) => found,
+        Err(verdict) => return verdict,
     };
     let (_, namespace, _) = identity(world);
-    let message = format!("takes {} of {reference}", short(&found));
-    let key = key(namespace, git, &builder, &found);
+    let message = format!("takes {} of {}", short(&id), remote.reference);
+    let key = key(namespace, git, &remote, &builder, &id);
     let artifacts_version = generated(world, git);
     status.build = Some(BuildRecord { builder, key, artifacts_version, reused_from: None });
-    status.commit = Some(Commit { url: git.url.clone(), reference, id: found, resolved_at: Time(world.now) });
+    let RemoteRef { url, reference } = remote;
+    status.commit = Some(Commit { url, reference, id, resolved_at: Time(world.now) });
     Verdict::Passed { state: StepState::Finished, reason: reasons::FINISHED, message, persist: true }
 }
 
+/// The commit of a repository that the pipeline names: what was asked for, or what its ref names.
+fn of_server(
+    world: &World,
+    status: &mut PipelineExecutionStatus,
+    git: &GitSource,
+    remote: &RemoteRef,
+) -> Result<String, Verdict> {
+    let wanted = world.execution.spec.commit.as_ref();
+    if let Some(wanted) = wanted.filter(|_| !asked(world, git)) {
+        return Ok(wanted.clone());
+    }
+    let found = named(world, status, git, remote)?;
+    match wanted.filter(|wanted| **wanted != found) {
+        None => Ok(found),
+        Some(wanted) => Err(Verdict::failed(
+            reasons::TAG_MOVED,
+            format!("{} of {} names {found}, and spec.commit of the execution {wanted}", remote.reference, remote.url),
+        )),
+    }
+}
+
+/// The repository that a `GitRepository` of Flux names, and the commit: what was asked for, or what Flux has fetched.
+fn of_flux(world: &World, status: &PipelineExecutionStatus) -> Result<(RemoteRef, String), Verdict> {
+    let found = match &world.git.flux_commit {
+        None => return Err(Verdict::running("asks Flux which commit it has")),
+        Some(Err(fault)) => return Err(unready(world, fault, held_since(world, status))),
+        Some(Ok(found)) => found,
+    };
+    match world.execution.spec.commit.as_ref().filter(|wanted| **wanted != found.id) {
+        None => Ok((found.remote.clone(), found.id.clone())),
+        Some(wanted) if found.verified => Err(Verdict::failed(
+            reasons::NOT_POSSIBLE,
+            format!(
+                "spec.commit: Flux has verified {} and not {wanted}, and the GitRepository asks for verified commits \
+                 (spec.verify): run without spec.commit",
+                found.id
+            ),
+        )),
+        Some(wanted) if found.remote.reference.starts_with("refs/tags/") => Err(Verdict::failed(
+            reasons::TAG_MOVED,
+            format!(
+                "Flux has {} of {} by now, which is {}, and spec.commit of the execution is {wanted}",
+                found.remote.reference, found.remote.url, found.id
+            ),
+        )),
+        Some(wanted) => Ok((found.remote.clone(), wanted.clone())),
+    }
+}
+
+/// What it means that an object of Flux does not say what the source is. `since`: when the wait for it began.
+pub(super) fn unready(world: &World, fault: &FluxFault, since: Timestamp) -> Verdict {
+    let waits = fault.patience().is_some_and(|patience| world.now.duration_since(since) < patience);
+    if waits {
+        return Verdict::retrying(
+            format!("{}; looks again", fault.message),
+            world.now.saturating_add(PAUSE).unwrap_or(world.now),
+        );
+    }
+    Verdict::failed(fault.reason(), fault.message.clone())
+}
+
+/// Since when nothing else keeps the step `validate` from its end: it began, and its last Environment is its own.
+fn held_since(world: &World, status: &PipelineExecutionStatus) -> Timestamp {
+    let (_, _, uid) = identity(world);
+    let own = [&world.stage, &world.production].into_iter().flatten();
+    let locks = own.filter_map(|environment| environment.status.as_ref()?.lock.as_ref());
+    let held = locks.filter(|lock| lock.uid == uid).map(|lock| lock.since.0).max();
+    let began = began(world, status, StepName::Validate);
+    held.map_or(began, |held| held.max(began))
+}
+
 /// The commit that the ref names, as the server says: asked by the operator or by a Job.
-fn named(world: &World, status: &mut PipelineExecutionStatus, git: &GitSource) -> Result<String, Verdict> {
-    let asking = || format!("asks which commit {} of {} is", git.reference(), git.url);
-    if Transport::of(&git.url) == Transport::Ssh {
-        let work = Work::Resolve(Box::new(sources_of(world, git)?));
+fn named(
+    world: &World,
+    status: &mut PipelineExecutionStatus,
+    git: &GitSource,
+    remote: &RemoteRef,
+) -> Result<String, Verdict> {
+    let asking = || format!("asks which commit {} of {} is", remote.reference, remote.url);
+    if Transport::of(&remote.url) == Transport::Ssh {
+        let work = Work::Resolve(Box::new(sources_of(world, git, remote.clone())?));
         return match job(world, StepName::Validate, work, &asking())? {
             JobEnd::Resolved { commit } => Ok(commit),
             end => Err(jobs::verdict_of(world, status, StepName::Validate, end)),
@@ -184,7 +256,7 @@ fn away(world: &World, status: &PipelineExecutionStatus, fault: &GitFault) -> Ve
     if !fault.passes() {
         return Verdict::failed(fault.reason(), fault.message.clone());
     }
-    if world.now.duration_since(began(world, status, StepName::Validate)) < PATIENCE {
+    if world.now.duration_since(held_since(world, status)) < PATIENCE {
         return Verdict::retrying(
             format!("{}; tries again", fault.message),
             world.now.saturating_add(PAUSE).unwrap_or(world.now),
@@ -194,10 +266,11 @@ fn away(world: &World, status: &PipelineExecutionStatus, fault: &GitFault) -> Ve
 }
 
 /// What Jobs need to know of the sources.
-fn sources_of(world: &World, git: &GitSource) -> Result<Sources, Verdict> {
+fn sources_of(world: &World, git: &GitSource, remote: RemoteRef) -> Result<Sources, Verdict> {
     let pipeline = world.pipeline.as_ref().ok_or_else(|| gone(world))?;
     Ok(Sources {
         git: git.clone(),
+        remote,
         builder: builder_of(world, git).ok_or_else(no_builder)?,
         pipeline: pipeline.metadata.name.clone().unwrap_or_default(),
         pipeline_uid: pipeline.metadata.uid.clone().unwrap_or_default(),
@@ -235,11 +308,13 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
         }
     }
     let (_, namespace, _) = identity(world);
-    let sources = match sources_of(world, git) {
+    // Of an object of Flux: as it was when the commit was written down.
+    let remote = RemoteRef { url: commit.url.clone(), reference: commit.reference.clone() };
+    let sources = match sources_of(world, git, remote.clone()) {
         Ok(sources) => sources,
         Err(verdict) => return verdict,
     };
-    if *facts == JobFacts::Absent && key(namespace, git, &sources.builder, &commit.id) != record.key {
+    if *facts == JobFacts::Absent && key(namespace, git, &remote, &sources.builder, &commit.id) != record.key {
         // The execution's version of the pipeline is kept: only the operator's own image can be another one by now.
         return Verdict::error(
             reasons::NO_BUILDER,
@@ -247,7 +322,7 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
              pipeline again",
         );
     }
-    let (Some(packages), timeout) = (jobs::packages(world), git.builder.timeout) else { return gone(world) };
+    let (Some(packages), timeout) = (jobs::packages(world, None), git.builder.timeout) else { return gone(world) };
     let doing = format!("builds {}", short(&commit.id));
     let version = record.artifacts_version;
     let work = Work::Build { sources: Box::new(sources), commit, key: record.key, version, packages, timeout };

@@ -30,7 +30,7 @@ use super::{
 /// The packages keep the rules, and what was measured of them reaches its thresholds.
 pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let (Some(pipeline), Some(artifact)) = (&world.pipeline, &status.artifact) else { return gone(world) };
-    let Some(source) = pipeline.spec.packages() else { return gone(world) };
+    let Some(source) = packages(world, Some(&artifact.reference)) else { return gone(world) };
     let work = Work::CodeQuality {
         artifact: artifact.reference.clone(),
         provided: pipeline.spec.images.as_ref().map(|images| images.provided_packages.clone()).unwrap_or_default(),
@@ -65,12 +65,15 @@ fn registries(pipeline: &Pipeline, source: &PackageRepository) -> Registries {
 /// Where reports of tests go.
 fn reports(world: &World) -> Registries {
     let Some(pipeline) = &world.pipeline else { return Registries::default() };
-    pipeline.spec.packages().map(|source| registries(pipeline, &source)).unwrap_or_default()
+    let artifact = world.execution.status.as_ref().and_then(|status| status.artifact.as_ref());
+    packages(world, artifact.map(|artifact| &artifact.reference))
+        .map(|source| registries(pipeline, &source))
+        .unwrap_or_default()
 }
 
-/// Where the packages that are built from sources go.
-pub(super) fn packages(world: &World) -> Option<PackageRepository> {
-    world.pipeline.as_ref()?.spec.packages()
+/// Where the packages are, or those that are built from sources go. `artifact`: what the execution uses, once that is known.
+pub(super) fn packages(world: &World, artifact: Option<&ImageRef>) -> Option<PackageRepository> {
+    world.pipeline.as_ref()?.spec.packages(artifact)
 }
 
 /// Packages become images, and a release that names both.
@@ -80,7 +83,7 @@ pub(super) fn build_image(world: &World, status: &mut PipelineExecutionStatus) -
     let (Some(pipeline), Some(artifact), Some(place)) = (&world.pipeline, &status.artifact, place) else {
         return gone(world);
     };
-    let Some(source) = pipeline.spec.packages() else { return gone(world) };
+    let Some(source) = packages(world, Some(&artifact.reference)) else { return gone(world) };
     let runtime = bases::of(&place.spec, &world.default_runtime);
     let aem = if web_tier { web_tier::aem_image(world) } else { runtime.aem };
     let (Some(aem), Some(dispatcher)) = (aem, runtime.dispatcher) else {

@@ -8,8 +8,10 @@ use launchway_crds::{
 };
 
 use super::{
-    Verdict, source, step_of,
-    world::{Fault, World},
+    Verdict,
+    git::unready,
+    source, step_of,
+    world::{Fault, FoundArtifact, World},
 };
 
 /// How long a registry may be away before an execution gives up.
@@ -25,15 +27,37 @@ pub(super) fn build(world: &World, status: &mut PipelineExecutionStatus) -> Verd
     if let Some(artifact) = &status.artifact {
         return Verdict::finished(format!("uses {}", artifact.reference));
     }
+    if let Some(Err(fault)) = &world.git.flux_artifact {
+        return unready(world, fault, began(world, status, StepName::Build));
+    }
     match &world.artifact {
         None => Verdict::running("looks the artifact up in the registry"),
         Some(Ok(found)) => {
+            if let Some(verdict) = unverified(world, found) {
+                return verdict;
+            }
             let files = found.files.iter().take(FILES_MAX).cloned().collect();
             status.artifact = Some(Artifact { reference: found.reference.clone(), files });
             Verdict::finished(format!("uses {} with {} files", found.reference, found.files.len()))
         }
         Some(Err(fault)) => faulty(world, status, StepName::Build, fault, reasons::ARTIFACT_NOT_FOUND),
     }
+}
+
+/// An execution may choose another artifact than Flux has, unless Flux takes only artifacts that it has verified.
+fn unverified(world: &World, found: &FoundArtifact) -> Option<Verdict> {
+    let Some(Ok(told)) = &world.git.flux_artifact else { return None };
+    (told.verified && told.digest != found.reference.digest()).then(|| {
+        Verdict::failed(
+            reasons::NOT_POSSIBLE,
+            format!(
+                "spec.artifact: Flux has verified {} and not {}, and the OCIRepository asks for verified artifacts \
+                 (spec.verify): run without spec.artifact",
+                told.digest,
+                found.reference.digest()
+            ),
+        )
+    })
 }
 
 /// What a fault of a registry means for a step.

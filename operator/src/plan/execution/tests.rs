@@ -516,6 +516,7 @@ fn a_build_signs_with_the_key_that_the_pipeline_names() {
 
 mod approvals;
 mod edits;
+mod flux;
 mod git;
 mod kinds;
 mod news;

@@ -13,7 +13,10 @@ use launchway_crds::{
     version::ArtifactsVersion,
 };
 
-use crate::git::GitFault;
+use crate::{
+    flux::{FluxArtifact, FluxCommit, FluxFault},
+    git::GitFault,
+};
 
 /// Everything that decides what an execution does next.
 #[derive(Clone, Debug)]
@@ -112,13 +115,17 @@ pub struct FoundArtifact {
     pub files: Vec<ArtifactFile>,
 }
 
-/// What is known of sources, for pipelines that build from Git.
+/// What is known of sources: of Git, and of objects of Flux that stand for one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GitFacts {
     /// The image to build in that the operator was installed with.
     pub builder: Option<ImageRef>,
     /// The commit that the ref of the pipeline names now; none when not asked.
     pub commit: Option<Result<String, GitFault>>,
+    /// What the `GitRepository` of Flux that the pipeline names says; none when not asked.
+    pub flux_commit: Option<Result<FluxCommit, FluxFault>>,
+    /// What the `OCIRepository` of Flux that the pipeline names says; none when not asked.
+    pub flux_artifact: Option<Result<FluxArtifact, FluxFault>>,
     /// What the registry has of the same build; none when not asked.
     pub earlier: Option<Result<FoundBuild, Fault>>,
 }
@@ -289,7 +296,7 @@ pub struct Needs {
     pub siblings: bool,
     /// Resolve the artifact in the registry.
     pub artifact: bool,
-    /// Ask the Git server which commit the ref of the pipeline is.
+    /// Ask the Git server which commit the ref of the pipeline is, or Flux which one it has.
     pub commit: bool,
     /// Look in the registry for an earlier build with this tag, unless the step has a Job.
     pub earlier: Option<String>,

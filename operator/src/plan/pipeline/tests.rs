@@ -355,12 +355,29 @@ fn only_a_stage_only_pipeline_on_the_same_source_that_starts_by_itself_wins() {
         change(&mut first);
         stage_only(&coupled, &[first])
     };
-    assert_eq!(with(|first| first.spec.source.artifact.as_mut().unwrap().tag = "other".into()), None);
+    assert_eq!(with(|first| first.spec.source.artifact.as_mut().unwrap().tag = Some("other".into())), None);
     assert_eq!(with(|first| first.spec.trigger = launchway_crds::trigger::PipelineTrigger::Manual), None);
     assert_eq!(with(|first| first.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH))), None);
     // Which one is configured decides, not which one runs.
     assert_eq!(with(|first| first.spec.suspend = true), Some("first".into()));
     assert_eq!(stage_only(&coupled, &[pipeline("quality", "CodeQuality")]), None);
+}
+
+#[test]
+fn two_pipelines_on_one_object_of_flux_are_on_one_source() {
+    let named = |name: &str, type_: &str, object: &str| {
+        let mut one = pipeline(name, type_);
+        one.spec.source = super::tests::object(json!({ "git": { "fluxRef": { "name": object } } }));
+        one
+    };
+    let coupled = named("wknd", "FullStack", "site");
+    assert_eq!(stage_only(&coupled, &[named("first", "StageOnly", "site")]), Some("first".into()));
+    assert_eq!(stage_only(&coupled, &[named("first", "StageOnly", "other")]), None);
+    let mut site = Site::new(named("wknd", "StageOnly", "site"));
+    site.push(&"a".repeat(40)).settle();
+    assert!(site.started.is_empty(), "what Flux had fetched before anybody looked starts nothing");
+    site.push(&"b".repeat(40)).settle();
+    assert_eq!(site.revisions(), ["b".repeat(40)]);
 }
 
 #[test]
@@ -386,7 +403,7 @@ fn manual_forgets_what_was_seen() {
 #[test]
 fn another_source_is_looked_at_for_the_first_time() {
     let mut site = begun("StageOnly");
-    site.world.pipeline.spec.source.artifact.as_mut().unwrap().tag = "release".into();
+    site.world.pipeline.spec.source.artifact.as_mut().unwrap().tag = Some("release".into());
     site.push("sha256:bb").settle();
     assert!(site.started.is_empty());
     site.push("sha256:cc").settle();

@@ -1,5 +1,7 @@
 //! What each container of a build sees.
 
+use launchway_crds::git::GitSource;
+
 use super::*;
 
 const IMAGE: &str = "reg.example/builder@sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -8,8 +10,10 @@ fn sources(builder: &serde_json::Value) -> Sources {
     let git = json!({
         "url": "https://git.example.com/wknd.git", "branch": "main", "secretRef": { "name": "login" }, "builder": builder,
     });
+    let git: GitSource = serde_json::from_value(git).unwrap();
     Sources {
-        git: serde_json::from_value(git).unwrap(),
+        remote: git.remote().unwrap(),
+        git,
         builder: IMAGE.parse().unwrap(),
         pipeline: "wknd".into(),
         pipeline_uid: "p-1".into(),

@@ -211,10 +211,11 @@ fn ssh(login: &Login<'_>, scratch: &Path) -> io::Result<String> {
     ];
     let known = if login.has("known_hosts") { login.0.join("known_hosts") } else { PathBuf::from("/dev/null") };
     words.push(format!("-o UserKnownHostsFile={}", known.display()));
-    if login.has("ssh-privatekey") {
+    // The second name is Flux's: one Secret can serve both.
+    if let Some(name) = ["ssh-privatekey", "identity"].into_iter().find(|name| login.has(name)) {
         // A copy that only we can read: ssh takes no other.
         let key = scratch.join("key");
-        let mut text = fs::read_to_string(login.0.join("ssh-privatekey"))?;
+        let mut text = fs::read_to_string(login.0.join(name))?;
         // A key that lost its last newline on the way into a Secret is no key for OpenSSH.
         if !text.ends_with('\n') {
             text.push('\n');

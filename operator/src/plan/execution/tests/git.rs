@@ -17,6 +17,7 @@ fn sources(git: &serde_json::Value) -> Play {
         builder: Some(image('b')),
         commit: Some(Ok(COMMIT.into())),
         earlier: Some(Err(Fault::Absent("no such tag".into()))),
+        ..GitFacts::default()
     };
     play
 }
