@@ -65,6 +65,14 @@ network() {
   ip netns exec "$NETNS" sysctl -qw net.ipv4.ip_unprivileged_port_start=0
 }
 
+# Leaves out what the image keeps of its own, as the build of a release does.
+keep_base_files() { # IMAGE TREE
+  local file
+  while IFS= read -r file; do
+    [ -z "$file" ] || rm -f "$2/$file"
+  done < <(image_config "$1" '.Labels["dev.launchway.immutable-files"] // "" | split(",")[]')
+}
+
 # start_container NAME IMAGE [VAR=VALUE…] [--bind SOURCE:TARGET…] [--rw SOURCE:TARGET…] [--tree FOLDER:TARGET] [--cmd WORD…]
 start_container() {
   local name=$1 image=$2 root env=() mounts='[]' cmd path bundle tree
@@ -79,7 +87,7 @@ start_container() {
       --bind) mounts=$(jq --arg s "${2%%:*}" --arg d "${2#*:}" '. + [{destination: $d, source: $s, type: "bind", options: ["rbind", "ro"]}]' <<<"$mounts"); shift ;;
       --rw) mounts=$(jq --arg s "${2%%:*}" --arg d "${2#*:}" '. + [{destination: $d, source: $s, type: "bind", options: ["rbind", "rw"]}]' <<<"$mounts"); shift ;;
       --bind-file) mounts=$(jq --arg s "${2%%:*}" --arg d "${2#*:}" '. + [{destination: $d, source: $s, type: "bind", options: ["bind", "rw"]}]' <<<"$mounts"); shift ;;
-      --tree) tree=$bundle/layer; mkdir -p "$tree${2#*:}"; cp -a "${2%%:*}/." "$tree${2#*:}/"; root=$tree:$root; shift ;;
+      --tree) tree=$bundle/layer; mkdir -p "$tree${2#*:}"; cp -a "${2%%:*}/." "$tree${2#*:}/"; keep_base_files "$image" "$tree${2#*:}"; root=$tree:$root; shift ;;
       --cmd) shift; cmd=$(printf '%s\n' "$@" | jq -R . | jq -sc .); break ;;
       *) env+=("$1") ;;
     esac
