@@ -4,13 +4,13 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: fetch.sh OUTDIR [FILE...]
+usage: fetch.sh [--if-there] OUTDIR [FILE...]
 
   OUTDIR   folder for the packages
   FILE     names from packages.tsv; without any, all of them (about 112 MB)
 
-Packages with the source "shared:" come from ../shared/fixtures beside the repository. Where that folder is missing they
-are left out with a message; named one by one, their absence is an error.
+Packages with the source "shared:" come from $LAUNCHWAY_FIXTURES, or ../shared/fixtures beside the repository. Where that
+folder is missing they are left out with a message; named one by one, their absence is an error without --if-there.
 The cache is ${LAUNCHWAY_CACHE:-$HOME/.cache/launchway}/packages, by sha256.
 TEXT
 }
@@ -22,7 +22,7 @@ die() {
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${LAUNCHWAY_CACHE:-$HOME/.cache/launchway}/packages
-shared=$here/../../../shared/fixtures
+shared=${LAUNCHWAY_FIXTURES:-$here/../../../shared/fixtures}
 list=$here/packages.tsv
 scratch=
 
@@ -84,6 +84,12 @@ main() {
       exit 0
       ;;
   esac
+  local optional=
+  if [[ $1 == --if-there ]]; then
+    optional=yes
+    shift
+    (($#)) || die "--if-there needs OUTDIR; see --help"
+  fi
   local outdir=$1 file source sha bytes licence count=0
   shift
   names=("$@")
@@ -95,8 +101,8 @@ main() {
     [[ $file == "#"* || -z $licence ]] && continue
     wanted "$file" || continue
     if [[ ! -f $cache/$sha.zip && $source == shared:* && ! -f $shared/${source#shared:} ]]; then
-      ((${#names[@]} == 0)) || die "$file is only in ../shared/fixtures beside the repository, and that has no ${source#shared:}"
-      echo "packages: LEFT OUT $file: ../shared/fixtures beside the repository has no ${source#shared:}"
+      ((${#names[@]} == 0)) || [[ $optional ]] || die "$file is only in $shared, and that has no ${source#shared:}: set LAUNCHWAY_FIXTURES"
+      echo "packages: LEFT OUT $file: $shared has no ${source#shared:}"
       continue
     fi
     [[ -f $cache/$sha.zip ]] || fetch "$file" "$source" "$sha" "$bytes"

@@ -50,6 +50,15 @@ pub async fn real_packages(files: &[&str]) -> Outcome<tempfile::TempDir> {
     Ok(folder)
 }
 
+/// Adds a package that nobody here wrote to a folder; no, where it cannot be had because only some machines have it.
+///
+/// # Errors
+/// When it cannot be had for another reason.
+pub async fn add_real_package(folder: &Path, file: &str) -> Outcome<bool> {
+    Process::script("e2e/packages/fetch.sh").args(["--if-there"]).args([folder]).args([file]).limit(SITE).run().await?;
+    Ok(folder.join(file).is_file())
+}
+
 /// An empty folder that goes away with the value.
 ///
 /// # Errors
@@ -63,13 +72,35 @@ pub fn folder() -> Outcome<tempfile::TempDir> {
 /// # Errors
 /// When a package cannot be read, or the container not be written.
 pub fn container(folder: &Path, name: &str, packages: &[PathBuf]) -> Outcome {
-    let mut entries = descriptors(name, "container", "/apps/launchway-e2e-packages");
+    let mut entries = descriptors(name, VERSION, "container", "/apps/launchway-e2e-packages");
     for package in packages {
         let file = package.file_name().unwrap_or_default().to_string_lossy();
         let bytes = std::fs::read(package).map_err(|error| Failure::new(format!("{}: {error}", package.display())))?;
         entries.push((format!("jcr_root/apps/launchway-e2e-packages/container/install/{file}"), bytes));
     }
-    write(folder, name, &entries)
+    write(folder, name, VERSION, &entries)
+}
+
+/// Adds a package with pages below `/content/SITE`, which the demo site's script of the same release renders: for a site of
+/// which only the dispatcher configuration is at hand.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn pages(folder: &Path, site: &str, release: u32, pages: &[&str]) -> Outcome {
+    let (name, version, root) = (format!("{site}.pages"), format!("{release}.0.0"), format!("/content/{site}"));
+    let node = |properties: &str| {
+        format!(
+            r#"<jcr:root xmlns:jcr="http://www.jcp.org/jcr/1.0" xmlns:nt="http://www.jcp.org/jcr/nt/1.0" xmlns:sling="http://sling.apache.org/jcr/sling/1.0" jcr:primaryType="nt:unstructured" {properties}/>"#
+        )
+        .into_bytes()
+    };
+    let mut entries = descriptors(&name, &version, "content", &root);
+    entries.push((format!("jcr_root{root}/.content.xml"), node(&format!(r#"version="{version}""#))));
+    for page in pages {
+        let properties = format!(r#"jcr:title="{page}" sling:resourceType="launchway-demo/components/page""#);
+        entries.push((format!("jcr_root{root}/{page}/.content.xml"), node(&properties)));
+    }
+    write(folder, &name, &version, &entries)
 }
 
 /// Adds a package that tells the stand-in runtime how to behave: properties as `e2e/images/README.md` lists them, such as
@@ -83,15 +114,18 @@ pub fn wishes(folder: &Path, properties: &str) -> Outcome {
     let node = format!(
         r#"<jcr:root xmlns:jcr="http://www.jcp.org/jcr/1.0" xmlns:nt="http://www.jcp.org/jcr/nt/1.0" jcr:primaryType="nt:unstructured" {properties}/>"#
     );
-    let mut entries = descriptors(name, "application", ROOT);
+    let mut entries = descriptors(name, VERSION, "application", ROOT);
     entries.push((format!("jcr_root{ROOT}/.content.xml"), node.into_bytes()));
-    write(folder, name, &entries)
+    write(folder, name, VERSION, &entries)
 }
+
+/// Of packages that are the same in every release.
+const VERSION: &str = "1.0.0";
 
 type Entry = (String, Vec<u8>);
 
 /// What every package says of itself.
-fn descriptors(name: &str, type_: &str, root: &str) -> Vec<Entry> {
+fn descriptors(name: &str, version: &str, type_: &str, root: &str) -> Vec<Entry> {
     let filter = format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <workspaceFilter version="1.0"><filter root="{root}"/></workspaceFilter>"#
@@ -99,7 +133,7 @@ fn descriptors(name: &str, type_: &str, root: &str) -> Vec<Entry> {
     let properties = format!(
         r#"<?xml version="1.0" encoding="UTF-8" standalone="no"?>
 <!DOCTYPE properties SYSTEM "http://java.sun.com/dtd/properties.dtd">
-<properties><entry key="group">dev.launchway.e2e</entry><entry key="name">{name}</entry><entry key="version">1.0.0</entry>
+<properties><entry key="group">dev.launchway.e2e</entry><entry key="name">{name}</entry><entry key="version">{version}</entry>
 <entry key="packageType">{type_}</entry></properties>"#
     );
     vec![
@@ -108,9 +142,9 @@ fn descriptors(name: &str, type_: &str, root: &str) -> Vec<Entry> {
     ]
 }
 
-fn write(folder: &Path, name: &str, entries: &[Entry]) -> Outcome {
+fn write(folder: &Path, name: &str, version: &str, entries: &[Entry]) -> Outcome {
     let entries: Vec<(&str, &[u8])> = entries.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-    zip(&folder.join(format!("{name}-1.0.0.zip")), &entries)
+    zip(&folder.join(format!("{name}-{version}.zip")), &entries)
 }
 
 /// Writes a zip of stored entries.

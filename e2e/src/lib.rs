@@ -6,6 +6,7 @@
 
 pub mod artifacts;
 pub mod audit;
+pub mod caches;
 pub mod changes;
 pub mod cluster;
 pub mod executions;

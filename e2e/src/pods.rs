@@ -36,6 +36,8 @@ pub struct Member {
     pub revision: String,
     /// The release that its template names.
     pub release: String,
+    /// Its address, once it has one.
+    pub address: Option<String>,
     /// What the container runtime says it runs.
     pub image: Option<Sha256Digest>,
     /// Whether it is ready.
@@ -168,6 +170,7 @@ fn member(pod: &Pod) -> Member {
         tier: label(labels::TIER),
         revision: label(labels::REVISION),
         release: pod.annotations().get(annotations::RELEASE).cloned().unwrap_or_default(),
+        address: status.pod_ip,
         image,
         ready,
         terminating: pod.metadata.deletion_timestamp.is_some(),
