@@ -142,22 +142,23 @@ fn key(execution: &PipelineExecution) -> String {
     format!("{}/{}", execution.namespace().unwrap_or_default(), execution.name_any())
 }
 
+/// Takes an Environment, unless somebody has it, or it is about to be deleted: that may have come after the round read it.
 async fn lock(context: &Context, world: &World, environment: &str) -> Result<(), Error> {
     let execution = &world.execution;
-    change(context, world, environment, |found| {
-        found
-            .lock
-            .is_none()
-            .then(|| {
-                found.lock = Some(Lock {
-                    execution: execution.name_any(),
-                    uid: execution.metadata.uid.clone().unwrap_or_default(),
-                    since: Time(now()),
-                });
-            })
-            .is_some()
-    })
-    .await
+    let edit = |found: &mut Environment| {
+        let deleted = found.metadata.deletion_timestamp.is_some();
+        let status = found.status.get_or_insert_default();
+        if deleted || status.lock.is_some() {
+            return false;
+        }
+        status.lock = Some(Lock {
+            execution: execution.name_any(),
+            uid: execution.metadata.uid.clone().unwrap_or_default(),
+            since: Time(now()),
+        });
+        true
+    };
+    compare_and_set(context, world, environment, read(world, environment), edit).await
 }
 
 /// Changes the status of an Environment by compare-and-set. `edit` says whether it changed anything.

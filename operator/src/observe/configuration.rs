@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
     apps::v1::ControllerRevision,
     core::v1::{ConfigMap, Secret},
@@ -18,6 +19,9 @@ use crate::{
     render::configuration::{Configuration, secrets},
 };
 
+/// Secrets of one Environment that are read at once: there may be as many as variables, and a round waits for all of them.
+const AT_ONCE: usize = 8;
+
 /// The variables of an Environment with the values that they have now; or why they cannot be had.
 pub(super) async fn resolve(
     client: &Client,
@@ -25,13 +29,16 @@ pub(super) async fn resolve(
     environment: &Environment,
 ) -> Result<Result<Configuration, String>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let mut found = BTreeMap::new();
-    for name in secrets(environment) {
-        if let Some(secret) = bounded("read a secret of a variable", api.get_opt(&name)).await? {
-            found.insert(name, secret);
+    let read = |name: String| {
+        let api = &api;
+        async move {
+            let secret = bounded("read a secret of a variable", api.get_opt(&name)).await?;
+            Ok::<_, Error>(secret.map(|secret| (name, secret)))
         }
-    }
-    Ok(Configuration::resolve(environment, &found))
+    };
+    let found: Vec<Option<(String, Secret)>> =
+        stream::iter(secrets(environment)).map(read).buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(Configuration::resolve(environment, &found.into_iter().flatten().collect()))
 }
 
 /// How new a list has to be of what nothing watches.
@@ -97,10 +104,55 @@ pub(super) async fn revisions(
 
 #[cfg(test)]
 mod tests {
+    use std::{convert::Infallible, sync::Arc, time::Duration};
+
+    use http::{Request, Response};
+    use kube::client::Body;
     use serde_json::json;
+    use tokio::sync::Barrier;
 
     use super::*;
     use crate::effects::wire::{apiserver, lines};
+
+    #[tokio::test]
+    async fn secrets_are_read_together_and_each_is_found_under_its_own_name() {
+        let variable = |number: usize| {
+            json!({
+                "name": format!("KEY_{number}"),
+                "secretKeyRef": { "name": format!("secret-{number}"), "key": "value" },
+            })
+        };
+        let all: Vec<_> = (0..AT_ONCE).map(variable).collect();
+        let environment: Environment = serde_json::from_value(json!({
+            "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment", "metadata": { "name": "prod" },
+            "spec": { "type": "Production", "variables": all },
+        }))
+        .unwrap();
+        // Nobody is answered before everybody has asked: one after the other, they would wait for ever.
+        let asked = Arc::new(Barrier::new(AT_ONCE));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let asked = asked.clone();
+            async move {
+                asked.wait().await;
+                let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+                let known = name != "secret-3";
+                let answer = if known {
+                    let value = ["dmFsdWU=", "b3RoZXI="][usize::from(name == "secret-5")];
+                    json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "data": { "value": value } })
+                } else {
+                    json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404 })
+                };
+                let status = if known { 200 } else { 404 };
+                Ok::<_, Infallible>(
+                    Response::builder().status(status).body(Body::from(answer.to_string().into_bytes())).unwrap(),
+                )
+            }
+        });
+        let client = Client::new(service, "wknd");
+        let resolved = tokio::time::timeout(Duration::from_secs(10), resolve(&client, "wknd", &environment));
+        let why = resolved.await.expect("they are read one after the other").unwrap().unwrap_err();
+        assert!(why.contains("secret-3") && !why.contains("secret-5"), "{why}");
+    }
 
     #[tokio::test]
     async fn what_is_gone_for_sure_is_asked_of_the_store_and_everything_else_of_the_cache() {

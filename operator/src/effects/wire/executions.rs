@@ -261,6 +261,23 @@ async fn a_lock_that_somebody_has_is_left_alone() {
 }
 
 #[tokio::test]
+async fn an_environment_that_is_about_to_be_deleted_is_not_taken() {
+    let leaving = |version| {
+        let (code, mut object) = environment(version, None);
+        object["metadata"]["deletionTimestamp"] = json!("2026-11-21T09:59:00Z");
+        (code, object)
+    };
+    let (result, asked) = done(lock(), vec![leaving("7")]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [read()]);
+    // Its deletion is what came between.
+    let known = serde_json::from_value(environment("7", None).1).ok();
+    let (result, asked) = done_knowing(known, lock(), vec![conflict(), leaving("8")]).await;
+    result.unwrap();
+    assert_eq!(lines(&asked), [write(), read()]);
+}
+
+#[tokio::test]
 async fn a_conflict_is_read_again_and_decided_again() {
     let answers = vec![environment("7", None), conflict(), environment("8", None), environment("9", Some("uid-1"))];
     let (result, asked) = done(lock(), answers).await;

@@ -195,6 +195,36 @@ fn secrets_of_variables_are_read_again_within_a_minute() {
     assert_eq!(wake.duration_since(cluster.world.now).as_secs(), 60);
 }
 
+/// Pods that serve the release before need the new value, too, and nothing but what was asked for last can bring it to them.
+#[test]
+fn a_secret_that_changes_is_rolled_out_with_a_release_that_is_held() {
+    let mut cluster = Cluster::rolled("Production", 2, 1);
+    (cluster.broken, cluster.broken_at) = (Some("rev-2".into()), Some((Tier::Publish, 2)));
+    cluster.hopeless = true;
+    let rotated = |cluster: &mut Cluster, letter| {
+        let Desired::Release(desired) = &mut cluster.world.desired else { panic!("nothing is desired") };
+        desired.revisions = revisions(letter, 0);
+    };
+    cluster.target('2').play(|cluster| assert!(cluster.serving() >= 2));
+    assert_eq!(cluster.state(), RolloutState::Failed);
+
+    // The new value does not help: it stops at the pair that is tried first, and stays there.
+    rotated(&mut cluster, '3');
+    cluster.broken = Some("rev-3".into());
+    cluster.play(|cluster| assert!(cluster.serving() >= 2));
+    let rollout = status(&mut cluster).rollout.clone().unwrap();
+    assert_eq!((rollout.state, rollout.revision.as_str()), (RolloutState::Failed, "rev-3.0"));
+    let pods = cluster.world.pods.clone();
+    cluster.pass(60).play(|_| ());
+    assert_eq!((cluster.state(), &cluster.world.pods), (RolloutState::Failed, &pods));
+
+    // This one does.
+    rotated(&mut cluster, '4');
+    cluster.mend().play(|cluster| assert!(cluster.serving() >= 2));
+    assert!(cluster.runs(&revisions('4', 0)), "{:?}", cluster.world.pods);
+    assert_eq!(status(&mut cluster).deployed.as_ref().unwrap().release, image('2'));
+}
+
 #[test]
 fn what_becomes_of_the_volume_is_changed_without_a_rollout() {
     let mut cluster = Cluster::rolled("Stage", 1, 1);
