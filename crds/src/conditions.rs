@@ -150,6 +150,8 @@ pub mod reasons {
     pub const RELEASE_NOT_FOUND: &str = "ReleaseNotFound";
     /// A Job ended without its result.
     pub const JOB_FAILED: &str = "JobFailed";
+    /// The apiserver refuses the Job of a step: a quota, an admission policy, or a right that the operator lost.
+    pub const JOB_REFUSED: &str = "JobRefused";
     /// An object of the child's name belongs to somebody else.
     pub const CHILD_CONFLICT: &str = "ChildConflict";
     /// The environment did not become ready with the release.

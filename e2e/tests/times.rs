@@ -1,9 +1,11 @@
 //! Waits that time ends: a schedule in another zone, an approval that nobody gives, a window that is closed, and a
-//! person who says no.
+//! person who says no; and one that the cluster's administrator ends.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::{Api, api::DeleteParams};
 use launchway_crds::{
     conditions::reasons,
     digest::ImageRef,
@@ -12,6 +14,7 @@ use launchway_crds::{
 };
 use launchway_e2e::{
     Outcome, artifacts,
+    cluster::call,
     executions::{reason, step, told},
     failure::ensure,
     people,
@@ -33,6 +36,7 @@ fn times_windows_and_a_no_end_waits_as_they_say() -> Outcome {
         let program = scenario.program("", &Options::stand_in(1)).await?;
         program.apply(&people::binding(MANAGER, "launchway-deployment-manager")).await?;
         let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
+        no_room(&scenario, &program, &artifact).await?;
         nobody_approves(&scenario, &program, &artifact).await?;
         nobody_accepts_the_metrics(&scenario, &program, &artifact).await?;
         scheduled(&scenario, &program, &artifact).await?;
@@ -48,6 +52,35 @@ async fn pipeline(program: &Program, change: impl FnOnce(&mut Value)) -> Outcome
 
 fn message(status: &PipelineExecutionStatus, name: StepName) -> String {
     step(status, name).ok().and_then(|step| step.message.clone()).unwrap_or_default()
+}
+
+/// A quota leaves no room for Jobs: the execution says so, can be cancelled, and goes on when there is room.
+async fn no_room(scenario: &Scenario, program: &Program, artifact: &ImageRef) -> Outcome {
+    const QUOTA: &str = "no-jobs";
+    program
+        .apply(&json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": QUOTA},
+            "spec": {"hard": {"count/jobs.batch": "0"}},
+        }))
+        .await?;
+    for name in ["no-room", "room-later"] {
+        program.run(name, Some(artifact.digest())).await?;
+        let refused = program.says_why(name, StepName::CodeQuality, reasons::JOB_REFUSED, SOON);
+        let status = scenario.on_failure(program, name, refused).await?;
+        let why = message(&status, StepName::CodeQuality);
+        ensure(why.contains(QUOTA) && why.contains(&format!("Job {name}-code-quality")), || why.clone())?;
+        println!("  {name} waits: {why}");
+        if name == "no-room" {
+            scenario.types(program, DEVELOPER, &["cancel", name, "--reason", "no room"]).await?;
+            let status = scenario.on_failure(program, name, program.ended(name, SOON)).await?;
+            ensure(step(&status, StepName::CodeQuality)?.state == StepState::Cancelled, || told(&status))?;
+        }
+    }
+    let quotas: Api<ResourceQuota> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
+    call(quotas.delete(QUOTA, &DeleteParams::default())).await?;
+    scenario.on_failure(program, "room-later", program.awaits_approval("room-later", LONG)).await?;
+    scenario.types(program, DEVELOPER, &["cancel", "room-later", "--reason", "seen enough"]).await?;
+    program.ended("room-later", SOON).await.map(drop)
 }
 
 /// The time for an approval is over: to the second, and the execution says so. Another one is rejected.

@@ -12,7 +12,7 @@ use launchway_crds::{Pipeline, execution::Environments, step::StepName};
 
 use crate::{
     context::Context,
-    effects::{events, execution::perform, status},
+    effects::{events, execution::perform_all, status},
     error::Error,
     observe,
     outline::{EnvironmentOutline, ExecutionOutline},
@@ -42,10 +42,8 @@ pub(super) async fn reconcile(
             continue;
         }
         if !plan.actions.is_empty() {
-            for action in &plan.actions {
-                perform(&context, &world, action).await?;
-            }
             remembered = Arc::new(ExecutionOutline::of(&world.execution));
+            recorded = perform_all(&context, world, &plan.actions).await?;
             continue;
         }
         let old = world.execution.status.clone().unwrap_or_default();

@@ -41,6 +41,9 @@ pub fn fortunate(site: &Site) -> Vec<Event> {
     if site.registry_away {
         events.push(Event::RegistryAway(false));
     }
+    if site.jobs_refused {
+        events.push(Event::JobsRefused(false));
+    }
     if site.guard_missing {
         events.push(Event::GuardMissing(false));
     }

@@ -63,6 +63,7 @@ impl ReferenceStateMachine for Anything {
             1 => prop::sample::select(vec![-3600, -1, 1, 61, 400, 86_400, ALL_WAITS]).prop_map(Event::Pass),
             2 => (0..Site::PIPELINES.len()).prop_map(Event::Edit),
             1 => any::<bool>().prop_map(Event::RegistryAway),
+            2 => any::<bool>().prop_map(Event::JobsRefused),
             1 => any::<bool>().prop_map(Event::GuardMissing),
         ]
         .boxed()

@@ -19,7 +19,12 @@ use launchway_crds::{
     restore::{Restore, Revisions},
     step::StepName,
 };
-use launchway_operator::plan::execution::{Plan, action::Action, ledger::remember, world::World};
+use launchway_operator::plan::execution::{
+    Plan,
+    action::Action,
+    ledger::remember,
+    world::{JobFacts, World},
+};
 
 use serde::Serialize;
 
@@ -171,6 +176,8 @@ pub struct Site {
     /// By execution's name and step: the name of a Job.
     pub jobs: BTreeMap<(&'static str, StepName), Job>,
     pub registry_away: bool,
+    /// Whether the apiserver refuses Jobs.
+    pub jobs_refused: bool,
     pub guard_missing: bool,
     pub past: Past,
 }
@@ -212,6 +219,7 @@ pub enum Event {
     /// Time passes, in seconds; a clock may go back, too.
     Pass(i64),
     RegistryAway(bool),
+    JobsRefused(bool),
     GuardMissing(bool),
     /// Something that goes well: the first that can, from this one on in the list of all that might.
     Lucky(usize),
@@ -247,6 +255,7 @@ impl Site {
             kept: BTreeSet::new(),
             jobs: BTreeMap::new(),
             registry_away: false,
+            jobs_refused: false,
             guard_missing: false,
             past: Past::default(),
         };
@@ -299,7 +308,7 @@ impl Site {
     pub fn happen(&mut self, planner: Planner, event: &Event) -> bool {
         match *event {
             Event::Observe(at) => self.observe(planner, at),
-            Event::Act(at) => self.act(at),
+            Event::Act(at) => self.act(planner, at),
             Event::Crash => {
                 let busy = self.executions.iter().any(|execution| execution.round.is_some());
                 for execution in &mut self.executions {
@@ -361,6 +370,7 @@ impl Site {
                 self.now += seconds;
                 true
             }
+            Event::JobsRefused(refused) => std::mem::replace(&mut self.jobs_refused, refused) != refused,
             Event::RegistryAway(away) => std::mem::replace(&mut self.registry_away, away) != away,
             Event::Lucky(from) => {
                 let events = luck::fortunate(self);
@@ -471,20 +481,24 @@ impl Site {
             return false;
         }
         let world = self.world(planner, at);
-        let plan = planner(&world);
-        self.past.planned(planner, &world, &plan);
+        self.decide(planner, at, &world)
+    }
+
+    fn decide(&mut self, planner: Planner, at: usize, world: &World) -> bool {
+        let plan = planner(world);
+        self.past.planned(planner, world, &plan);
         let rests = plan.actions.is_empty() && world.execution.status.as_ref() == Some(&plan.status);
         if rests {
-            self.past.rests(&world, &plan);
+            self.past.rests(world, &plan);
             return false;
         }
-        let round = Round { actions: plan.actions.clone(), version: execution.version(), plan };
+        let round = Round { actions: plan.actions.clone(), version: self.executions[at].version(), plan };
         self.executions[at].round = Some(round.freeze());
         true
     }
 
     /// Performs one write of a round that was decided earlier.
-    fn act(&mut self, at: usize) -> bool {
+    fn act(&mut self, planner: Planner, at: usize) -> bool {
         let Some(mut round) =
             self.executions.get(at).and_then(|one| one.round.as_ref()).map(|round| round.get().clone())
         else {
@@ -496,9 +510,25 @@ impl Site {
             return true;
         }
         let action = round.actions.remove(0);
+        if let (Action::CreateJob { step, .. }, true) = (&action, self.jobs_refused) {
+            return self.refused(planner, at, *step);
+        }
         self.perform(at, action);
         // When the last action is done the facts are read again: what the round decided on status is not written.
         self.executions[at].round = (!round.actions.is_empty()).then(|| round.freeze());
+        true
+    }
+
+    /// The round decides again with what the apiserver said.
+    fn refused(&mut self, planner: Planner, at: usize, step: StepName) -> bool {
+        self.executions[at].round = None;
+        let mut world = self.world(planner, at);
+        // It may be another step by now, or the Job of before.
+        if world.jobs.get(&step) != Some(&JobFacts::Absent) {
+            return true;
+        }
+        world.jobs.insert(step, JobFacts::Refused { why: "exceeded quota".into() });
+        self.decide(planner, at, &world);
         true
     }
 

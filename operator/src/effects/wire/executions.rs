@@ -28,7 +28,7 @@ use crate::{
 
 const ENVIRONMENT: &str = "/apis/launchway.dev/v1alpha1/namespaces/wknd/environments/prod";
 const PIPELINE: &str = "/apis/launchway.dev/v1alpha1/namespaces/wknd/pipelines/wknd";
-const JOBS: &str = "/apis/batch/v1/namespaces/wknd/jobs";
+pub(super) const JOBS: &str = "/apis/batch/v1/namespaces/wknd/jobs";
 
 fn image(letter: char) -> ImageRef {
     format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
@@ -44,7 +44,7 @@ fn execution() -> PipelineExecution {
 }
 
 /// An Environment of this version, locked by an execution of this UID.
-fn environment(version: &str, holder: Option<&str>) -> Answer {
+pub(super) fn environment(version: &str, holder: Option<&str>) -> Answer {
     let mut object = json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment",
         "metadata": { "name": "prod", "namespace": "wknd", "resourceVersion": version },
@@ -94,7 +94,7 @@ fn keep_revision() -> Action {
     }
 }
 
-fn lock() -> Action {
+pub(super) fn lock() -> Action {
     Action::Lock { environment: prod() }
 }
 
@@ -126,7 +126,7 @@ fn stop() -> Action {
     Action::Stop { environment: prod(), why: "stopped by bob".into() }
 }
 
-fn create_job() -> Action {
+pub(super) fn create_job() -> Action {
     let work = Work::CodeQuality {
         artifact: image('f'),
         provided: vec![],
@@ -138,7 +138,7 @@ fn create_job() -> Action {
     Action::CreateJob { step: StepName::CodeQuality, work: Box::new(work) }
 }
 
-fn delete_job() -> Action {
+pub(super) fn delete_job() -> Action {
     Action::DeleteJob { name: "wknd-1-code-quality".into(), uid: "job-1".into() }
 }
 
@@ -166,18 +166,9 @@ fn every_action_has_a_test() {
     }
 }
 
-async fn done(action: Action, answers: Vec<Answer>) -> (Result<(), Error>, Vec<Asked>) {
-    done_knowing(None, action, answers).await
-}
-
-/// An effect of a round that has read this Environment already.
-async fn done_knowing(
-    production: Option<Environment>,
-    action: Action,
-    answers: Vec<Answer>,
-) -> (Result<(), Error>, Vec<Asked>) {
-    let (context, script) = apiserver(answers);
-    let world = World {
+/// Facts of which no action has need, but for an Environment that a round has read already.
+pub(super) fn world(production: Option<Environment>) -> World {
+    World {
         now: "2026-11-21T10:00:00Z".parse().unwrap(),
         execution: execution(),
         pipeline: None,
@@ -196,7 +187,21 @@ async fn done_knowing(
         guard: Guard::NotLookedAt,
         web_tiers: None,
         default_runtime: Runtime::default(),
-    };
+    }
+}
+
+async fn done(action: Action, answers: Vec<Answer>) -> (Result<(), Error>, Vec<Asked>) {
+    done_knowing(None, action, answers).await
+}
+
+/// An effect of a round that has read this Environment already.
+async fn done_knowing(
+    production: Option<Environment>,
+    action: Action,
+    answers: Vec<Answer>,
+) -> (Result<(), Error>, Vec<Asked>) {
+    let (context, script) = apiserver(answers);
+    let world = world(production);
     let result = perform(&context, &world, &action).await;
     (result, script.asked())
 }

@@ -5,6 +5,7 @@ mod environments;
 mod executions;
 mod memory;
 mod pipelines;
+mod refused;
 
 use std::{
     collections::VecDeque,

@@ -20,6 +20,7 @@ use super::{
     action::{Action, Registries, Work},
     gate, git, identity,
     prepare::faulty,
+    refusal,
     revision::gone,
     step_of,
     validate::locked,
@@ -308,6 +309,7 @@ pub(super) fn job(world: &World, step: StepName, work: Work, doing: &str) -> Res
             let name = child_name(execution, step.dashed());
             Err(Verdict::acting(format!("creates Job {name}"), vec![Action::CreateJob { step, work: Box::new(work) }]))
         }
+        JobFacts::Refused { why } => Err(refusal::told(world, step, why)),
         JobFacts::Foreign { name } => Err(Verdict::error(
             reasons::CHILD_CONFLICT,
             format!("Job {name} exists and belongs to somebody else: delete it, or give the execution another name"),

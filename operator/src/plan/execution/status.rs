@@ -184,7 +184,8 @@ fn emergency(world: &World, all: &mut Vec<Condition>, now: &Time) {
 
 /// Reasons to wait that only a person who administers the cluster can end.
 fn needs_a_person(reason: &str) -> bool {
-    [reasons::APPROVAL_GUARD_MISSING, reasons::APPROVAL_MALFORMED, reasons::REQUEST_MALFORMED].contains(&reason)
+    [reasons::APPROVAL_GUARD_MISSING, reasons::APPROVAL_MALFORMED, reasons::REQUEST_MALFORMED, reasons::JOB_REFUSED]
+        .contains(&reason)
 }
 
 /// The status of an execution that ended.

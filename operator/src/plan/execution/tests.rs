@@ -13,7 +13,7 @@ use launchway_crds::{
     deploy::Origin,
     digest::ImageRef,
     environment::{Deployed, Lock, ReleaseImages, RolloutState, RolloutStatus, Runtime, Urls},
-    execution::{ArtifactFile, Step},
+    execution::{ArtifactFile, Step, WaitingFor},
     names::requests,
     pipeline::Signing,
     step::{Comparator, Metric, Severity, StepName, StepState},
@@ -74,6 +74,8 @@ struct Play {
     revisions: BTreeMap<String, serde_json::Value>,
     /// What the package checks measure.
     quality: Vec<Metric>,
+    /// What the apiserver says to every Job.
+    refuses: Option<&'static str>,
     /// Every action that was performed, in order.
     done: Vec<&'static str>,
     /// How often status was written.
@@ -132,11 +134,13 @@ impl Play {
             web_tiers: Some(BTreeMap::new()),
             default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), ..Runtime::default() },
         };
-        Self { world, revisions: BTreeMap::new(), quality: vec![], done: vec![], writes: 0 }
+        Self { world, revisions: BTreeMap::new(), quality: vec![], refuses: None, done: vec![], writes: 0 }
     }
 
     /// Plays rounds until the planner asks for nothing more.
     fn run(&mut self) -> &mut Self {
+        // What was refused is tried again.
+        self.world.jobs.retain(|_, job| !matches!(job, JobFacts::Refused { .. }));
         for _ in 0..60 {
             // The observer reads only what is asked for.
             let mut seen = self.seen();
@@ -201,6 +205,10 @@ impl Play {
             Action::Stop { environment, why } => {
                 let rollout = self.status(&environment).rollout.as_mut().unwrap();
                 (rollout.state, rollout.message) = (RolloutState::Failed, why);
+            }
+            Action::CreateJob { step, .. } if self.refuses.is_some() => {
+                let why = self.refuses.unwrap_or_default().into();
+                self.world.jobs.insert(step, JobFacts::Refused { why });
             }
             // The packages of the play are in order.
             Action::CreateJob { step: StepName::CodeQuality, .. } => {
@@ -270,6 +278,15 @@ impl Play {
     fn step(&self, name: StepName) -> (StepState, &str) {
         let step = self.world.execution.status.as_ref().unwrap().steps.iter().find(|step| step.name == name).unwrap();
         (step.state, step.reason.as_deref().unwrap_or_default())
+    }
+
+    fn waiting(&self) -> WaitingFor {
+        self.world.execution.status.as_ref().unwrap().waiting_for.clone().unwrap()
+    }
+
+    fn later(&mut self, span: SignedDuration) -> &mut Self {
+        self.world.now = self.world.now.checked_add(span).unwrap();
+        self.run()
     }
 
     fn result(&self) -> &str {
@@ -521,6 +538,7 @@ mod git;
 mod kinds;
 mod news;
 mod pauses;
+mod refused;
 mod restore;
 mod scans;
 mod turns;

@@ -169,6 +169,11 @@ pub enum JobFacts {
     /// There is none.
     #[default]
     Absent,
+    /// There is none, and the apiserver has just refused to make it.
+    Refused {
+        /// What it said.
+        why: String,
+    },
     /// An object of its name is there that this execution did not make.
     Foreign {
         /// Its name.

@@ -5,15 +5,6 @@ use launchway_crds::execution::Mode;
 use super::*;
 
 impl Play {
-    fn waiting(&self) -> launchway_crds::execution::WaitingFor {
-        self.world.execution.status.as_ref().unwrap().waiting_for.clone().unwrap()
-    }
-
-    fn later(&mut self, span: SignedDuration) -> &mut Self {
-        self.world.now = self.world.now.checked_add(span).unwrap();
-        self.run()
-    }
-
     fn wake(&self) -> jiff::SignedDuration {
         let mut seen = self.seen();
         seen.guard = Guard::NotLookedAt;

@@ -1,0 +1,63 @@
+//! A Job that the apiserver does not take, by a quota, an admission policy, or a right that the operator lost: the step
+//! says so, tries again, and gives up in the end.
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use launchway_crds::{
+    common::Span,
+    conditions::reasons,
+    execution::WaitingFor,
+    names::child_name,
+    step::{StepName, StepState},
+};
+
+use super::{Verdict, identity, requested::Clock, step_of, world::World};
+
+/// How long somebody has to make room. The Environments of the execution are locked meanwhile.
+const PATIENCE: Span = Span::from_secs(3600);
+/// Shortest pause between two tries, for quotas that other Jobs give back as they go.
+const SOON: SignedDuration = SignedDuration::from_secs(5);
+/// Longest pause between two tries.
+const LATE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Waits until the apiserver takes the Job of a step; `why` is what it said last.
+pub(super) fn told(world: &World, step: StepName, why: &str) -> Verdict {
+    let (execution, namespace, _) = identity(world);
+    let name = child_name(execution, step.dashed());
+    let clock = clock(world, step);
+    // The remedy comes first: the words of an apiserver may be longer than a message.
+    let refused = format!(
+        "make room in the quota, or except Job {name} in the policy that forbids it, for the apiserver refuses it: {why}"
+    );
+    if world.now >= clock.until {
+        let given_up = format!("not created within {PATIENCE}; {refused}; then run the pipeline again");
+        return Verdict::error(reasons::JOB_REFUSED, given_up);
+    }
+    // As long again as it has waited: soon at first, ever less often later.
+    let pause = world.now.duration_since(clock.since.0).clamp(SOON, LATE);
+    Verdict::Waiting {
+        reason: reasons::JOB_REFUSED,
+        warn: Some(clock.warn()),
+        waiting: Box::new(WaitingFor {
+            step,
+            why: refused,
+            since: clock.since,
+            until: Some(Time(clock.until)),
+            expiring_since: None,
+            who: Some(format!("whoever administers namespace {namespace}")),
+            command: Some(format!("kubectl describe resourcequotas,limitranges --namespace {namespace}")),
+        }),
+        wake: world.now.saturating_add(pause).ok(),
+        actions: vec![],
+    }
+}
+
+/// It began with the first refusal of the wait that the execution has written down.
+fn clock(world: &World, step: StepName) -> Clock {
+    let status = world.execution.status.as_ref();
+    let refused = status
+        .and_then(|status| step_of(status, step))
+        .is_some_and(|step| step.state == StepState::Waiting && step.reason.as_deref() == Some(reasons::JOB_REFUSED));
+    let waits = status.and_then(|status| status.waiting_for.as_ref()).filter(|_| refused);
+    Clock::since(waits.map_or(Time(world.now), |waits| waits.since.clone()), PATIENCE)
+}
