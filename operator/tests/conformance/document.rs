@@ -12,7 +12,7 @@ What Cloud Manager's documents say, what Launchway does about it, and the test t
 `operator/tests/conformance`; a test fails when this page is not current or when a test that it names does not exist.
 
 *same*: as the documents say. *otherwise*: another means to the same end, on purpose, and the row says why. *left out*: not
-part of this product, and why. *not yet*: it belongs here and is missing.
+part of this product, and why.
 ";
 
 /// The parts of the page: heading, and rows.

@@ -3,7 +3,7 @@
 use super::row::{
     Document::Matrix,
     Row,
-    Stance::{self, NotYet, Otherwise, Out, Same},
+    Stance::{self, Otherwise, Out, Same},
     files::*,
 };
 
@@ -278,6 +278,7 @@ pub const ROWS: &[Row] = &[
         Same(
             "`status.urls` of the Environment; a rollout that takes longer than `readyTimeout` fails and says which pod",
             &[
+                (OBJECTS, "further_objects_are_there_before_pods_and_follow_the_spec"),
                 (ROLLOUT, "a_broken_release_stops_before_a_serving_pair_is_touched"),
                 (ROLLOUT, "a_package_that_failed_ends_the_wait_at_once"),
             ],
@@ -291,6 +292,7 @@ pub const ROWS: &[Row] = &[
             &[
                 (JOB_END, "what_a_worker_says_decides_whose_fault_it_is"),
                 (TEST_END, "a_lost_result_is_an_error_and_no_pass"),
+                (REFUSED, "a_job_that_nobody_makes_room_for_ends_its_step_as_an_error"),
             ],
         ),
     ),
@@ -436,6 +438,17 @@ pub const ROWS: &[Row] = &[
     row(
         "E27",
         "Events to subscribers: five kinds, some without a start, duplicates, retries for 24 hours",
-        NotYet("each transition is a Kubernetes Event; signed CloudEvents to HTTP sinks are being made"),
+        Otherwise(
+            "signed CloudEvents of four kinds, started, waiting, expiring and ended, to HTTP sinks. Each execution has a start \
+             and an end; one that is sent again has the same id, and is tried for 24 hours. A signature takes the place of the \
+             challenge",
+            &[
+                (NEWS, "transitions_are_told_once_each_and_nothing_in_between"),
+                (NEWS, "what_was_not_told_stays_until_it_was"),
+                (EVENT, "an_id_is_the_same_at_every_try_and_another_for_everything_else"),
+                (QUEUE, "pauses_grow_and_are_bounded"),
+                (SINKS, "an_event_arrives_whole_and_with_a_signature_that_can_be_checked"),
+            ],
+        ),
     ),
 ];
