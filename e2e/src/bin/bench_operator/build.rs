@@ -26,7 +26,7 @@ const LONG: Duration = Duration::from_secs(280);
 const ROUNDS: usize = 5;
 const NAME: &str = "build";
 const REPOSITORY: &str = "site.git";
-const COMMAND: &str = "mvn --batch-mode -Drelease=1 clean package";
+const COMMAND: &str = "mvn --batch-mode -Drelease=1 package";
 /// A volume for the cache, where nobody provides one.
 const VOLUME: &str = "launchway-bench-build-cache";
 const SIZE: &str = "512Mi";
@@ -129,9 +129,11 @@ async fn command(program: &Program, pod: &str) -> Outcome<Duration> {
     let pods: Api<Pod> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
     let of_build = LogParams { container: Some("build".into()), ..LogParams::default() };
     let log = call(pods.logs(pod, &of_build)).await?;
-    let time = |word: &str| log.lines().find_map(|line| line.strip_prefix(word)?.trim().parse::<u64>().ok());
-    let took = time("begin").zip(time("end")).and_then(|(begin, end)| end.checked_sub(begin));
-    took.map(Duration::from_nanos).ok_or_else(|| Failure::new(format!("the build in {pod} did not end well:\n{log}")))
+    // Maven leaves marks of colours at the beginning of the line after its own.
+    let time = |word: &str| log.lines().find_map(|line| line.split_once(word)?.1.trim().parse::<u64>().ok());
+    let took = time("begin ").zip(time("end ")).and_then(|(begin, end)| end.checked_sub(begin));
+    took.map(Duration::from_nanos)
+        .ok_or_else(|| Failure::new(format!("the log of the build in {pod} does not say how long it took")).seen(&log))
 }
 
 /// What somebody would write who has a cluster and no operator.
