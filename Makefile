@@ -94,7 +94,7 @@ bench-planner: ## How long one call of the planner takes on the largest world, p
 	@"$${CARGO_TARGET_DIR:-target}/release/examples/bench_planner"
 
 .PHONY: bench-operator
-bench-operator: ## What the operator costs on the cluster: a release, 1,000 and 10,000 executions, 1,000 Environments (about 50 minutes; PARTS="release build waiting finished many environments")
+bench-operator: ## What the operator costs on the cluster: a release, a rollout, 1,000 and 10,000 executions, 1,000 Environments (about 55 minutes; PARTS="release build rollout waiting finished many environments")
 	@hack/preflight.sh cluster
 	$(CARGO) build $(RELEASE) --bin launchway
 	LAUNCHWAY_BINARY="$${CARGO_TARGET_DIR:-$$PWD/target}/release/launchway" $(CARGO) run $(BUILD) --bin bench_operator -- $(PARTS)

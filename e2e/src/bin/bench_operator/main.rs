@@ -17,6 +17,7 @@ mod crowd;
 mod fleet;
 mod pods;
 mod release;
+mod rollout;
 
 /// Executions that are there at once, unless arguments say otherwise.
 const FEW: usize = 1000;
@@ -66,6 +67,9 @@ async fn bench() -> Outcome {
     }
     if wanted("build") {
         build::measure(&cluster, &images).await?;
+    }
+    if wanted("rollout") {
+        rollout::measure(&cluster, &images, &launchway).await?;
     }
     if wanted("waiting") {
         crowd::waiting(&cluster, &images, FEW).await?;

@@ -1,4 +1,4 @@
-//! When pods of Jobs were made and when their containers ended, as a watch of our own saw it.
+//! What happens to pods, with the moments at which a watch of our own saw it: what statuses say has whole seconds.
 
 use std::{
     collections::BTreeMap,
@@ -22,16 +22,26 @@ use tokio::task::JoinHandle;
 
 /// A watch of pods.
 pub struct Pods {
-    seen: Arc<Mutex<BTreeMap<String, Seen>>>,
+    /// By UID: one name has several pods in its time.
+    seen: Arc<Mutex<BTreeMap<String, Life>>>,
     task: JoinHandle<()>,
 }
 
-/// A pod.
+/// A pod's life, as far as it was seen.
 #[derive(Clone, Debug)]
-struct Seen {
-    made: Timestamp,
+pub struct Life {
+    /// The pod's name.
+    pub name: String,
+    /// Created; none of one that was there before the watch.
+    pub made: Option<Timestamp>,
+    /// Ready for the first time.
+    pub ready: Option<Timestamp>,
     /// End of the first of its containers, init containers left out.
-    ended: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
+    /// Told to end.
+    pub leaves: Option<Timestamp>,
+    /// Deleted.
+    pub gone: Option<Timestamp>,
 }
 
 impl Pods {
@@ -44,17 +54,21 @@ impl Pods {
         let params = WatchParams::default().labels(labels).timeout(290);
         let from = call(api.list(&ListParams::default().limit(1))).await?.metadata.resource_version;
         let stream = call(api.watch(&params, from.as_deref().unwrap_or("0"))).await?;
-        let seen: Arc<Mutex<BTreeMap<String, Seen>>> = Arc::default();
+        let seen: Arc<Mutex<BTreeMap<String, Life>>> = Arc::default();
         let own = seen.clone();
         let task = tokio::spawn(async move {
             let mut stream = stream.boxed();
             while let Ok(Some(event)) = stream.try_next().await {
-                if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = event {
-                    note(&mut own.lock().unwrap_or_else(PoisonError::into_inner), &pod);
-                }
+                note(&mut own.lock().unwrap_or_else(PoisonError::into_inner), &event);
             }
         });
         Ok(Self { seen, task })
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub fn lives(&self) -> Vec<Life> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// From the end of each step's container to the next pod of the execution.
@@ -62,12 +76,10 @@ impl Pods {
     /// # Errors
     /// When not all of its five Jobs were seen.
     pub fn gaps(&self, execution: &str) -> Outcome<Vec<Duration>> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut own: Vec<&Seen> =
-            seen.iter().filter(|(name, _)| name.starts_with(execution)).map(|(_, seen)| seen).collect();
-        own.sort_by_key(|seen| seen.made);
+        let mut own: Vec<Life> = self.lives().into_iter().filter(|life| life.name.starts_with(execution)).collect();
+        own.sort_by_key(|life| life.made);
         let gaps =
-            own.windows(2).filter_map(|pair| Duration::try_from(pair[1].made.duration_since(pair[0].ended?)).ok());
+            own.windows(2).filter_map(|pair| Duration::try_from(pair[1].made?.duration_since(pair[0].ended?)).ok());
         let gaps: Vec<Duration> = gaps.collect();
         if own.len() < 5 { Err(Failure::new(format!("{} of 5 Jobs were seen", own.len()))) } else { Ok(gaps) }
     }
@@ -78,11 +90,11 @@ impl Pods {
     /// When that takes longer than `limit`.
     pub async fn took(&self, job: &str, limit: Duration) -> Outcome<(String, Duration)> {
         until(&format!("a pod of {job} ends"), limit, || async {
-            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = seen.iter().find(|(name, _)| name.starts_with(job));
-            let ended = found.and_then(|(name, seen)| Some((name.clone(), seen.ended?.duration_since(seen.made))));
+            let lives = self.lives();
+            let found = lives.iter().find(|life| life.name.starts_with(job));
+            let ended = found.and_then(|life| Some((life.name.clone(), life.ended?.duration_since(life.made?))));
             let took = ended.and_then(|(name, took)| Some((name, Duration::try_from(took).ok()?)));
-            Ok(took.ok_or_else(|| format!("{seen:?}")))
+            Ok(took.ok_or_else(|| format!("{lives:?}")))
         })
         .await
     }
@@ -94,12 +106,25 @@ impl Drop for Pods {
     }
 }
 
-fn note(seen: &mut BTreeMap<String, Seen>, pod: &Pod) {
+fn note(seen: &mut BTreeMap<String, Life>, event: &WatchEvent<Pod>) {
+    let (WatchEvent::Added(pod) | WatchEvent::Modified(pod) | WatchEvent::Deleted(pod)) = event else { return };
     let now = Timestamp::now();
-    let entry = seen.entry(pod.name_any()).or_insert(Seen { made: now, ended: None });
-    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    let mut states = statuses.map(|container| container.state.as_ref().and_then(|state| state.terminated.as_ref()));
-    if entry.ended.is_none() && states.any(|ended| ended.is_some()) {
-        entry.ended = Some(now);
+    let unknown = Life { name: pod.name_any(), made: None, ready: None, ended: None, leaves: None, gone: None };
+    let life = seen.entry(pod.uid().unwrap_or_default()).or_insert(unknown);
+    let status = pod.status.clone().unwrap_or_default();
+    let ready =
+        status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let mut states = status.container_statuses.iter().flatten().filter_map(|container| container.state.as_ref());
+    let happened = [
+        (&mut life.made, matches!(event, WatchEvent::Added(_))),
+        (&mut life.ready, ready),
+        (&mut life.ended, states.any(|state| state.terminated.is_some())),
+        (&mut life.leaves, pod.metadata.deletion_timestamp.is_some()),
+        (&mut life.gone, matches!(event, WatchEvent::Deleted(_))),
+    ];
+    for (moment, happened) in happened {
+        if happened && moment.is_none() {
+            *moment = Some(now);
+        }
     }
 }
