@@ -119,6 +119,10 @@ fn unfulfillable(list: &str) -> Option<&'static str> {
             "a blank at an end is part of a name that no package has: the runtime would wait for ever",
         ),
         ("no package name", "a dependency without a name: no package has none, the runtime would wait for ever"),
+        (
+            "a group that begins with a slash",
+            "FileVault keeps the slash of a dependency's group and drops that of a package's: the runtime would wait for ever",
+        ),
         ("more than three parts", "FileVault passes over what stands behind a third colon: nobody meant that"),
     ]
     .into_iter()

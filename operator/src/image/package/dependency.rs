@@ -92,22 +92,17 @@ impl Dependency {
                 "the dependency `{text}` has a blank at an end, which FileVault takes for a part of it"
             ));
         }
-        let segments: Vec<&str> = text.split(':').collect();
-        let path = |path: &str| -> (String, String) {
-            let path = path.strip_prefix("/etc/packages/").or_else(|| path.strip_prefix('/')).unwrap_or(path);
-            match path.rsplit_once('/') {
-                Some((group, name)) => (group.to_owned(), name.to_owned()),
-                None => (String::new(), path.to_owned()),
-            }
-        };
+        // Java's split drops empty parts at the end.
+        let segments: Vec<&str> = text.trim_end_matches(':').split(':').collect();
         let ((group, name), range) = match segments.as_slice() {
-            [one] => (path(one), ""),
-            [first, second] => {
-                // Of the brackets FileVault asks for `)` where it means `(`: a range in round ones is read as a name.
-                let version = second.is_empty() || second.starts_with(|c: char| c.is_ascii_digit() || "[)".contains(c));
-                if version { (path(first), *second) } else { (((*first).to_owned(), (*second).to_owned()), "") }
-            }
-            [group, name, range] => (((*group).to_owned(), (*name).to_owned()), *range),
+            [one] => (one.rsplit_once('/').unwrap_or(("", one)), ""),
+            // The forms with a path are of old: the group is part of the name, or group and name are one path before a range.
+            [first, second] => match (second.rsplit_once('/'), first.rsplit_once('/')) {
+                (Some(path), _) if first.is_empty() => (path, ""),
+                (_, Some(path)) if is_range(second) => (path, *second),
+                _ => ((*first, *second), ""),
+            },
+            [group, name, range] => ((*group, *name), *range),
             _ => {
                 return Err(format!("the dependency `{text}` has more than three parts between colons"));
             }
@@ -115,14 +110,20 @@ impl Dependency {
         if name.is_empty() {
             return Err(format!("the dependency `{text}` has no package name"));
         }
-        let group = group.strip_prefix("/etc/packages/").map_or(group.clone(), str::to_owned);
-        if blank(&group) || blank(&name) {
+        let group = group.strip_prefix("/etc/packages/").unwrap_or(group);
+        if group.starts_with('/') {
+            return Err(format!(
+                "the dependency `{text}` is on a group that begins with a slash: FileVault keeps it there and drops it \
+                 from the groups of packages, so that none is ever found. Leave the slash out"
+            ));
+        }
+        if blank(group) || blank(name) {
             return Err(format!(
                 "the dependency `{text}` is on the package `{group}:{name}` to FileVault, and no package is named with a \
                  blank at an end"
             ));
         }
-        Ok(Self { group, name, range: VersionRange::parse(range)? })
+        Ok(Self { group: group.to_owned(), name: name.to_owned(), range: VersionRange::parse(range)? })
     }
 
     /// Whether a package satisfies it.
@@ -143,6 +144,12 @@ impl fmt::Display for Dependency {
         write!(f, "{}:{}", self.group, self.name)?;
         if self.range.text.is_empty() { Ok(()) } else { write!(f, ":{}", self.range.text) }
     }
+}
+
+/// Whether FileVault takes the second of two parts for a range: of the brackets it asks for `)` where it means `(`, so that
+/// a range in round ones is read as a name.
+fn is_range(part: &str) -> bool {
+    part.is_empty() || part.starts_with(|c: char| c.is_ascii_digit() || "[)".contains(c))
 }
 
 /// Parses a comma list. Commas inside a range count as such only when the range follows a colon directly; empty
@@ -230,6 +237,11 @@ mod tests {
         assert_eq!(shown("/etc/packages/my/grp:name:1"), ["my/grp:name:1"]);
         assert!(parse_list("a:b:c:d").is_err());
         assert_eq!(shown("grp/name:"), ["grp:name"]);
+        assert_eq!(shown("grp:3d-viewer"), ["grp:3d-viewer"], "a name may begin with a digit");
+        assert_eq!(shown(":grp/sub/name"), ["grp/sub:name"]);
+        for of_no_package in ["/grp/name", "/etc/packages/name", "/grp:name", "//name"] {
+            assert!(parse_list(of_no_package).unwrap_err().contains("Leave the slash out"), "{of_no_package}");
+        }
         assert_eq!(shown("grp/name:(1,2]"), ["grp/name:(1,2]"]);
         assert!(parse_list("a:b, c:d").is_err() && parse_list("a:b: 1").is_ok() && parse_list(":").is_err());
         assert!(parse_list(" \n").unwrap().is_empty());

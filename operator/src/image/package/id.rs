@@ -23,13 +23,22 @@ fn legal_segment(segment: &str) -> bool {
         && !segment.chars().any(|c| c.is_control() || matches!(c, '/' | ':' | '[' | ']' | '|' | '*' | '\\'))
 }
 
+/// A version as FileVault writes it.
+fn written(version: &str) -> String {
+    version.split('.').filter(|segment| !segment.is_empty()).collect::<Vec<_>>().join(".")
+}
+
 impl PackageId {
-    /// Checks and joins the parts. A leading `/etc/packages/` or `/` of the group is dropped.
+    /// Checks and joins the parts. A leading `/etc/packages/` or `/` of the group is dropped, as are empty segments of the
+    /// version: `1..0` is `1.0`, as to FileVault.
     ///
     /// # Errors
     /// The code and rule that the parts break.
     pub fn new(group: &str, name: &str, version: &str) -> Result<Self, (Reason, String)> {
-        let group = group.strip_prefix("/etc/packages/").or_else(|| group.strip_prefix('/')).unwrap_or(group);
+        let group = match group {
+            "/etc/packages" => "",
+            other => other.strip_prefix("/etc/packages/").or_else(|| other.strip_prefix('/')).unwrap_or(other),
+        };
         if name.is_empty() {
             return Err((Reason::PackageIdMissing, "the name is missing".to_owned()));
         }
@@ -57,7 +66,7 @@ impl PackageId {
         if !version.is_empty() && !legal_segment(version) {
             return Err(illegal("version", version));
         }
-        Ok(Self { group: group.to_owned(), name: name.to_owned(), version: version.to_owned() })
+        Ok(Self { group: group.to_owned(), name: name.to_owned(), version: written(version) })
     }
 
     /// The identity that `properties.xml` states.
@@ -115,6 +124,7 @@ mod tests {
         let id = PackageId::new("/etc/packages/my/group", "site", "1.0").unwrap();
         assert_eq!(id.to_string(), "my/group:site:1.0");
         assert_eq!(PackageId::new("g", "n", "").unwrap().to_string(), "g:n");
+        assert_eq!(PackageId::new("/etc/packages", "n", ".1..0.").unwrap().to_string(), ":n:1.0");
         assert_ne!(PackageId::new("g", "n", "1.0").unwrap(), PackageId::new("g", "n", "1.0.0").unwrap());
     }
 
