@@ -12,7 +12,7 @@ RELEASE := --release --locked --package launchway-operator
 
 # Scenarios of `make test`, and those that only `make test-all` adds.
 SCENARIOS := main_job
-LONG_SCENARIOS := restore split guard bad_input restarts real_packages waiting_costs_nothing cancel times exclusion emergency scaling rolling kills re_execute bare_environment bad_releases on_change deletion dispatchers signing git
+LONG_SCENARIOS := restore metric_guard split guard bad_input restarts real_packages waiting_costs_nothing cancel times exclusion emergency scaling rolling kills re_execute bare_environment bad_releases on_change deletion dispatchers signing git
 
 .PHONY: help
 help: ## Show this list

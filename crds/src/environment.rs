@@ -17,6 +17,7 @@ use crate::{
     common::{LocalName, Span, none_seen},
     deploy::{CacheFlush, Origin, Scope},
     digest::ImageRef,
+    guard::{MetricGuard, Watch},
     network::{Network, Route},
     restore::{OlderReleases, OnFailure, Restore, Revisions},
     variable::Variable,
@@ -55,6 +56,8 @@ use crate::{
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label that begins with a letter: Services are named after it"),
     validation = Rule::new("(has(self.spec.author) && has(self.spec.author.storage)) == (has(oldSelf.spec.author) && has(oldSelf.spec.author.storage))").message("spec.author.storage cannot be added or taken away: a StatefulSet keeps its volumes; create another Environment"),
     validation = Rule::new("!(has(self.spec.rollout) && has(self.spec.rollout.onFailure) && self.spec.rollout.onFailure == 'Restore' && has(self.spec.author) && has(self.spec.author.storage)) || (has(self.spec.author.storage.olderReleases) && self.spec.author.storage.olderReleases == 'Accept')").message("spec.rollout.onFailure Restore: an author with a volume does not go back by itself, for its repository keeps what the newer release changed; use Hold, or set spec.author.storage.olderReleases to Accept if the base image or you take care of that"),
+    validation = Rule::new("!has(self.spec.rollout) || !has(self.spec.rollout.guard) || (has(self.spec.rollout.strategy) ? self.spec.rollout.strategy == 'Rolling' : self.spec.type == 'Production')").message("spec.rollout.guard compares pairs of two releases, which only a Rolling rollout has: set spec.rollout.strategy to Rolling, or take the guard away"),
+    validation = Rule::new("!has(self.spec.rollout) || !has(self.spec.rollout.guard) || duration(self.spec.rollout.guard.watch) + duration('60s') < duration(self.spec.rollout.readyTimeout)").message("spec.rollout.guard.watch has to be more than a minute shorter than spec.rollout.readyTimeout, which ends every wait of a rollout"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentSpec {
@@ -317,11 +320,20 @@ pub struct Rollout {
     /// What follows a rollout that fails.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// Watches pairs that serve the new release before others are touched; for Rolling alone. Default: they are not watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<MetricGuard>,
 }
 
 impl Default for Rollout {
     fn default() -> Self {
-        Self { strategy: None, surge: one(), ready_timeout: fifteen_minutes(), on_failure: OnFailure::Hold }
+        Self {
+            strategy: None,
+            surge: one(),
+            ready_timeout: fifteen_minutes(),
+            on_failure: OnFailure::Hold,
+            guard: None,
+        }
     }
 }
 
@@ -475,7 +487,7 @@ pub struct Target {
 pub struct RolloutStatus {
     /// Whether it goes on, is over, or stopped where it was.
     pub state: RolloutState,
-    /// What it does now: `Start`, `Author`, `Surge`, `Grow`, `Pair 1`, `Settle`, `Detach`, `AllAtOnce`, `Complete`.
+    /// What it does now: `Start`, `Author`, `Surge`, `Watch Surge`, `Grow`, `Pair 1`, `Settle`, `Detach`, `AllAtOnce`, `Complete`.
     #[schemars(length(max = 32))]
     pub phase: String,
     /// When that began: the ready time-out counts from here.
@@ -496,6 +508,9 @@ pub struct RolloutStatus {
     /// When the message was written. What pods say changes every few seconds; it is told every 30 s at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_at: Option<Time>,
+    /// What the metric guard watches, or watched last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 /// State of a rollout.

@@ -15,6 +15,7 @@ pub mod environment;
 pub mod execution;
 pub mod gates;
 pub mod git;
+pub mod guard;
 pub mod history;
 pub mod layer_encoding;
 pub mod ledger;

@@ -56,9 +56,9 @@ pub struct AuthorRoute {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
-    /// Whether NetworkPolicies let only those in who have business there: everybody to the dispatchers, dispatchers and
-    /// author to publish, Jobs of Launchway (and everybody, with `spec.route.author`) to the author. What pods call is
-    /// not limited.
+    /// Whether NetworkPolicies let only those in who have business there: everybody to the dispatchers (pods of the
+    /// cluster to their counters), dispatchers and author to publish, Jobs of Launchway (and everybody, with
+    /// `spec.route.author`) to the author. What pods call is not limited.
     #[serde(default)]
     pub policies: NetworkPolicies,
     /// Who else may reach the author: a proxy of your own, for example.

@@ -147,6 +147,40 @@ httpd_before_serving() {
   within 20 run_in dispatcher /opt/launchway/bin/ready >/dev/null || fail "dispatcher is not ready again"
 }
 
+# A counter by the end of its name.
+counted() { curl -s "$OUTSIDE:9180/metrics" | sed -n "s/^launchway_dispatcher_$1_total //p"; }
+
+# Whether a counter has a value: it is written a second after the answer at most.
+counts() { [ "$(counted "$1")" = "$2" ]; }
+
+httpd_counters() {
+  local before errors page
+  say "httpd: what visitors get is counted (5 s)"
+  before=$(counted requests)
+  errors=$(counted errors)
+  expect "counters are there before anybody came from outside but for the flushes" '^[0-9]+ [0-9]+$' "$before $errors"
+  for page in us/en.html us/en.html us/de.html us/none.html; do curl -s -o /dev/null "$OUTSIDE/$page"; done
+  curl -s -o /dev/null "$OUTSIDE/us/broken.html"
+  within 5 counts requests $((before + 5)) || fail "$before and 5 requests are $(counted requests)"
+  within 5 counts errors $((errors + 1)) || fail "$errors and one error are $(counted errors)"
+  pass "hits, misses and errors count, also with the log of a virtual host"
+  expect "the time of answers is in seconds" '^[0-9]+\.[0-9]{6}$' "$(counted request_seconds)"
+  fill /us/en.html /us/broken.html
+  run_in dispatcher /opt/launchway/bin/ready >/dev/null || fail "no longer ready"
+  flush_outside >/dev/null
+  sleep 2
+  expect "probes, warm-up and invalidations do not" "^$((before + 5)) $((errors + 1))\$" "$(counted requests) $(counted errors)"
+  expect "nothing else is at that port" '^403$' "$(curl -s -o /dev/null -w '%{http_code}' "$OUTSIDE:9180/us/en.html")"
+  expect "nor the door of invalidations" '^403$' "$(curl -s -o /dev/null -w '%{http_code}' -H 'CQ-Action: Activate' \
+    -H 'CQ-Handle: /content/wknd/us/en' "$OUTSIDE:9180/dispatcher/invalidate.cache")"
+  # A process that dies is started again by httpd, and goes on counting.
+  run_in dispatcher /bin/sh -c 'kill $(grep -lz "[b]in/traffic" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3)'
+  within 10 counts requests $((before + 5)) || fail "after a kill $((before + 5)) requests are $(counted requests)"
+  curl -s -o /dev/null "$OUTSIDE/us/en.html"
+  within 5 counts requests $((before + 6)) || fail "after a kill another request is not counted: $(counted requests)"
+  pass "counters go on after their process died"
+}
+
 httpd_reconnect() {
   local codes
   say "httpd: publish restarts behind it (20 s)"
@@ -223,6 +257,7 @@ test_httpd() {
   httpd_serving
   httpd_flush
   httpd_before_serving
+  httpd_counters
   httpd_reconnect
   make_page /content/other/page 'Other'
   httpd_drain

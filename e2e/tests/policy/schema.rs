@@ -48,6 +48,15 @@ fn with_volume(storage: &Value, on_failure: &str) -> Value {
     object("Environment", "stage", &spec)
 }
 
+/// An Environment whose rollouts are watched.
+fn guarded(type_: &str, rollout: &Value) -> Value {
+    let mut spec = json!({"type": type_, "rollout": {"guard": {}}});
+    if let (Some(spec), Some(more)) = (spec["rollout"].as_object_mut(), rollout.as_object()) {
+        spec.extend(more.clone());
+    }
+    object("Environment", "prod", &spec)
+}
+
 fn pipeline(stage: &str, production: &str) -> Value {
     object(
         "Pipeline",
@@ -187,6 +196,33 @@ async fn schemas_refuse_what_cannot_work_and_say_why() {
             ),
             ("200 variables", with_variables(200), None),
             ("201 variables", with_variables(201), Some("must have at most 200 items")),
+            ("a metric guard of production", guarded("Production", &json!({})), None),
+            ("one of a stage that rolls", guarded("Stage", &json!({"strategy": "Rolling"})), None),
+            (
+                "one of a stage that does not",
+                guarded("Stage", &json!({})),
+                Some("set spec.rollout.strategy to Rolling"),
+            ),
+            (
+                "one of a production that does not",
+                guarded("Production", &json!({"strategy": "AllAtOnce"})),
+                Some("set spec.rollout.strategy to Rolling"),
+            ),
+            (
+                "a watch as long as the ready time-out",
+                guarded("Production", &json!({"guard": {"watch": "14m"}})),
+                Some("more than a minute shorter"),
+            ),
+            (
+                "a watch of a moment",
+                guarded("Production", &json!({"guard": {"watch": "5s"}})),
+                Some("must be at least 10s"),
+            ),
+            (
+                "a guard that needs no requests",
+                guarded("Production", &json!({"guard": {"minimumRequests": 0}})),
+                Some("should be greater than or equal to 1"),
+            ),
             ("a way back without a volume", with_volume(&Value::Null, "Restore"), None),
             ("a volume that is held", with_volume(&json!({"size": "1Gi"}), "Hold"), None),
             (

@@ -61,6 +61,10 @@ pub struct RuntimeContract {
     /// The port that serves HTTP.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
+    /// The port that serves counters of what visitors got; only of a `dispatcher`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub metrics_port: Option<u16>,
     /// Numeric user that the image runs as; never 0.
     #[schemars(range(min = 1))]
     pub user: i64,
@@ -169,6 +173,21 @@ fn absolute(label: &str, value: &str) -> Result<String, ContractError> {
     Ok(trimmed.to_owned())
 }
 
+fn port(key: &str, value: &str) -> Result<u16, ContractError> {
+    let port = value.parse::<u16>().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| error(&format!("{PREFIX}{key}"), format!("`{value}` is not a port from 1 to 65535")))
+}
+
+/// The port of counters, which is not that of visitors.
+fn metrics_port(labels: &Labels<'_>, visitors: u16) -> Result<Option<u16>, ContractError> {
+    let key = "metrics-port";
+    let Some(port) = labels.get(key).map(|value| port(key, value)).transpose()? else { return Ok(None) };
+    if port == visitors {
+        return Err(error(&format!("{PREFIX}{key}"), format!("`{port}` is the port of visitors: use another")));
+    }
+    Ok(Some(port))
+}
+
 fn list(value: Option<&str>) -> impl Iterator<Item = &str> {
     value.unwrap_or_default().split(',').map(str::trim).filter(|item| !item.is_empty())
 }
@@ -201,14 +220,10 @@ impl RuntimeContract {
                 return Err(error("dev.launchway.tier", format!("`{other}` is neither aem nor dispatcher")));
             }
         };
-        let port = labels.need("port")?;
-        let port = port
-            .parse::<u16>()
-            .ok()
-            .filter(|port| *port > 0)
-            .ok_or_else(|| error("dev.launchway.port", format!("`{port}` is not a port from 1 to 65535")))?;
+        let port = port("port", labels.need("port")?)?;
         let (user, group) = numeric_user(inner.get("User").and_then(Value::as_str).unwrap_or_default())?;
         let aem = tier == ImageTier::Aem;
+        let metrics_port = if aem { None } else { metrics_port(&labels, port)? };
         let commands = Commands {
             ready: labels.command("command.ready")?,
             live: labels.command("command.live")?,
@@ -240,6 +255,7 @@ impl RuntimeContract {
         Ok(Self {
             tier,
             port,
+            metrics_port,
             user,
             group,
             install_path: if aem { labels.need_path("install-path")? } else { None },
@@ -315,6 +331,21 @@ mod tests {
         assert_eq!(contract.stop_signal.as_deref(), Some("SIGWINCH"));
         let json = serde_json::to_string(&contract).unwrap();
         assert_eq!(serde_json::from_str::<RuntimeContract>(&json).unwrap(), contract);
+    }
+
+    #[test]
+    fn a_dispatcher_may_have_a_port_for_counters() {
+        let dispatcher = |port| {
+            let changes = [("tier", Some("dispatcher")), ("config-path", Some("/etc/httpd")), ("metrics-port", port)];
+            RuntimeContract::from_config(&config(&changes))
+        };
+        assert_eq!(dispatcher(Some("9180")).unwrap().metrics_port, Some(9180));
+        assert_eq!(dispatcher(None).unwrap().metrics_port, None);
+        for wrong in ["0", "metrics", "8080"] {
+            assert_eq!(dispatcher(Some(wrong)).unwrap_err().label, "dev.launchway.metrics-port", "{wrong}");
+        }
+        // Of author and publish nobody asks for counters.
+        assert_eq!(RuntimeContract::from_config(&config(&[("metrics-port", Some("x"))])).unwrap().metrics_port, None);
     }
 
     #[test]

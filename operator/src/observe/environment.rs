@@ -1,6 +1,9 @@
 //! Facts for the planner of an Environment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use k8s_openapi::{
     api::{
@@ -26,8 +29,8 @@ use crate::{
         environment::{
             Aim, ServiceName, Templates, aim, next,
             objects::Deviation,
-            rests_on_absence,
-            world::{Configurations, Content, Desired, DesiredRelease, Revisions, Workload, World},
+            rests_on_absence, watch,
+            world::{Configurations, Content, Desired, DesiredRelease, Revisions, Silent, Workload, World},
         },
         execution::world::Fault,
     },
@@ -44,7 +47,7 @@ use super::{
     configuration::{self, Age},
     fresh,
     further::Found,
-    lock, now, pods,
+    lock, now, pods, traffic,
 };
 
 /// Facts about an Environment, and what is needed to render its desired release.
@@ -58,6 +61,8 @@ pub struct Observed {
     pub configuration: Option<Configuration>,
     /// For the builders: templates that are kept.
     pub kept: Kept,
+    /// Where dispatchers say what they have counted, by ordinal.
+    counters: BTreeMap<i32, Result<SocketAddr, Silent>>,
 }
 
 impl Observed {
@@ -130,23 +135,27 @@ impl Sets {
 /// Everything that decides what is done to an Environment; none when it is gone.
 ///
 /// Where the decision would rest on something not being kept any more, everything is read once more, and that for sure.
+/// Where it depends on what dispatchers have counted, they are asked.
 ///
 /// # Errors
 /// When the apiserver does not answer.
 pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Option<Observed>, Error> {
-    let found = read(context, namespace, name, Age::Any).await?;
-    match &found {
-        Some(observed) if rests_on_absence(&observed.world, &next(&observed.world)) => {
-            read(context, namespace, name, Age::Newest).await
-        }
-        Some(_) | None => Ok(found),
+    let Some(mut observed) = read(context, namespace, name, Age::Any).await? else { return Ok(None) };
+    let mut plan = next(&observed.world);
+    if rests_on_absence(&observed.world, &plan) {
+        let Some(newest) = read(context, namespace, name, Age::Newest).await? else { return Ok(None) };
+        (plan, observed) = (next(&newest.world), newest);
     }
+    if watch::is_on(&plan) {
+        observed.world.counters = Some(traffic::counters(&observed.counters).await);
+    }
+    Ok(Some(observed))
 }
 
 async fn read(context: &Context, namespace: &str, name: &str, age: Age) -> Result<Option<Observed>, Error> {
     let environments: Api<Environment> = Api::namespaced(context.client.clone(), namespace);
     let own = ListParams::default().labels(&format!("{}={name}", labels::ENVIRONMENT));
-    let (environment, workloads, (pods, mut referred), services, mut found, revisions, present) = tokio::try_join!(
+    let (environment, workloads, pods, services, mut found, revisions, present) = tokio::try_join!(
         bounded("read the environment", environments.get_opt(name)),
         fresh::list::<StatefulSet>(context, "list workloads", namespace, own.clone()),
         pods::of_environment(context, namespace, name),
@@ -175,6 +184,7 @@ async fn read(context: &Context, namespace: &str, name: &str, age: Age) -> Resul
     let all: Vec<&StatefulSet> = sets.all().map(|(_, set)| set).collect();
     let kept = Kept::of(&all, revisions);
     let present = configuration::whole(&context.client, namespace, name, present, &hashes).await?;
+    let pods::Found { facts: pods, mut referred, counters } = pods;
     referred.extend(kept.configurations());
     let (variables, missing) = match resolved {
         Ok(variables) => (Some(variables), None),
@@ -200,8 +210,9 @@ async fn read(context: &Context, namespace: &str, name: &str, age: Age) -> Resul
         lock_holder_runs,
         kept: kept.names(),
         configurations: Configurations { present, referred, missing },
+        counters: None,
     };
-    let mut observed = Observed { world, contracts, configuration: variables, kept };
+    let mut observed = Observed { world, contracts, configuration: variables, kept, counters };
     if let Some(aim) = aim(&observed.world) {
         observed.world.deviations = deviations(&observed.source(&aim), &sets, &services, &found);
     }

@@ -1,6 +1,9 @@
 //! What pods say: ready or not, and why not, in words that a person can act on.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{Client, ResourceExt, api::ListParams};
@@ -9,9 +12,10 @@ use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
 use crate::{
     context::Context,
     error::Error,
-    plan::environment::world,
+    plan::environment::world::{self, Silent},
     render::{
         configuration,
+        service::METRICS_NAME,
         workload::{CONFIG_TEST, CONTAINER},
     },
 };
@@ -21,26 +25,37 @@ use super::{fresh, log, readiness};
 /// Longest problem of one pod, with the end of what its container left.
 pub(super) const PROBLEM_MAX: usize = 480;
 
-/// Facts about the pods of an Environment, and the configuration objects that they refer to.
-pub(super) async fn of_environment(
-    context: &Context,
-    namespace: &str,
-    environment: &str,
-) -> Result<(Vec<world::Pod>, BTreeSet<String>), Error> {
+/// What is found of the pods of an Environment.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// For the planner.
+    pub facts: Vec<world::Pod>,
+    /// Configuration objects that they refer to.
+    pub referred: BTreeSet<String>,
+    /// Where dispatchers that are ready say what they have counted, by ordinal.
+    pub counters: BTreeMap<i32, Result<SocketAddr, Silent>>,
+}
+
+/// Everything about the pods of an Environment.
+pub(super) async fn of_environment(context: &Context, namespace: &str, environment: &str) -> Result<Found, Error> {
     let selector = ListParams::default().labels(&format!("{}={environment}", labels::ENVIRONMENT));
-    let (mut facts, mut referred) = (vec![], BTreeSet::new());
+    let mut found = Found::default();
     for pod in fresh::list::<Pod>(context, "list pods", namespace, selector).await? {
-        referred.extend(pod.spec.iter().flat_map(configuration::referred));
+        found.referred.extend(pod.spec.iter().flat_map(configuration::referred));
         let Some((tier, ordinal)) = place(&pod) else { continue };
         let ready = is_ready(&pod);
         let Why { problem, troubled, hopeless, log } =
             if ready { Why::default() } else { why_not_ready(&context.client, namespace, &pod).await? };
-        facts.push(world::Pod {
+        let terminating = pod.metadata.deletion_timestamp.is_some();
+        if tier == Tier::Dispatcher && ready && !terminating {
+            found.counters.insert(ordinal, counters_at(&pod));
+        }
+        found.facts.push(world::Pod {
             tier,
             ordinal,
             revision: pod.labels().get(labels::REVISION).cloned().unwrap_or_default(),
             ready,
-            terminating: pod.metadata.deletion_timestamp.is_some(),
+            terminating,
             problem,
             troubled,
             hopeless,
@@ -49,7 +64,17 @@ pub(super) async fn of_environment(
             runs: runs(&pod),
         });
     }
-    Ok((facts, referred))
+    Ok(found)
+}
+
+/// Where a dispatcher says what it has counted.
+fn counters_at(pod: &Pod) -> Result<SocketAddr, Silent> {
+    let main = pod.spec.iter().flat_map(|spec| &spec.containers).find(|container| container.name == CONTAINER);
+    let mut ports = main.iter().flat_map(|main| main.ports.iter().flatten());
+    let named = ports.find(|port| port.name.as_deref() == Some(METRICS_NAME)).ok_or(Silent::NoPort)?;
+    let port = u16::try_from(named.container_port).map_err(|_| Silent::NoPort)?;
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()?.parse().ok());
+    Ok(SocketAddr::new(address.ok_or_else(|| Silent::Away("it has no address".into()))?, port))
 }
 
 fn place(pod: &Pod) -> Option<(Tier, i32)> {
@@ -181,6 +206,28 @@ mod tests {
             .unwrap();
             assert_eq!(configuration_is_refused(&pod), hopeless, "{restarts} {ready}");
         }
+    }
+
+    #[test]
+    fn counters_are_asked_for_at_the_port_of_their_name() {
+        let at = |ports: serde_json::Value, ip: Option<&str>| {
+            let pod = serde_json::json!({
+                "spec": { "containers": [
+                    { "name": "sidecar", "ports": [{ "name": "metrics", "containerPort": 1 }] },
+                    { "name": "main", "ports": ports },
+                ] },
+                "status": { "podIP": ip },
+            });
+            counters_at(&serde_json::from_value(pod).unwrap())
+        };
+        let both = serde_json::json!([
+            { "name": "http", "containerPort": 80 }, { "name": "metrics", "containerPort": 9180 },
+        ]);
+        assert_eq!(at(both.clone(), Some("10.42.0.7")), Ok("10.42.0.7:9180".parse().unwrap()));
+        assert_eq!(at(both.clone(), Some("fd00::7")), Ok("[fd00::7]:9180".parse().unwrap()));
+        assert!(matches!(at(both, None), Err(Silent::Away(_))));
+        let one = serde_json::json!([{ "name": "http", "containerPort": 80 }]);
+        assert_eq!(at(one, Some("10.42.0.7")), Err(Silent::NoPort));
     }
 
     #[test]

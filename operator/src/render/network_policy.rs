@@ -1,5 +1,6 @@
-//! NetworkPolicies of an Environment: who may reach the pods of each tier, on the port that serves HTTP. What pods call is
-//! not limited: integrations of a project are its own business.
+//! NetworkPolicies of an Environment: who may reach the pods of each tier, on the port that serves HTTP; and pods of the
+//! cluster, such as the operator or a Prometheus, what dispatchers have counted. What pods call is not limited: integrations
+//! of a project are its own business.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,10 @@ use launchway_crds::{
 
 use crate::plan::environment::objects::Further;
 
-use super::{meta, service::HTTP_NAME};
+use super::{
+    meta,
+    service::{HTTP_NAME, METRICS_NAME},
+};
 
 /// The policy of a tier.
 #[must_use]
@@ -49,16 +53,28 @@ pub fn policy(environment: &Environment, tier: Tier) -> NetworkPolicy {
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(meta::matching(meta::selector(owner, tier))),
             policy_types: Some(vec!["Ingress".into()]),
-            ingress: Some(vec![NetworkPolicyIngressRule {
-                from: peers,
-                ports: Some(vec![NetworkPolicyPort {
-                    port: Some(IntOrString::String(HTTP_NAME.into())),
-                    protocol: Some("TCP".into()),
-                    end_port: None,
-                }]),
-            }]),
+            ingress: Some(std::iter::once(rule(peers, HTTP_NAME)).chain(counters(tier)).collect()),
             egress: None,
         }),
+    }
+}
+
+/// Who may reach a port; none: everybody.
+fn rule(from: Option<Vec<NetworkPolicyPeer>>, port: &str) -> NetworkPolicyIngressRule {
+    let port = NetworkPolicyPort {
+        port: Some(IntOrString::String(port.into())),
+        protocol: Some("TCP".into()),
+        end_port: None,
+    };
+    NetworkPolicyIngressRule { from, ports: Some(vec![port]) }
+}
+
+/// Counters are for pods of the cluster, in whatever namespace, and not for whoever comes from outside of it.
+fn counters(tier: Tier) -> Option<NetworkPolicyIngressRule> {
+    let pods = NetworkPolicyPeer { namespace_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() };
+    match tier {
+        Tier::Dispatcher => Some(rule(Some(vec![pods]), METRICS_NAME)),
+        Tier::Author | Tier::Publish => None,
     }
 }
 

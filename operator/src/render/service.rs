@@ -16,6 +16,8 @@ use super::meta;
 pub const HTTP_PORT: i32 = 80;
 /// Name of the port of every container that serves HTTP.
 pub const HTTP_NAME: &str = "http";
+/// Name of the port of a dispatcher that serves what it has counted.
+pub const METRICS_NAME: &str = "metrics";
 /// Label that the StatefulSet controller gives its pods.
 const ORDINAL: &str = "apps.kubernetes.io/pod-index";
 

@@ -30,7 +30,7 @@ use crate::{
 
 use super::{
     Release, configuration, meta, pod,
-    service::{HTTP_NAME, HTTP_PORT},
+    service::{HTTP_NAME, HTTP_PORT, METRICS_NAME},
     spread::spread,
 };
 
@@ -196,11 +196,7 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> 
         ),
         init_containers: (!contract.commands.config_test.is_empty()).then(|| vec![tested]),
         containers: vec![Container {
-            ports: Some(vec![ContainerPort {
-                name: Some(HTTP_NAME.into()),
-                container_port: i32::from(contract.port),
-                ..ContainerPort::default()
-            }]),
+            ports: Some(ports(contract)),
             resources: Some(resources.into()),
             lifecycle: (!contract.commands.drain.is_empty()).then(|| Lifecycle {
                 pre_stop: Some(LifecycleHandler {
@@ -221,6 +217,17 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> 
         volumes: Some(volumes),
         ..PodSpec::default()
     }
+}
+
+/// The port of visitors, and that of counters where there is one.
+fn ports(contract: &RuntimeContract) -> Vec<ContainerPort> {
+    let port = |name: &str, number: u16| ContainerPort {
+        name: Some(name.into()),
+        container_port: i32::from(number),
+        ..ContainerPort::default()
+    };
+    let metrics = contract.metrics_port.map(|number| port(METRICS_NAME, number));
+    std::iter::once(port(HTTP_NAME, contract.port)).chain(metrics).collect()
 }
 
 fn exec(command: &[String]) -> Option<ExecAction> {

@@ -10,7 +10,7 @@ use reqwest::{Client, Response, Url, redirect::Policy};
 ///
 /// # Errors
 /// When this machine cannot make one.
-pub(super) fn client(agent: &'static str, each: Duration) -> Result<Client, String> {
+pub(crate) fn client(agent: &'static str, each: Duration) -> Result<Client, String> {
     Client::builder()
         .user_agent(agent)
         .redirect(Policy::none())

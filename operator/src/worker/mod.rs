@@ -15,7 +15,7 @@ pub mod resolve;
 pub mod security;
 pub mod smoke;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod verdict;
 
 use std::process::ExitCode;

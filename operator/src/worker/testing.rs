@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// A server; `answer` gets the request's head and the number of the request, from 0.
-pub(super) async fn server<F, A>(answer: F) -> SocketAddr
+pub(crate) async fn server<F, A>(answer: F) -> SocketAddr
 where
     F: Fn(String, usize, TcpStream) -> A + Send + Sync + 'static,
     A: Future<Output = ()> + Send + 'static,
@@ -38,7 +38,7 @@ where
 }
 
 /// A server that gives every request the same answer.
-pub(super) async fn fixed(head: &'static str, body: &'static str) -> SocketAddr {
+pub(crate) async fn fixed(head: &'static str, body: &'static str) -> SocketAddr {
     server(move |_, _, mut stream| async move {
         let text = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
         let _ = stream.write_all(text.as_bytes()).await;

@@ -90,6 +90,7 @@ impl Cluster {
             lock_holder_runs: true,
             kept: BTreeSet::new(),
             configurations: Configurations::default(),
+            counters: None,
         };
         Self {
             world,

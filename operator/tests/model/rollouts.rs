@@ -3,7 +3,10 @@
 
 use jiff::SignedDuration;
 use launchway_crds::environment::{RolloutState, Tier};
-use launchway_operator::plan::environment::{next, world::Desired};
+use launchway_operator::plan::environment::{
+    next,
+    world::{Counters, Desired, Silent},
+};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
@@ -29,6 +32,10 @@ enum Event {
     Broken(Option<char>, Option<(Tier, i32)>, bool),
     /// What follows a failure: what ran before comes back, or not.
     Restore(bool),
+    /// Pairs are watched, and what follows when there is nothing to judge; none: they are not.
+    Guard(Option<&'static str>),
+    /// What the dispatcher of every ordinal says that it has counted.
+    Counted(Option<Vec<Result<Counters, Silent>>>),
     /// The Environment's spec changes what its pods are.
     Edit(char),
     /// Pairs are added or taken away.
@@ -52,6 +59,11 @@ impl ReferenceStateMachine for Anything {
     fn transitions(_: &Self::State) -> BoxedStrategy<Event> {
         let letter = || prop::sample::select(vec!['1', '2', '3']);
         let pod = || (prop::sample::select(Tier::ALL.to_vec()), 0..4);
+        let counters = || {
+            let known = (0..1000_i64, 0..20_i64, 0..400_000_i64)
+                .prop_map(|(requests, errors, milliseconds)| Ok(Counters { requests, errors, milliseconds }));
+            prop_oneof![8 => known, 1 => Just(Err(Silent::NoPort)), 1 => Just(Err(Silent::Away("time-out".into())))]
+        };
         prop_oneof![
             40 => Just(Event::Round),
             60 => Just(Event::Kubelet),
@@ -62,6 +74,8 @@ impl ReferenceStateMachine for Anything {
             2 => (prop::option::of(letter()), prop::option::of(pod()), any::<bool>())
                 .prop_map(|(letter, at, hopeless)| Event::Broken(letter, at, hopeless)),
             1 => prop::bool::weighted(0.8).prop_map(Event::Restore),
+            1 => prop::option::of(prop::sample::select(vec!["Continue", "Fail"])).prop_map(Event::Guard),
+            3 => prop::option::weighted(0.9, prop::collection::vec(counters(), 5)).prop_map(Event::Counted),
             1 => letter().prop_map(Event::Edit),
             1 => (1..4).prop_map(Event::Pairs),
             2 => prop::sample::select(vec![1, 31, 460, 1000]).prop_map(Event::Pass),
@@ -74,6 +88,12 @@ impl ReferenceStateMachine for Anything {
     }
 }
 
+/// Has the Environment's pairs watched, or not.
+fn guard(cluster: &mut Cluster, without_data: Option<&str>) {
+    let guard = without_data.map(|without_data| serde_json::json!({ "withoutData": without_data }));
+    cluster.world.environment.spec.rollout.guard = guard.map(|guard| serde_json::from_value(guard).unwrap());
+}
+
 struct Histories;
 
 impl StateMachineTest for Histories {
@@ -83,6 +103,7 @@ impl StateMachineTest for Histories {
     fn init_test((type_, pairs, surge): &<Anything as ReferenceStateMachine>::State) -> Cluster {
         let mut cluster = Cluster::rolled(type_, *pairs, *surge);
         cluster.set("/rollout/onFailure", serde_json::json!("Restore"));
+        guard(&mut cluster, Some("Continue"));
         cluster
     }
 
@@ -115,6 +136,10 @@ impl StateMachineTest for Histories {
             Event::Restore(on) => {
                 let policy = if on { "Restore" } else { "Hold" };
                 cluster.set("/rollout/onFailure", serde_json::json!(policy));
+            }
+            Event::Guard(without_data) => guard(&mut cluster, without_data),
+            Event::Counted(counters) => {
+                cluster.world.counters = counters.map(|counters| (0..).zip(counters).collect());
             }
             Event::Edit(letter) => {
                 cluster.edit(letter);
@@ -164,10 +189,14 @@ impl StateMachineTest for Histories {
     fn teardown(mut cluster: Cluster, _: <Anything as ReferenceStateMachine>::State) {
         cluster.spec = None;
         cluster.mend();
+        // Nobody comes: every watch ends in its time.
+        guard(&mut cluster, Some("Continue"));
+        cluster.world.counters = Some((0..5).map(|ordinal| (ordinal, Ok(Counters::default()))).collect());
         cluster.target('3').play(|_| ());
         // A pair that an interrupted rollout left with two releases never serves: half-way to the deadline the rollout
-        // goes on without it, once for every pair at most.
-        for _ in 0..cluster.world.environment.spec.publish.replicas {
+        // goes on without it, once for every pair at most; and every pair but the last is watched.
+        let there = cluster.world.publish.as_ref().map_or(0, |publish| publish.replicas);
+        for _ in 0..=2 * there.max(cluster.world.environment.spec.publish.replicas) {
             cluster.world.now = cluster.world.now.checked_add(SignedDuration::from_secs(460)).unwrap();
             cluster.play(|_| ());
         }

@@ -18,6 +18,7 @@ mod restore;
 mod rolling;
 mod services;
 mod status;
+pub mod watch;
 pub mod world;
 
 use jiff::Timestamp;
@@ -25,6 +26,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::{reasons, truncate},
     environment::{EnvironmentSpec, EnvironmentStatus, EnvironmentType, RolloutState, RolloutStatus, Strategy, Tier},
+    guard::Watch,
     names::FINALIZER,
 };
 
@@ -187,7 +189,7 @@ const SETTLE: &str = "Settle";
 const START: &str = "Start";
 
 /// What a strategy has come to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Move {
     /// What it does now.
     phase: String,
@@ -199,19 +201,27 @@ struct Move {
     complete: bool,
     /// Whether somebody has to say that it goes on.
     paused: bool,
+    /// Why the rollout fails here, although every pod is ready.
+    failure: Option<String>,
+    /// What the metric guard watches, or has watched.
+    watch: Option<Watch>,
+    /// When it goes on without anybody's doing.
+    until: Option<Timestamp>,
+    /// Whether it depends on counters that nobody has asked for.
+    unasked: bool,
 }
 
 impl Move {
     fn change(phase: impl Into<String>, changes: Vec<Change>) -> Self {
-        Self { phase: phase.into(), message: REPLACED.into(), changes, complete: false, paused: false }
+        Self { phase: phase.into(), message: REPLACED.into(), changes, ..Self::default() }
     }
 
     fn wait(phase: impl Into<String>, message: String) -> Self {
-        Self { phase: phase.into(), message, changes: vec![], complete: false, paused: false }
+        Self { phase: phase.into(), message, ..Self::default() }
     }
 
     fn complete() -> Self {
-        Self { phase: "Complete".into(), message: String::new(), changes: vec![], complete: true, paused: false }
+        Self { phase: "Complete".into(), complete: true, ..Self::default() }
     }
 
     fn pause(phase: impl Into<String>, message: String) -> Self {
@@ -439,9 +449,11 @@ fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
     if !restore::is_unread(&status) {
         status.restore = None;
     }
-    let since = match &status.rollout {
-        Some(old) if old.state == RolloutState::Complete && old.revision == desired.revision() => old.since.clone(),
-        _ => now,
+    let old = status.rollout.as_ref().filter(|old| old.revision == desired.revision());
+    let watch = old.and_then(|old| old.watch.clone());
+    let since = match old {
+        Some(old) if old.state == RolloutState::Complete => old.since.clone(),
+        Some(_) | None => now,
     };
     status.rollout = Some(RolloutStatus {
         state: RolloutState::Complete,
@@ -452,6 +464,7 @@ fn complete(world: &World, mut status: EnvironmentStatus, desired: &DesiredRelea
         total: pairs,
         message: String::new(),
         message_at: None,
+        watch,
     });
     let (reason, told) = match &desired.content {
         Content::Bare(_) => (reasons::BARE, "every pod runs the bare base images: nothing was deployed yet".into()),

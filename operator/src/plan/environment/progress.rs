@@ -59,10 +59,13 @@ pub(super) fn progress(
     };
     // A pod that dies while a person is waited for comes back, or that person stops the rollout.
     let failure = failure(world, desired, &taken, deadline).filter(|_| !resting && !taken.paused);
+    let watch = taken.watch.clone().or_else(|| old.as_ref()?.watch.clone());
     if let (Some(cause), Way::Forward) = (&failure, way)
         && let Ok(Some(before)) = restore::revisions(world, &status, desired.revision())
     {
         let (release, cause) = (desired.content.release(), format!("{}: {cause}", taken.phase));
+        // What was seen stays on record, whatever comes back.
+        status.rollout = old.map(|old| RolloutStatus { watch, ..old });
         return restore::begin(world, status, desired.revision(), release, before, &cause);
     }
     let resized = taken.changes.iter().find_map(|change| match change {
@@ -94,11 +97,12 @@ pub(super) fn progress(
         total: pairs,
         message,
         message_at: Some(at),
+        watch,
     });
     let wake = if world.now < half { half } else { deadline };
     // A package that failed changes nothing that is watched: pods that are waited for are asked.
     let look = world.now.saturating_add(LOOK).unwrap_or(wake);
-    let soonest = [wake, look].into_iter().chain(held_back).min();
+    let soonest = [wake, look].into_iter().chain(held_back).chain(taken.until).min();
     let moves = matches!(state, RolloutState::Progressing | RolloutState::RollingBack) && !resting;
     Plan { changes: taken.changes, ..Plan::of(status, moves.then_some(soonest).flatten()) }
 }
@@ -113,11 +117,14 @@ const fn reason(state: RolloutState, resting: bool) -> &'static str {
     }
 }
 
-/// Why a rollout that waits fails now: a pod that cannot become ready, or the end of its time. With the name of the pod,
-/// what it lacks, and the end of its log.
+/// Why a rollout that waits fails now: what the metric guard saw, a pod that cannot become ready, or the end of its time.
+/// With the name of the pod, what it lacks, and the end of its log.
 fn failure(world: &World, desired: &DesiredRelease, taken: &Move, deadline: Timestamp) -> Option<String> {
-    if !taken.changes.is_empty() {
+    if !taken.changes.is_empty() || taken.unasked {
         return None;
+    }
+    if let Some(why) = &taken.failure {
+        return Some(why.clone());
     }
     let new = |pod: &&Pod| pod.revision == desired.revisions.of(pod.tier) && !pod.terminating;
     if let Some(pod) = world.pods.iter().filter(new).find(|pod| pod.hopeless) {

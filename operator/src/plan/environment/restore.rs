@@ -80,6 +80,7 @@ pub(super) fn begin(
     cause: &str,
 ) -> Plan {
     let now = Time(world.now);
+    let watch = status.rollout.as_ref().and_then(|rollout| rollout.watch.clone());
     let target = status.target.as_ref();
     let cause = truncate(cause, MESSAGE_MAX);
     status.restore = Some(Restore {
@@ -100,6 +101,7 @@ pub(super) fn begin(
         total: world.environment.spec.publish.replicas,
         message: cause.clone(),
         message_at: Some(now),
+        watch,
     });
     status::ready(world, &mut status, false, reasons::ROLLING_BACK, &cause);
     Plan::of(status, Some(world.now))
@@ -170,6 +172,7 @@ fn restored(world: &World, mut status: EnvironmentStatus, before: &DesiredReleas
         Some(old) if old.state == RolloutState::RolledBack => old.since.clone(),
         _ => Time(world.now),
     };
+    let watch = status.rollout.as_ref().and_then(|rollout| rollout.watch.clone());
     status.rollout = Some(RolloutStatus {
         state: RolloutState::RolledBack,
         phase: "Complete".into(),
@@ -179,6 +182,7 @@ fn restored(world: &World, mut status: EnvironmentStatus, before: &DesiredReleas
         total: pairs,
         message: restore.cause.clone(),
         message_at: None,
+        watch,
     });
     let digest = |release: Option<&ImageRef>| release.map(|release| release.digest().to_string()).unwrap_or_default();
     // A release that failed leaves the Environment as it was. A spec that failed is still what it asks for.

@@ -3,7 +3,7 @@
 use launchway_crds::environment::Tier;
 
 use super::{
-    Change, Move, PAIR, START, Way, configuration, missing, rollout_to, steady, waits_for,
+    Change, Move, PAIR, START, Way, configuration, missing, rollout_to, steady, waits_for, watch,
     world::{DesiredRelease, Revisions, Workload, World},
 };
 
@@ -96,8 +96,10 @@ pub(super) fn next(world: &World, desired: &DesiredRelease, way: Way) -> Move {
             vec![Change::Workload { tier: Tier::Publish, replicas, partition: ordinal }],
         );
     }
+    // A pod that dies while its pair is watched is waited for within that watch: its time is not to begin again.
+    let reached = watch::phase_of(world, desired, phase(pairs, partition));
     if (partition..replicas).any(|ordinal| !world.pair_is_ready(ordinal, revisions)) {
-        return Move::wait(phase(pairs, partition), waits_for(world, desired, &PAIR, partition..replicas));
+        return Move::wait(reached, waits_for(world, desired, &PAIR, partition..replicas));
     }
     let ordinal = partition.saturating_sub(1);
     // A dispatcher of the previous release beside a publish of the new one serves only when it is replaced.
@@ -105,10 +107,7 @@ pub(super) fn next(world: &World, desired: &DesiredRelease, way: Way) -> Move {
     let away = (0..whole).find(|other| !serves(world, *other) && may_return(world, *other, revisions, way));
     if let Some(away) = away.filter(|_| patient(world, desired)) {
         let next = phase(pairs, ordinal);
-        return Move::wait(
-            phase(pairs, partition),
-            format!("pair {} is away: {next} follows when it serves again", away + 1),
-        );
+        return Move::wait(reached, format!("pair {} is away: {next} follows when it serves again", away + 1));
     }
     if let Some(after) = pauses(world, pairs, partition).filter(|_| way == Way::Forward) {
         return Move::pause(
@@ -116,8 +115,17 @@ pub(super) fn next(world: &World, desired: &DesiredRelease, way: Way) -> Move {
             format!("somebody who resumes it, after {after} of {pairs} pairs"),
         );
     }
+    let watched = match way {
+        Way::Forward => watch::hold(world, desired, partition),
+        // What comes back is known, and what serves is known to be worse.
+        Way::Back => watch::Hold::Over(None),
+    };
+    let watch = match watched {
+        watch::Hold::Goes(held) => return held,
+        watch::Hold::Over(watch) => watch,
+    };
     let change = Change::Workload { tier: Tier::Dispatcher, replicas: dispatcher.replicas, partition: ordinal };
-    Move::change(phase(pairs, ordinal), vec![change])
+    Move { watch, ..Move::change(phase(pairs, ordinal), vec![change]) }
 }
 
 /// After how many pairs the rollout pauses, if that is now: ordinals from `partition` up serve the new release.

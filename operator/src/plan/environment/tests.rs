@@ -8,6 +8,7 @@ mod cluster;
 mod bare;
 mod configuration;
 mod deletion;
+mod guard;
 mod objects;
 mod progress;
 mod restore;

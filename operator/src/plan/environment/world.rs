@@ -12,7 +12,7 @@ use launchway_crds::{
 
 use super::objects::{Deviation, Further};
 
-pub use launchway_crds::restore::Revisions;
+pub use launchway_crds::{guard::Counters, restore::Revisions};
 
 /// Everything that decides what is done to the workloads of an Environment.
 #[derive(Clone, Debug)]
@@ -43,6 +43,17 @@ pub struct World {
     pub kept: BTreeSet<(Tier, String)>,
     /// Its configuration objects.
     pub configurations: Configurations,
+    /// What dispatchers that are ready have counted, by ordinal; none when nobody asked them, for no plan depended on it.
+    pub counters: Option<BTreeMap<i32, Result<Counters, Silent>>>,
+}
+
+/// Why it is not known what a dispatcher has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Silent {
+    /// Its image states no port for that: it never will be.
+    NoPort,
+    /// It did not answer, or with something else.
+    Away(String),
 }
 
 /// ConfigMaps and Secrets with the variables of an Environment.

@@ -387,6 +387,7 @@ fn a_failed_job_or_rollout_ends_the_execution_and_production_stays_as_it_is() {
         total: 1,
         message: "publish-0: failed wknd: no node type".into(),
         message_at: None,
+        watch: None,
     });
     assert_eq!(play.run().result(), reasons::FAILED);
     assert_eq!(play.step(StepName::DeployStage), (StepState::Failed, reasons::DEPLOYMENT_FAILED));

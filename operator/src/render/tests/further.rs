@@ -79,7 +79,14 @@ fn each_tier_lets_those_in_who_have_business_there() {
         assert_eq!(spec["podSelector"], pods(tier.as_str())["podSelector"]);
         spec["ingress"].clone()
     };
-    assert_eq!(policy(&closed, Tier::Dispatcher), json!([{ "ports": ports }]));
+    let pods_of_the_cluster = json!({ "namespaceSelector": {} });
+    assert_eq!(
+        policy(&closed, Tier::Dispatcher),
+        json!([
+            { "ports": ports },
+            { "from": [pods_of_the_cluster], "ports": [{ "port": "metrics", "protocol": "TCP" }] },
+        ])
+    );
     assert_eq!(
         policy(&closed, Tier::Publish),
         json!([{ "from": [pods("dispatcher"), pods("author"), proxy], "ports": ports }])

@@ -199,6 +199,7 @@ fn the_last_deployment_to_production_is_done_again_on_its_first_approval() {
         total: 2,
         message: "publish-1: no node".into(),
         message_at: None,
+        watch: None,
     });
     assert_eq!(first.run().result(), reasons::FAILED);
 

@@ -24,6 +24,7 @@ impl Play {
             total: 2,
             message: String::new(),
             message_at: None,
+            watch: None,
         });
         self.run()
     }

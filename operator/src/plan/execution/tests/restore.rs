@@ -27,6 +27,7 @@ pub(super) fn goes_back(play: &mut Play, environment: &str, state: RolloutState)
         total: 1,
         message: "prod-publish-0 starts".into(),
         message_at: None,
+        watch: None,
     });
     if state == RolloutState::RolledBack {
         status.target = None;
@@ -121,6 +122,7 @@ fn a_rollout_that_loses_what_it_needs_half_way_is_not_waited_for_without_end() {
             total: 1,
             message: "stage-publish-0 starts".into(),
             message_at: None,
+            watch: None,
         });
         conditions::set(&mut status.conditions, &now, None, types::READY, false, reason, "it is not there");
         play.run();

@@ -59,6 +59,9 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(min(float(parse_qs(asked.query).get("standin-seconds", ["0"])[0]), SLOWEST_SECONDS))
         if not self.runtime.repository.unpacked and not self.runtime.ready:
             return self._send(503, "text/plain; charset=utf-8", b"the stand-in starts\n")
+        # Pages with a query are in no cache: so many of them are asked for, and so many fail.
+        if asked.query and self.runtime.repository.errors.next():
+            return self._send(500, "text/plain; charset=utf-8", b"a package asks for this error\n")
         return self._send(*pages.answer(self.runtime.repository, asked.path))
 
     do_HEAD = do_GET

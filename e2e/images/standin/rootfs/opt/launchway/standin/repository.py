@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import threading
 import time
 
 from package import Package, Refused
@@ -26,6 +27,22 @@ class Index:
         self.digest = hashlib.sha256(tier.encode() + content).hexdigest()
 
 
+class Errors:
+    """Which requests fail: so many of a hundred, evenly, so that a test can count them."""
+
+    def __init__(self):
+        self.percent = 0
+        self._counted = 0
+        self._lock = threading.Lock()
+
+    def next(self):
+        """Whether the next one does."""
+        with self._lock:
+            before = self._counted * self.percent // 100
+            self._counted += 1
+            return self._counted * self.percent // 100 > before
+
+
 class Repository:
     """Nodes and files, and for each package since when it is installed or why it is not."""
 
@@ -39,6 +56,7 @@ class Repository:
         self.files = {}
         self.unpacked = {}
         self.missing = {}
+        self.errors = Errors()
 
     def install(self):
         """Installs everything that can be, in the order of the index: a container has its own in no order."""
@@ -91,7 +109,7 @@ class Repository:
         return any(id_ == name or id_.startswith(f"{name}:") for id_ in self.unpacked)
 
     def _wish(self, package):
-        """A package may ask this runtime to fail, to wait or to exit, everywhere or in some run modes only."""
+        """A package may ask this runtime to fail, to wait, to exit or to answer badly, everywhere or in some run modes only."""
         wishes = dict(package.nodes()).get(WISHES, {})
         modes = [mode for mode in wishes.get("runModes", "").split(",") if mode]
         if not all(mode in self._run_modes for mode in modes):
@@ -103,6 +121,8 @@ class Repository:
             raise Refused(wishes["fails"])
         if "waits" in wishes:
             self.missing[package.id] = "pending", wishes["waits"]
+        if "errors" in wishes:
+            self.errors.percent = int(wishes["errors"])
 
     def report(self):
         """One line for every package that is not proved installed."""
