@@ -17,7 +17,7 @@ use kube::{
 };
 use launchway_crds::{
     Environment,
-    names::{FIELD_MANAGER, FINALIZER, labels},
+    names::{FIELD_MANAGER, FINALIZER},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -27,7 +27,12 @@ use crate::{
     error::{Error, bounded},
     plan::environment::{Change, Finalizer, objects::Further},
     render::{
-        compare::marked, configuration::Configuration, further::rendered, kept::Source, service::service, workload,
+        compare::marked,
+        configuration::{Configuration, is_of},
+        further::rendered,
+        kept::Source,
+        service::service,
+        workload,
     },
 };
 
@@ -95,11 +100,9 @@ pub async fn perform(
                 }
             }
             Change::DeleteConfiguration(name) => {
-                let secret = bounded("read a configuration", objects.api::<Secret>().get_metadata_opt(name)).await?;
-                if let Some(secret) = secret.filter(|secret| is_ours(secret, environment)) {
-                    objects.delete::<Secret>(name, secret.uid()).await?;
-                }
-                objects.delete::<ConfigMap>(name, None).await
+                // The Secret first: whoever finds the ConfigMap looks for both.
+                objects.delete_own::<Secret>(environment, name).await?;
+                objects.delete_own::<ConfigMap>(environment, name).await
             }
         }
     })
@@ -133,18 +136,6 @@ pub async fn finalize(context: &Context, environment: &Environment, finalizer: F
     })
     .await?;
     Ok(true)
-}
-
-/// Whether a configuration is this Environment's: it owns it; or nobody does and the labels say so, as after an Environment
-/// of the same name was deleted with `--cascade=orphan`.
-fn is_ours<K: Resource>(object: &K, environment: &Environment) -> bool {
-    let owners = object.meta().owner_references.as_deref().unwrap_or_default();
-    if owners.is_empty() {
-        let marks = object.labels();
-        return marks.contains_key(labels::VARIABLES)
-            && marks.get(labels::ENVIRONMENT) == Some(&environment.name_any());
-    }
-    owners.iter().any(|owner| Some(&owner.uid) == environment.metadata.uid.as_ref())
 }
 
 /// Objects of a namespace.
@@ -214,7 +205,7 @@ impl Objects<'_> {
             return Ok(());
         }
         let found = bounded("read a configuration", api.get_opt(&name)).await?;
-        if found.is_some_and(|found| is_ours(&found, environment) && content(&found) == content(object)) {
+        if found.is_some_and(|found| is_of(found.meta(), environment) && content(&found) == content(object)) {
             return Ok(());
         }
         tracing::error!(
@@ -222,6 +213,18 @@ impl Objects<'_> {
             "An object of this name has another owner or content: delete it, and the rollout goes on"
         );
         Err(Error::Conflict("create a configuration"))
+    }
+
+    /// Deletes a configuration, if it is this Environment's.
+    async fn delete_own<K>(&self, environment: &Environment, name: &str) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let found = bounded("read a configuration", self.api::<K>().get_metadata_opt(name)).await?;
+        match found.filter(|found| is_of(found.meta(), environment)) {
+            Some(own) => self.delete::<K>(name, own.uid()).await,
+            None => Ok(()),
+        }
     }
 
     /// Deletes an object, if it is still the one of this UID; that it is gone already is as good.

@@ -8,15 +8,15 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret},
 };
 use kube::{
-    Api, Client, ResourceExt,
-    api::{ListParams, VersionMatch},
+    Api, Client, Resource, ResourceExt,
+    api::{ListParams, PartialObjectMeta, VersionMatch},
 };
 use launchway_crds::{Environment, environment::Tier, names::labels};
 
 use crate::{
     error::{Error, bounded},
     plan::environment::configuration_name,
-    render::configuration::{Configuration, secrets},
+    render::configuration::{Configuration, is_of, secrets},
 };
 
 /// Secrets of one Environment that are read at once: there may be as many as variables, and a round waits for all of them.
@@ -60,30 +60,32 @@ fn of(environment: &str, also: &str, age: Age) -> ListParams {
     }
 }
 
-/// Names of the ConfigMaps with variables that are there.
+/// The ConfigMaps with variables that are there, whosever they are.
 pub(super) async fn present(
     client: &Client,
     namespace: &str,
     environment: &str,
     age: Age,
-) -> Result<BTreeSet<String>, Error> {
+) -> Result<Vec<PartialObjectMeta<ConfigMap>>, Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let own = of(environment, &format!(",{}", labels::VARIABLES), age);
-    let found = bounded("list configuration", maps.list_metadata(&own)).await?;
-    Ok(found.iter().map(ResourceExt::name_any).collect())
+    Ok(bounded("list configuration", maps.list_metadata(&own)).await?.items)
 }
 
-/// The names of those that are whole: one that is wanted, and whose Secret is gone, is made again.
+/// The names of those of an Environment that are whole: one that is wanted, and whose Secret is gone, is made again. Whoever
+/// writes a label may call an object the Environment's; it is neither used nor deleted.
 pub(super) async fn whole(
     client: &Client,
     namespace: &str,
-    environment: &str,
-    mut present: BTreeSet<String>,
+    environment: &Environment,
+    present: &[PartialObjectMeta<ConfigMap>],
     wanted: &BTreeMap<Tier, String>,
 ) -> Result<BTreeSet<String>, Error> {
+    let own = present.iter().filter(|map| is_of(map.meta(), environment));
+    let mut present: BTreeSet<String> = own.map(ResourceExt::name_any).collect();
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     for (tier, hash) in wanted.iter().filter(|(tier, _)| **tier != Tier::Dispatcher) {
-        let name = configuration_name(environment, *tier, hash);
+        let name = configuration_name(&environment.name_any(), *tier, hash);
         if present.contains(&name) && bounded("read a configuration", api.get_metadata_opt(&name)).await?.is_none() {
             present.remove(&name);
         }

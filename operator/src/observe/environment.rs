@@ -183,7 +183,7 @@ async fn read(context: &Context, namespace: &str, name: &str, age: Age) -> Resul
     };
     let all: Vec<&StatefulSet> = sets.all().map(|(_, set)| set).collect();
     let kept = Kept::of(&all, revisions);
-    let present = configuration::whole(&context.client, namespace, name, present, &hashes).await?;
+    let present = configuration::whole(&context.client, namespace, &environment, &present, &hashes).await?;
     let pods::Found { facts: pods, mut referred, counters } = pods;
     referred.extend(kept.configurations());
     let (variables, missing) = match resolved {

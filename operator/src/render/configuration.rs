@@ -57,6 +57,20 @@ pub fn secrets(environment: &Environment) -> BTreeSet<String> {
     environment.spec.variables.iter().filter_map(referred).collect()
 }
 
+/// Whether a configuration object is this Environment's: it owns it; or nobody does and the labels say so, as after an
+/// Environment of the same name was deleted with `--cascade=orphan`.
+#[must_use]
+pub fn is_of(object: &ObjectMeta, environment: &Environment) -> bool {
+    let owners = object.owner_references.as_deref().unwrap_or_default();
+    if owners.is_empty() {
+        return object.labels.as_ref().is_some_and(|marks| {
+            marks.contains_key(labels::VARIABLES)
+                && marks.get(labels::ENVIRONMENT) == environment.metadata.name.as_ref()
+        });
+    }
+    owners.iter().any(|owner| Some(&owner.uid) == environment.metadata.uid.as_ref())
+}
+
 impl Configuration {
     /// The variables of an Environment with their values. `found` has every Secret of [`secrets`] that exists.
     ///

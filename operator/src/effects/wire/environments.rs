@@ -172,25 +172,30 @@ async fn configuration_is_created_and_one_that_is_there_has_to_be_the_same() {
 }
 
 #[tokio::test]
-async fn configuration_goes_secret_first_and_a_foreign_secret_stays() {
+async fn configuration_goes_secret_first_and_what_is_foreign_stays() {
     let change = Change::DeleteConfiguration("prod-publish-variables-0".into());
     let success = || (200, json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }));
     let of = |owner: &str| {
         let owners =
             json!([{ "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment", "name": "prod", "uid": owner }]);
-        (200, json!({ "metadata": { "name": "x", "uid": "secret-uid", "ownerReferences": owners } }))
+        (200, json!({ "metadata": { "name": "x", "uid": "its-uid", "ownerReferences": owners } }))
     };
-    let (result, asked) = done(&change, vec![of("env-uid"), success(), success()]).await;
+    let (result, asked) = done(&change, vec![of("env-uid"), success(), of("env-uid"), success()]).await;
     result.unwrap();
     let (secret, map) = (
         "/api/v1/namespaces/wknd/secrets/prod-publish-variables-0",
         "/api/v1/namespaces/wknd/configmaps/prod-publish-variables-0",
     );
-    assert_eq!(lines(&asked), [format!("GET {secret}"), format!("DELETE {secret}"), format!("DELETE {map}")]);
-    assert_eq!(asked[1].body["preconditions"]["uid"], "secret-uid");
-    let (result, asked) = done(&change, vec![of("another"), success()]).await;
-    result.unwrap();
-    assert_eq!(lines(&asked), [format!("GET {secret}"), format!("DELETE {map}")]);
+    let all = ["GET", "DELETE"].map(|verb| [secret, map].map(|path| format!("{verb} {path}")));
+    assert_eq!(lines(&asked), [&all[0][0], &all[1][0], &all[0][1], &all[1][1]]);
+    for deleted in [&asked[1], &asked[3]] {
+        assert_eq!(deleted.body["preconditions"]["uid"], "its-uid");
+    }
+    for (answers, left) in [(vec![of("another"), of("another")], 2), (vec![gone(), gone()], 2)] {
+        let (result, asked) = done(&change, answers).await;
+        result.unwrap();
+        assert_eq!(asked.len(), left, "only looked at: {asked:?}");
+    }
 }
 
 #[tokio::test]
