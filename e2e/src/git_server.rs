@@ -144,6 +144,11 @@ impl GitServer {
         format!("http://{NAME}.{}.svc:443/{repository}", self.namespace)
     }
 
+    /// The same by the address of its Service, which this machine reaches, too.
+    pub fn by_address(&self, repository: &str) -> String {
+        format!("http://{}:443/{repository}", self.address)
+    }
+
     /// Its URL by SSH.
     #[must_use]
     pub fn ssh_url(&self, repository: &str) -> String {
@@ -208,7 +213,7 @@ impl Checkout {
     /// When Git fails.
     pub fn empty(server: &GitServer, repository: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let made = Self { folder, remote: format!("http://{}:443/{repository}", server.address) };
+        let made = Self { folder, remote: server.by_address(repository) };
         made.git(&["init", "--quiet", "--initial-branch=main"])?;
         Ok(made)
     }

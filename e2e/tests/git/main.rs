@@ -3,6 +3,8 @@
 
 mod bad;
 mod builds;
+mod controller;
+mod flux;
 mod polls;
 mod pushed;
 mod shared;
@@ -52,6 +54,11 @@ fn packages_carry_a_generated_version() -> Outcome {
 #[test]
 fn five_pushes_on_a_shared_branch_are_one_more_run() -> Outcome {
     scenario::run("git-shared", |scenario| async move { shared::check(&Ground::prepare(scenario).await?).await })
+}
+
+#[test]
+fn flux_says_which_revision_is_built() -> Outcome {
+    scenario::run("git-flux", |scenario| async move { flux::check(&Ground::prepare(scenario).await?).await })
 }
 
 /// What every part works with.
