@@ -14,17 +14,17 @@ use launchway_crds::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::address::{is_registry_path, is_repository, without_logins};
 use crate::text::one_line;
+
+mod address;
 
 /// The API group of the source controller.
 pub const GROUP: &str = "source.toolkit.fluxcd.io";
 /// Most of what Flux says that is repeated.
 const WORDS_MAX: usize = 300;
-/// Longest URL of a repository and longest name of a ref, as status takes them.
-const URL_MAX: usize = 1024;
+/// Longest name of a ref, as status takes it.
 const REF_MAX: usize = 256;
-/// Longest name of a repository in a registry, as `spec.source.artifact.repository`.
-const REPOSITORY_MAX: usize = 400;
 /// What is to be there may still be applied: GitOps tools apply in any order.
 const APPLIED: SignedDuration = SignedDuration::from_secs(60);
 /// What Flux has to fetch takes as long as a Git server or a registry may be away.
@@ -345,28 +345,6 @@ fn reference(name: Option<&str>, follows: Option<&Reference>) -> String {
     format!("refs/{}/{name}", if is_tag { "tags" } else { "heads" })
 }
 
-/// A URL that Git may be given: what the schema asks of `spec.source.git.url`, less the form without a scheme.
-fn is_repository(url: &str) -> bool {
-    let rest = ["https://", "http://", "ssh://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    let Some((authority, path)) = rest.and_then(|rest| rest.split_once('/')) else { return false };
-    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-    let plain = |text: &str| text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_');
-    // A password in a URL would be written to status.
-    let user_fits = user.is_none_or(|user| url.starts_with("ssh://") && plain(user) && !user.contains(':'));
-    let visible = url.bytes().all(|byte| byte.is_ascii_graphic());
-    url.len() <= URL_MAX && visible && user_fits && (plain(host) || host.starts_with('[')) && !path.is_empty()
-}
-
-/// A repository of a registry, without tag and digest.
-fn is_registry_path(text: &str) -> bool {
-    let path = text.split_once('/').map(|(_, path)| path).unwrap_or_default();
-    text.len() <= REPOSITORY_MAX
-        && !text.starts_with('/')
-        && !path.is_empty()
-        && !path.contains([':', '@'])
-        && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -382,8 +360,10 @@ fn is_ref(name: &str) -> bool {
             && !["/", ".", ".lock"].iter().any(|end| name.ends_with(end))
 }
 
+/// What is repeated of an object: bounded, in one line, and without logins. Flux takes URLs with a password in them, and
+/// names them in its own messages; whoever may read an execution may not know it for that.
 fn words(text: &str) -> String {
-    truncate(&one_line(text), WORDS_MAX)
+    truncate(&without_logins(&one_line(text)), WORDS_MAX)
 }
 
 #[cfg(test)]

@@ -79,6 +79,13 @@ fn what_cannot_be_used_is_refused_in_words() {
         (json!({ "url": "ssh://git@-oProxyCommand=id/x" }), &at),
         (json!({ "url": "https://ann:secret@git.example.com/wknd.git" }), &at),
         (json!({ "url": "https://git.example.com/" }), &at),
+        // As the server of a key of Git's configuration, this would be a helper that a shell runs.
+        (json!({ "url": "https://git.example.com?.helper=!id;#/wknd.git" }), &at),
+        (json!({ "url": "https://git.example.com:80:80/wknd.git" }), &at),
+        (json!({ "url": "https://git.example.com:x/wknd.git" }), &at),
+        (json!({ "url": "https://[::1/wknd.git" }), &at),
+        (json!({ "url": "https://[git]/wknd.git" }), &at),
+        (json!({ "url": "ssh://@git.example.com/wknd.git" }), &at),
         (json!({ "url": "https://git.example.com/a b" }), &at),
         (json!({ "url": format!("https://git.example.com/{}", "a".repeat(1024)) }), &at),
         (json!({ "url": "https://g.example.com/a" }), "main@sha1:0123"),
@@ -91,6 +98,7 @@ fn what_cannot_be_used_is_refused_in_words() {
         let fault = commit(git(), &said(&spec, revision)).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Invalid, "{spec} {revision}");
         assert!(fault.message.starts_with("spec.source.git.fluxRef: GitRepository site "), "{fault}");
+        assert!(!fault.message.contains("secret"), "{fault}");
     }
     let digest = format!("sha256:{}", "ab".repeat(32));
     for (url, revision) in [
@@ -99,14 +107,49 @@ fn what_cannot_be_used_is_refused_in_words() {
         ("oci:///a", &digest),
         ("oci://r.example.com/a:main", &digest),
         ("oci://r.example.com/a@sha256:00", &digest),
+        ("oci://ann:secret@r.example.com/a", &digest),
         ("oci://r.example.com/a", "main"),
         ("oci://r.example.com/a", &at),
     ] {
         let fault = artifact(oci(), &said(&json!({ "url": url }), revision)).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Invalid, "{url} {revision}");
+        assert!(!fault.message.contains("secret"), "{fault}");
     }
     let fault = commit(git(), &json!({ "spec": { "url": 7 } })).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Invalid);
+}
+
+#[test]
+fn a_server_is_what_the_schema_of_a_pipeline_takes() {
+    for url in [
+        "http://gitea-http.gitea.svc:3000/a.git",
+        "https://[2001:db8::1]:8443/a",
+        "https://[::1]/a",
+        "ssh://git@git.example.com:2222/a.git",
+        "ssh://_git@git.example.com/a",
+        "ssh://git.example.com/~ann/a",
+    ] {
+        let found = commit(git(), &said(&json!({ "url": url }), &format!("main@sha1:{ID}"))).unwrap();
+        assert_eq!(found.remote.url, url);
+    }
+}
+
+#[test]
+fn what_flux_says_is_repeated_without_logins() {
+    for (said, told) in [
+        ("unable to clone 'https://ann:secret@h/a': no", "unable to clone 'https://…@h/a': no"),
+        ("Get \"https://t@h?x\": https://a:b@c@h", "Get \"https://…@h?x\": https://…@h"),
+        ("a@b of ssh://h/c@d", "a@b of ssh://h/c@d"),
+    ] {
+        assert_eq!(words(said), told);
+    }
+    let mut object = repository(&json!({ "branch": "main" }), "");
+    object["status"]["conditions"] = json!([{
+        "type": "Ready", "status": "False", "reason": "GitOperationFailed",
+        "message": "unable to clone 'https://ann:secret@git.example.com/wknd.git'",
+    }]);
+    let fault = commit(git(), &object).unwrap_err();
+    assert!(fault.message.contains("git.example.com") && !fault.message.contains("secret"), "{fault}");
 }
 
 #[test]
