@@ -33,6 +33,7 @@ pub(super) fn told(world: &World, step: StepName, why: &str) -> Verdict {
         let given_up = format!("not created within {PATIENCE}; {refused}; then run the pipeline again");
         return Verdict::error(reasons::JOB_REFUSED, given_up);
     }
+    let refused = told_before(world, step).filter(|before| says_the_same(before, &refused)).unwrap_or(refused);
     // As long again as it has waited: soon at first, ever less often later.
     let pause = world.now.duration_since(clock.since.0).clamp(SOON, LATE);
     Verdict::Waiting {
@@ -54,10 +55,29 @@ pub(super) fn told(world: &World, step: StepName, why: &str) -> Verdict {
 
 /// It began with the first refusal of the wait that the execution has written down.
 fn clock(world: &World, step: StepName) -> Clock {
-    let status = world.execution.status.as_ref();
-    let refused = status
-        .and_then(|status| step_of(status, step))
+    let since = written(world, step).map(|waits| waits.since.clone());
+    Clock::since(since.unwrap_or(Time(world.now)), PATIENCE)
+}
+
+fn told_before(world: &World, step: StepName) -> Option<String> {
+    written(world, step).map(|waits| waits.why.clone())
+}
+
+/// The wait for the Job of this step, if the execution has written it down.
+fn written(world: &World, step: StepName) -> Option<&WaitingFor> {
+    let status = world.execution.status.as_ref()?;
+    let refused = step_of(status, step)
         .is_some_and(|step| step.state == StepState::Waiting && step.reason.as_deref() == Some(reasons::JOB_REFUSED));
-    let waits = status.and_then(|status| status.waiting_for.as_ref()).filter(|_| refused);
-    Clock::since(waits.map_or(Time(world.now), |waits| waits.since.clone()), PATIENCE)
+    status.waiting_for.as_ref().filter(|_| refused)
+}
+
+/// Whether two refusals differ in numbers alone: what a quota has used by now, the time, or the ID of a request, which
+/// policies like to name. Each write of status wakes the execution: with new words at every try, the next one came at once.
+fn says_the_same(before: &str, now: &str) -> bool {
+    /// So many are never cut off, and tell one refusal from another.
+    const WORDS: usize = 64;
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.split_whitespace().filter(|word| !word.contains(|letter: char| letter.is_ascii_digit())).take(WORDS)
+    }
+    words(before).eq(words(now))
 }

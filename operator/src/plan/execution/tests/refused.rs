@@ -64,6 +64,32 @@ fn a_refused_job_is_told_and_tried_again_until_it_is_taken() {
     assert_eq!(play.step(StepName::BuildImage), (StepState::Running, reasons::RUNNING));
 }
 
+/// A write of status wakes the execution, so that words which are new at every try would be a try at every write.
+#[test]
+fn what_differs_in_numbers_alone_is_not_written() {
+    for (first, next) in [
+        (
+            "exceeded quota: q, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5",
+            "exceeded quota: q, requested: count/jobs.batch=1, used: count/jobs.batch=7, limited: count/jobs.batch=5",
+        ),
+        (
+            "denied the request 6f0c2c1e-0001 at 10:00:01: no Jobs",
+            "denied the request 7a1d9b2f-0002 at 10:00:06: no Jobs",
+        ),
+    ] {
+        let mut play = Play::begun_with(first);
+        let (writes, tries) = (play.writes, play.tries());
+        play.refuses = Some(next);
+        play.run();
+        assert_eq!((play.writes, play.tries()), (writes, tries + 1), "{next}");
+        assert!(play.waiting().why.contains(first));
+        // At the end its last words count.
+        play.later(HOUR);
+        let steps = &play.world.execution.status.as_ref().unwrap().steps;
+        assert!(steps.iter().any(|step| step.message.as_ref().is_some_and(|told| told.contains(next))), "{next}");
+    }
+}
+
 #[test]
 fn a_job_that_nobody_makes_room_for_ends_its_step_as_an_error() {
     let mut play = Play::begun_with(QUOTA);
