@@ -51,14 +51,15 @@ impl Error {
     }
 
     /// What the apiserver says of an object that it does not take as it is: repeating it changes nothing until somebody
-    /// else does.
+    /// else does. That is so, too, of an admission webhook that cannot be reached and has to be asked.
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         /// Malformed, forbidden (also by quotas and admission policies), too large, invalid.
         const REFUSED: [u16; 4] = [400, 403, 413, 422];
         let Self::Kube { source, .. } = self else { return None };
         let kube::Error::Api(status) = source.as_ref() else { return None };
-        REFUSED.contains(&status.code).then_some(status.message.as_str())
+        let unasked = status.code == 500 && status.message.contains("failed calling webhook");
+        (unasked || REFUSED.contains(&status.code)).then_some(status.message.as_str())
     }
 
     /// Whether the apiserver understood an object and finds it invalid.
@@ -129,5 +130,10 @@ mod tests {
             assert_eq!(answered(code).refusal(), None, "{code}");
         }
         assert_eq!(Error::Conflict("x").refusal(), None);
+        let said =
+            "Internal error occurred: failed calling webhook \"jobs.example.com\": failed to call webhook: Post …";
+        let away = kube::core::Status { code: 500, message: said.into(), ..Default::default() };
+        let away = Error::Kube { doing: "create a Job", source: Box::new(kube::Error::Api(Box::new(away))) };
+        assert_eq!(away.refusal(), Some(said));
     }
 }
