@@ -150,6 +150,26 @@ fn one_probe_that_a_busy_node_was_too_slow_for_takes_no_pod_out_of_its_service()
 }
 
 #[test]
+fn low_ports_are_allowed_for_counters_as_for_visitors() {
+    for (metrics, allowed) in [(Some(180), true), (Some(9180), false), (None, false)] {
+        let mut dispatcher = contract("dispatcher", "8080");
+        dispatcher.metrics_port = metrics;
+        let contracts = Contracts { aem: contract("aem", "8080"), dispatcher };
+        let (environment, content, configuration) =
+            (environment(), Content::Release(Box::new(deployed())), hashes("0123456789"));
+        let release = Release {
+            environment: &environment,
+            content: &content,
+            contracts: &contracts,
+            configuration: &configuration,
+        };
+        let set = serde_json::to_value(workload::stateful_set(&release, Tier::Dispatcher, 1, 0)).unwrap();
+        let sysctls = &set["spec"]["template"]["spec"]["securityContext"]["sysctls"];
+        assert_eq!(sysctls.is_array(), allowed, "{metrics:?}: {sysctls}");
+    }
+}
+
+#[test]
 fn a_dispatcher_reaches_its_own_publish_on_its_own_revision() {
     let (set, publish) = (rendered(Tier::Dispatcher), rendered(Tier::Publish));
     let revision = publish["metadata"]["labels"]["launchway.dev/revision"].as_str().unwrap();

@@ -182,7 +182,7 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> 
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
-            sysctls: (contract.port < 1024).then(|| vec![pod::low_ports()]),
+            sysctls: ports(contract).iter().any(|port| port.container_port < 1024).then(|| vec![pod::low_ports()]),
             ..pod::non_root(contract.user, contract.group)
         }),
         image_pull_secrets: spec.runtime.as_ref().filter(|runtime| !runtime.image_pull_secrets.is_empty()).map(
