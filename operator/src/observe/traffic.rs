@@ -47,7 +47,10 @@ async fn ask(client: &Client, address: SocketAddr) -> Result<Counters, String> {
         return Err(format!("/metrics answers {}", answer.status().as_u16()));
     }
     let bytes = body(&mut answer, ANSWER_MAX).await.map_err(failed)?;
-    read(&String::from_utf8_lossy(&bytes))
+    let text = String::from_utf8_lossy(&bytes);
+    // The last line of what is longer may be half a number.
+    let whole = if bytes.len() < ANSWER_MAX { &*text } else { text.rsplit_once('\n').map_or("", |(lines, _)| lines) };
+    read(whole)
 }
 
 fn read(text: &str) -> Result<Counters, String> {
@@ -126,6 +129,9 @@ mod tests {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
             while stream.write_all(&[b'#'; 4096]).await.is_ok() {}
         });
+        let (head, tail) = TEXT.split_at(TEXT.len() - 2);
+        let cut: &str =
+            Box::leak(format!("{}\n{head}{tail}", "#".repeat(ANSWER_MAX - head.len() - 1)).into_boxed_str());
         let addresses = BTreeMap::from([
             (0, Ok(fixed("200 OK", TEXT).await)),
             (1, Ok(fixed("404 Not Found", "").await)),
@@ -133,6 +139,7 @@ mod tests {
             (3, Err(Silent::NoPort)),
             (4, Ok("127.0.0.1:9".parse().unwrap())),
             (5, Ok(endless.await)),
+            (6, Ok(fixed("200 OK", cut).await)),
         ]);
         let began = std::time::Instant::now();
         let found = counters(&addresses).await;
@@ -147,5 +154,6 @@ mod tests {
         };
         assert!(why(4).contains("refused"), "{}", why(4));
         assert!(why(5).contains(REQUESTS), "{}", why(5));
+        assert!(why(6).contains(SECONDS), "half a number is none: {}", why(6));
     }
 }
