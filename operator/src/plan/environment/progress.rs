@@ -8,7 +8,7 @@ use launchway_crds::{
 };
 
 use super::{
-    Change, MESSAGE_MAX, Move, Plan, REPLACED, START, Way, restore, rolls_nothing, status,
+    Change, MESSAGE_MAX, Move, Plan, REPLACED, START, Way, restore, rolls_nothing, status, watch,
     world::{DesiredRelease, Pod, World},
 };
 
@@ -51,7 +51,7 @@ pub(super) fn progress(
     };
     let deadline = since.0.saturating_add(spec.rollout.ready_timeout.signed()).unwrap_or(since.0);
     // Half-way a rollout stops waiting for a pair that is away; at the deadline it fails.
-    let half = since.0.saturating_add(spec.rollout.ready_timeout.signed() / 2).unwrap_or(since.0);
+    let half = since.0.saturating_add(watch::half_way(&spec.rollout, &taken.phase)).unwrap_or(since.0);
     // Nobody asked for a release: pods died and come back, or pairs are added. That may take as long as it takes.
     let resting = match way {
         Way::Back => over,

@@ -48,7 +48,8 @@ pub(super) fn next(world: &World, desired: &DesiredRelease, way: Way) -> Move {
     }
     let mut changes = missing(world, desired, most);
     if !world.is_ready(Tier::Author, 0, revisions) {
-        return Move { changes, ..Move::wait("Author", waits_for(world, desired, &[Tier::Author], 0..1)) };
+        let phase = watch::phase_of(world, desired, dispatcher.partition, "Author".into());
+        return Move { changes, ..Move::wait(phase, waits_for(world, desired, &[Tier::Author], 0..1)) };
     }
 
     if added {
@@ -66,7 +67,8 @@ pub(super) fn next(world: &World, desired: &DesiredRelease, way: Way) -> Move {
         return Move::change("Surge", changes);
     }
     if !changes.is_empty() {
-        return Move::change(phase(pairs, publish.partition), changes);
+        let reached = phase(pairs, publish.partition);
+        return Move::change(watch::phase_of(world, desired, dispatcher.partition, reached), changes);
     }
 
     // Pairs that were asked for meanwhile are added at once: their ordinals are on the new revision already. Those that
@@ -97,7 +99,7 @@ pub(super) fn next(world: &World, desired: &DesiredRelease, way: Way) -> Move {
         );
     }
     // A pod that dies while its pair is watched is waited for within that watch: its time is not to begin again.
-    let reached = watch::phase_of(world, desired, phase(pairs, partition));
+    let reached = watch::phase_of(world, desired, partition, phase(pairs, partition));
     if (partition..replicas).any(|ordinal| !world.pair_is_ready(ordinal, revisions)) {
         return Move::wait(reached, waits_for(world, desired, &PAIR, partition..replicas));
     }
@@ -180,14 +182,12 @@ fn serves(world: &World, ordinal: i32) -> bool {
     on(Tier::Publish) && on(Tier::Dispatcher)
 }
 
-/// Whether a pair that is away is still waited for. After half of the ready time-out the rollout goes
-/// on: the new release may be what cures it.
+/// Whether a pair that is away is still waited for. Half-way to the ready time-out the rollout goes on: the new release may
+/// be what cures it.
 fn patient(world: &World, desired: &DesiredRelease) -> bool {
     let spec = &world.environment.spec.rollout;
-    rollout_to(world, desired.revision()).is_none_or(|rollout| {
-        world.now.duration_since(rollout.since.0).as_secs()
-            < i64::try_from(spec.ready_timeout.as_secs() / 2).unwrap_or(0)
-    })
+    rollout_to(world, desired.revision())
+        .is_none_or(|rollout| world.now.duration_since(rollout.since.0) < watch::half_way(spec, &rollout.phase))
 }
 
 /// The name of the phase in which a pair is reached: pairs are counted from 1, as people do.

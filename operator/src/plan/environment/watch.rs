@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::truncate,
-    environment::{RolloutState, RolloutStatus, Tier},
+    environment::{Rollout, RolloutState, RolloutStatus, Tier},
     guard::{Baseline, Counters, MetricGuard, Verdict, Watch, WatchResult, WithoutData},
 };
 
@@ -26,6 +26,8 @@ use super::{
 const WATCH: &str = "Watch ";
 /// How long a dispatcher that does not answer is asked again after the end of a watch.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// Most dispatchers of which status has a baseline: rollouts that failed may have left more pairs than the schema lets in.
+const BASELINES_MAX: usize = 51;
 
 /// What the guard makes of a pair that serves.
 #[derive(Debug)]
@@ -36,39 +38,57 @@ pub(super) enum Hold {
     Over(Option<Watch>),
 }
 
-/// Whether a plan depends on what dispatchers have counted.
+/// Whether a plan depends on what dispatchers have counted. It may have changes, too: an object that somebody changes again
+/// and again is no reason never to ask.
 #[must_use]
 pub fn is_on(plan: &Plan) -> bool {
     let goes_on = |rollout: &RolloutStatus| rollout.state == RolloutState::Progressing;
     let rollout = plan.status.rollout.as_ref().filter(|rollout| goes_on(rollout));
-    plan.changes.is_empty() && rollout.is_some_and(|rollout| rollout.phase.starts_with(WATCH))
+    rollout.is_some_and(|rollout| rollout.phase.starts_with(WATCH))
 }
 
-/// The phase in which pairs that were reached are waited for: that of their watch if it goes on.
-pub(super) fn phase_of(world: &World, desired: &DesiredRelease, reached: String) -> String {
-    let watched = format!("{WATCH}{reached}");
-    let now = rollout_to(world, desired.revision()).map(|rollout| rollout.phase.as_str());
-    if now == Some(&watched) { watched } else { reached }
+/// The watch that goes on at pairs of an ordinal and above, and its phase. What happens meanwhile does not begin it anew,
+/// nor its time: an author that dies, a Service that is put back, pairs that are asked for.
+fn going_on<'a>(world: &'a World, desired: &DesiredRelease, partition: i32) -> Option<(&'a str, &'a Watch)> {
+    let rollout = rollout_to(world, desired.revision()).filter(|rollout| rollout.phase.starts_with(WATCH))?;
+    let watch = rollout.watch.as_ref().filter(|watch| watch.ordinal == partition && watch.result.is_none())?;
+    Some((&rollout.phase, watch))
+}
+
+/// The phase in which something is waited for or put back, when pairs of an ordinal and above are reached: that of their
+/// watch if one goes on.
+pub(super) fn phase_of(world: &World, desired: &DesiredRelease, partition: i32, otherwise: String) -> String {
+    going_on(world, desired, partition).map_or(otherwise, |(phase, _)| phase.to_owned())
+}
+
+/// How long a pair that is away is waited for, from the beginning of a phase: half of the ready time-out; in a watch half
+/// of what is left of it when that is over.
+pub(super) fn half_way(spec: &Rollout, phase: &str) -> SignedDuration {
+    let watched = spec.guard.as_ref().filter(|_| phase.starts_with(WATCH)).map(|guard| guard.watch.signed());
+    spec.ready_timeout.signed().saturating_add(watched.unwrap_or_default()) / 2
+}
+
+/// Whether there are dispatchers of both releases: not before the first pair is touched, nor when everything else is on
+/// the release already, as after one that failed on its first pair.
+fn compares(world: &World, desired: &DesiredRelease, partition: i32) -> bool {
+    let dispatchers = || world.pods.iter().filter(|pod| pod.tier == Tier::Dispatcher);
+    dispatchers().any(|pod| pod.ordinal >= partition)
+        && dispatchers().any(|pod| pod.ordinal < partition && pod.revision != desired.revisions.dispatcher)
 }
 
 /// What keeps a rollout at pairs of an ordinal and above, which serve.
 pub(super) fn hold(world: &World, desired: &DesiredRelease, partition: i32) -> Hold {
-    let Some(guard) = &world.environment.spec.rollout.guard else { return Hold::Over(None) };
-    let reached = rolling::phase(world.environment.spec.publish.replicas, partition);
-    let phase = format!("{WATCH}{reached}");
-    let rollout = rollout_to(world, desired.revision()).filter(|rollout| rollout.phase == phase);
-    let goes_on = |watch: &Watch| watch.ordinal == partition && watch.result.is_none();
-    let begun = rollout.and_then(|rollout| rollout.watch.clone()).filter(goes_on);
-    let watch = begun.unwrap_or_else(|| Watch {
-        pair: reached.clone(),
-        ordinal: partition,
-        since: Time(world.now),
-        baseline: baseline(world),
-        result: None,
+    let guard = world.environment.spec.rollout.guard.as_ref().filter(|_| compares(world, desired, partition));
+    let Some(guard) = guard else { return Hold::Over(None) };
+    let begun = going_on(world, desired, partition).map(|(phase, watch)| (phase.to_owned(), watch.clone()));
+    let (phase, watch) = begun.unwrap_or_else(|| {
+        let pair = rolling::phase(world.environment.spec.publish.replicas, partition);
+        let (since, baseline) = (Time(world.now), baseline(world));
+        (format!("{WATCH}{pair}"), Watch { pair, ordinal: partition, since, baseline, result: None })
     });
     let at = |after: SignedDuration| watch.since.0.saturating_add(after).unwrap_or(watch.since.0);
     let (over, late) = (at(guard.watch.signed()), at(guard.watch.signed().saturating_add(PATIENCE)));
-    let told = || format!("visitors of {reached} and of the previous release are watched until {over}");
+    let told = || format!("visitors of {} and of the previous release are watched until {over}", watch.pair);
     let Some(counters) = &world.counters else {
         // Whatever comes of it, the plan is made again with them.
         return Hold::Goes(Move { unasked: true, ..Move::wait(phase, told()) });
@@ -123,11 +143,12 @@ fn nothing(guard: &MetricGuard, phase: &str, watch: Watch, why: &str) -> Hold {
     }
 }
 
-/// What every dispatcher that answers has counted.
+/// What every dispatcher that answers has counted. The highest ordinals, which serve the new release, can do without.
 fn baseline(world: &World) -> Vec<Baseline> {
     let known = world.counters.iter().flatten();
     known
         .filter_map(|(ordinal, counted)| Some(Baseline { ordinal: *ordinal, counters: *counted.as_ref().ok()? }))
+        .take(BASELINES_MAX)
         .collect()
 }
 
@@ -180,7 +201,8 @@ fn counted(
 
 /// What was counted since. Fewer than before means that the container started again: then all of it was.
 fn since(now: Counters, before: Counters) -> Counters {
-    let restarted = now.requests < before.requests || now.errors < before.errors;
+    let restarted =
+        now.requests < before.requests || now.errors < before.errors || now.milliseconds < before.milliseconds;
     let less = |now: i64, before: i64| if restarted { now } else { now.saturating_sub(before).max(0) };
     Counters {
         requests: less(now.requests, before.requests),

@@ -11,7 +11,12 @@ use launchway_crds::{
 use serde_json::json;
 
 use super::cluster::{Cluster, image, revisions};
-use crate::plan::environment::{next, watch, world::Silent};
+use crate::plan::environment::{
+    next,
+    objects::{Cause, Deviation, Further, Object},
+    watch,
+    world::Silent,
+};
 
 type Counted = BTreeMap<i32, Result<Counters, Silent>>;
 
@@ -197,6 +202,95 @@ fn containers_that_start_again_and_dispatchers_without_a_baseline_are_no_reason_
     let result = seen(&cluster).result.unwrap();
     assert_eq!(result.previous, Figures { requests: 700, errors: 7, mean_milliseconds: 5 });
     assert_eq!((result.verdict, result.new.requests), (Verdict::Good, 500));
+
+    // One that has had more requests than before and needed less time for them began at nothing, too.
+    let mut cluster = watched(&json!({}));
+    let mut counted = after([of(600, 0, 5), of(400, 0, 5), of(0, 0, 0)]);
+    counted.insert(2, Ok(of(500, 30, 5)));
+    pass(&mut cluster, 20, counted);
+    assert_eq!(seen(&cluster).result.map(|result| result.verdict), Some(Verdict::Worse));
+}
+
+#[test]
+fn nothing_is_watched_where_no_two_releases_serve() {
+    let strict = json!({ "surge": 0, "guard": { "withoutData": "Fail" } });
+    let mut cluster = Cluster::rolled("Production", 2, 0);
+    cluster.set("/rollout", strict);
+    cluster.world.counters = Some(after([of(0, 0, 0); 3]));
+    cluster.target('2').play(|_| ());
+    assert_eq!(cluster.phases, ["Author", "Surge", "Pair 2", "Watch Pair 2"], "no pair was touched before");
+    cluster.world.counters = Some(after([of(600, 60, 5), of(500, 5, 20), of(0, 0, 0)]));
+    cluster.pass(2).play(|_| ());
+    assert!(cluster.is_complete('2'), "{:?}", rollout(&cluster));
+
+    // A release that failed on the surge pair leaves that pair: what comes next begins with it.
+    let failed = || {
+        let mut cluster = watched(&json!({ "guard": { "withoutData": "Fail" } }));
+        pass(&mut cluster, 20, after([of(600, 6, 5), of(400, 4, 5), of(100, 30, 5)]));
+        assert_eq!(cluster.state(), RolloutState::Failed);
+        cluster.phases.clear();
+        cluster
+    };
+    let mut cluster = failed();
+    cluster.target('3').play(serve);
+    assert_eq!((cluster.phases.last().map(String::as_str), seen(&cluster).ordinal), (Some("Watch Surge"), 2));
+    let mut cluster = failed();
+    cluster.target('1').play(serve);
+    assert!(cluster.is_complete('1'), "every other pair is on it already: {:?}", rollout(&cluster));
+}
+
+#[test]
+fn what_happens_meanwhile_does_not_begin_the_watch_anew() {
+    let mut cluster = watched(&json!({}));
+    let since = rollout(&cluster).since;
+    let good = || after([of(600, 60, 5), of(400, 40, 5), of(500, 5, 20)]);
+    pass(&mut cluster, 60, good());
+    let goes_on = |cluster: &Cluster, what: &str| {
+        let told = rollout(cluster);
+        assert_eq!((told.phase.as_str(), &told.since), ("Watch Surge", &since), "{what}");
+        assert_eq!(told.watch.unwrap().since, since, "{what}");
+    };
+    cluster.world.pods.retain(|pod| pod.tier != Tier::Author);
+    cluster.round();
+    goes_on(&cluster, "an author that dies");
+    cluster.play(serve);
+    cluster.world.services.retain(|name| !name.contains("rev-2"));
+    cluster.round();
+    goes_on(&cluster, "Services that somebody deletes");
+    cluster.play(serve);
+    cluster.set("/publish/replicas", json!(3));
+    cluster.play(serve);
+    goes_on(&cluster, "another pair that is wanted, and is there");
+    pass(&mut cluster, 60, good());
+    assert_eq!(rollout(&cluster).phase, "Watch Pair 2");
+}
+
+#[test]
+fn an_object_that_is_changed_again_and_again_does_not_keep_a_watch_from_its_end() {
+    let mut cluster = watched(&json!({}));
+    cluster.world.deviations =
+        vec![Deviation { object: Object::Further(Further::Policy(Tier::Publish)), cause: Cause::Outdated }];
+    cluster.world.counters = None;
+    let plan = next(&cluster.world);
+    assert!(!plan.changes.is_empty() && watch::is_on(&plan), "{:?}", plan.changes);
+}
+
+#[test]
+fn a_long_watch_leaves_time_for_a_pair_that_is_away() {
+    let mut cluster = watched(&json!({ "guard": { "watch": "10m" } }));
+    let good = || after([of(600, 60, 5), of(400, 40, 5), of(500, 5, 20)]);
+    pass(&mut cluster, 599, good());
+    (cluster.broken, cluster.broken_at) = (Some("rev-1".into()), Some((Tier::Publish, 0)));
+    cluster.world.pods.retain(|pod| (pod.tier, pod.ordinal) != (Tier::Publish, 0));
+    cluster.play(serve);
+    for seconds in [1, 149] {
+        pass(&mut cluster, seconds, good());
+        assert_eq!(rollout(&cluster).phase, "Watch Surge");
+        assert!(rollout(&cluster).message.contains("pair 1 is away"), "{:?}", rollout(&cluster));
+    }
+    cluster.world.now = cluster.world.now.checked_add(SignedDuration::from_secs(1)).unwrap();
+    cluster.round();
+    assert_eq!(rollout(&cluster).phase, "Pair 2", "half-way from the end of the watch to the ready time-out");
 }
 
 #[test]
