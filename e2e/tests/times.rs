@@ -54,33 +54,41 @@ fn message(status: &PipelineExecutionStatus, name: StepName) -> String {
     step(status, name).ok().and_then(|step| step.message.clone()).unwrap_or_default()
 }
 
-/// A quota leaves no room for Jobs: the execution says so, can be cancelled, and goes on when there is room.
+/// A quota leaves no room for Jobs, and another one none for their pods: the execution says so, can be cancelled, and goes
+/// on when there is room.
 async fn no_room(scenario: &Scenario, program: &Program, artifact: &ImageRef) -> Outcome {
-    const QUOTA: &str = "no-jobs";
-    program
-        .apply(&json!({
-            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": QUOTA},
-            "spec": {"hard": {"count/jobs.batch": "0"}},
-        }))
-        .await?;
-    for name in ["no-room", "room-later"] {
+    const NO_JOBS: &str = "no-jobs";
+    const NO_PODS: &str = "no-pods";
+    let quota = |name: &str, of: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"hard": {of: "0"}},
+        })
+    };
+    program.apply(&quota(NO_JOBS, "count/jobs.batch")).await?;
+    for name in ["never", "later"] {
         program.run(name, Some(artifact.digest())).await?;
         let refused = program.says_why(name, StepName::CodeQuality, reasons::JOB_REFUSED, SOON);
         let status = scenario.on_failure(program, name, refused).await?;
         let why = message(&status, StepName::CodeQuality);
-        ensure(why.contains(QUOTA) && why.contains(&format!("Job {name}-code-quality")), || why.clone())?;
+        ensure(why.contains(NO_JOBS) && why.contains(&format!("Job {name}-code-quality")), || why.clone())?;
         println!("  {name} waits: {why}");
-        if name == "no-room" {
+        if name == "never" {
             scenario.types(program, DEVELOPER, &["cancel", name, "--reason", "no room"]).await?;
             let status = scenario.on_failure(program, name, program.ended(name, SOON)).await?;
             ensure(step(&status, StepName::CodeQuality)?.state == StepState::Cancelled, || told(&status))?;
         }
     }
     let quotas: Api<ResourceQuota> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
-    call(quotas.delete(QUOTA, &DeleteParams::default())).await?;
-    scenario.on_failure(program, "room-later", program.awaits_approval("room-later", LONG)).await?;
-    scenario.types(program, DEVELOPER, &["cancel", "room-later", "--reason", "seen enough"]).await?;
-    program.ended("room-later", SOON).await.map(drop)
+    program.apply(&quota(NO_PODS, "pods")).await?;
+    call(quotas.delete(NO_JOBS, &DeleteParams::default())).await?;
+    let podless = program.wait("later", "says that its Job has no pod", LONG, |status| {
+        message(status, StepName::CodeQuality).contains("kubectl describe job later-code-quality")
+    });
+    scenario.on_failure(program, "later", podless).await?;
+    call(quotas.delete(NO_PODS, &DeleteParams::default())).await?;
+    scenario.on_failure(program, "later", program.awaits_approval("later", LONG)).await?;
+    scenario.types(program, DEVELOPER, &["cancel", "later", "--reason", "seen enough"]).await?;
+    program.ended("later", SOON).await.map(drop)
 }
 
 /// The time for an approval is over: to the second, and the execution says so. Another one is rejected.

@@ -21,7 +21,10 @@ use crate::{
     context::Context,
     error::{Error, bounded},
     gate::TestKind,
-    plan::execution::world::{JobEnd, JobFacts, ReleaseDigests},
+    plan::execution::{
+        refusal::without_pod,
+        world::{JobEnd, JobFacts, JobPod, ReleaseDigests},
+    },
     worker::{
         build::Built,
         measured::Measured,
@@ -84,19 +87,27 @@ pub(super) fn facts(seen: Seen, execution: &PipelineExecution, step: StepName, r
         let end = if condition.reason.as_deref() == Some("DeadlineExceeded") {
             let pending =
                 pods.iter().copied().find_map(pods::problem).map_or(String::new(), |problem| format!(": {problem}"));
-            JobEnd::Failed {
-                reason: reasons::TIMED_OUT.into(),
-                message: format!(
-                    "Job {name} did not end in its time{pending}: kubectl launchway logs shows how far it came"
-                ),
-                report: None,
-            }
+            // The Job's controller counts a pod that it ends as failed.
+            let had_pod =
+                !pods.is_empty() || job.status.as_ref().is_some_and(|status| status.failed.unwrap_or_default() > 0);
+            let message = if had_pod {
+                format!("Job {name} did not end in its time{pending}: kubectl launchway logs shows how far it came")
+            } else {
+                let namespace = execution.namespace().unwrap_or_default();
+                format!("Job {name} did not end in its time: {}", without_pod(&name, &namespace))
+            };
+            JobEnd::Failed { reason: reasons::TIMED_OUT.into(), message, report: None }
         } else {
             JobEnd::Error { reason: reasons::JOB_FAILED.into(), message: format!("Job {name} failed: {message}") }
         };
         return JobFacts::Ended { name, uid, end };
     }
-    JobFacts::Active { name, uid, problem: pods.iter().copied().find_map(pods::problem) }
+    let pod = match (job.metadata.creation_timestamp, pods.iter().copied().find_map(pods::problem)) {
+        (Some(made), _) if pods.is_empty() => JobPod::Missing { since: made.0 },
+        (_, Some(problem)) => JobPod::Waits { problem },
+        (_, None) => JobPod::Works,
+    };
+    JobFacts::Active { name, uid, pod }
 }
 
 /// How the work of a pod ended, if it has.
@@ -206,6 +217,51 @@ mod tests {
 
     fn end(repository: &str, step: StepName, code: i32, text: &str, reason: Option<&str>) -> JobEnd {
         outcome(repository, step, &pod(text, code, reason)).unwrap()
+    }
+
+    #[test]
+    fn a_job_without_a_pod_is_told_from_one_that_works() {
+        let owner = |uid: &str| serde_json::json!([{ "apiVersion": "", "kind": "", "name": "", "uid": uid, "controller": true }]);
+        let execution: PipelineExecution = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "run" },
+            "spec": { "pipelineRef": { "name": "wknd" } },
+        }))
+        .unwrap();
+        let facts = |pods: &serde_json::Value, status: serde_json::Value| {
+            let job = serde_json::json!({ "status": status, "metadata": {
+                "uid": "job", "ownerReferences": owner("run"), "creationTimestamp": "2026-11-28T10:00:00Z",
+            } });
+            let pods = serde_json::from_value(pods.clone()).unwrap();
+            let seen = Seen { job: Some(serde_json::from_value(job).unwrap()), pods };
+            facts(seen, &execution, StepName::SmokeTest, "")
+        };
+        let pod = |uid: &str, status: serde_json::Value| serde_json::json!([{ "metadata": { "ownerReferences": owner(uid) }, "status": status }]);
+        let runs = serde_json::json!({});
+        let unscheduled = serde_json::json!({ "conditions": [
+            { "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available" },
+        ] });
+        let active = |pods: &serde_json::Value| match facts(pods, serde_json::json!({})) {
+            JobFacts::Active { pod, .. } => pod,
+            other => panic!("{other:?}"),
+        };
+        let since = "2026-11-28T10:00:00Z".parse().unwrap();
+        assert_eq!(active(&serde_json::json!([])), JobPod::Missing { since });
+        assert_eq!(active(&pod("another", runs.clone())), JobPod::Missing { since });
+        assert_eq!(active(&pod("job", runs)), JobPod::Works);
+        assert!(matches!(active(&pod("job", unscheduled)), JobPod::Waits { problem } if problem.contains("0/1 nodes")));
+
+        for (failed, told) in
+            [(0, "kubectl describe job wknd-1-smoke-test --namespace wknd"), (1, "kubectl launchway logs")]
+        {
+            let over = serde_json::json!({ "failed": failed, "conditions": [
+                { "type": "Failed", "status": "True", "reason": "DeadlineExceeded" },
+            ] });
+            let JobFacts::Ended { end: JobEnd::Failed { message, .. }, .. } = facts(&serde_json::json!([]), over)
+            else {
+                panic!()
+            };
+            assert!(message.contains(told), "{message}");
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ use launchway_crds::{
 use launchway_operator::outline::ExecutionOutline;
 use launchway_operator::plan::execution::{
     needs, queue, revision, route, uses_job,
-    world::{Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, Siblings, World},
+    world::{
+        Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, JobPod, ReleaseDigests, Siblings, World,
+    },
 };
 use launchway_operator::plan::memory;
 
@@ -312,7 +314,7 @@ impl Site {
         }
         let uid = format!("{}-{}", job.owner, step.dashed());
         let end = match (job.passed, step) {
-            (None, _) => return JobFacts::Active { name, uid, problem: None },
+            (None, _) => return JobFacts::Active { name, uid, pod: JobPod::Works },
             (Some(true), StepName::BuildImage) => JobEnd::Built {
                 release: ReleaseDigests { release: release(job.owner), images: images(job.owner), report: image('0') },
             },

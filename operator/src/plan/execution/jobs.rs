@@ -25,7 +25,7 @@ use super::{
     step_of,
     validate::locked,
     web_tier,
-    world::{JobEnd, JobFacts, World},
+    world::{JobEnd, JobFacts, JobPod, World},
 };
 
 /// The packages keep the rules, and what was measured of them reaches its thresholds.
@@ -314,13 +314,20 @@ pub(super) fn job(world: &World, step: StepName, work: Work, doing: &str) -> Res
             reasons::CHILD_CONFLICT,
             format!("Job {name} exists and belongs to somebody else: delete it, or give the execution another name"),
         )),
-        JobFacts::Active { name, uid, problem } => Err(Verdict::Running {
-            message: problem.as_ref().map_or_else(|| doing.to_string(), |problem| format!("{doing}: {problem}")),
-            child: child(name, uid),
-            deadline: None,
-            wake: None,
-            actions: vec![],
-        }),
+        JobFacts::Active { name, uid, pod } => {
+            let (problem, wake) = match pod {
+                JobPod::Missing { since } => refusal::of_pod(world, name, *since),
+                JobPod::Waits { problem } => (Some(problem.clone()), None),
+                JobPod::Works => (None, None),
+            };
+            Err(Verdict::Running {
+                message: problem.map_or_else(|| doing.to_string(), |problem| format!("{doing}: {problem}")),
+                child: child(name, uid),
+                deadline: None,
+                wake,
+                actions: vec![],
+            })
+        }
         JobFacts::Ended { end, .. } => Ok(end.clone()),
     }
 }

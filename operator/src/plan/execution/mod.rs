@@ -21,7 +21,7 @@ mod outbox;
 mod pause;
 mod prepare;
 pub mod queue;
-mod refusal;
+pub mod refusal;
 mod requested;
 pub mod revision;
 pub mod route;

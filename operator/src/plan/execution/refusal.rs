@@ -1,7 +1,7 @@
 //! A Job that the apiserver does not take, by a quota, an admission policy, or a right that the operator lost: the step
-//! says so, tries again, and gives up in the end.
+//! says so, tries again, and gives up in the end. And one that it takes, whose pod it refuses.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     common::Span,
@@ -19,6 +19,9 @@ const PATIENCE: Span = Span::from_secs(3600);
 const SOON: SignedDuration = SignedDuration::from_secs(5);
 /// Longest pause between two tries.
 const LATE: SignedDuration = SignedDuration::from_mins(1);
+
+/// How long the pod of a Job may take to be there before that is told.
+const POD: SignedDuration = SignedDuration::from_secs(15);
 
 /// Waits until the apiserver takes the Job of a step; `why` is what it said last.
 pub(super) fn told(world: &World, step: StepName, why: &str) -> Verdict {
@@ -51,6 +54,25 @@ pub(super) fn told(world: &World, step: StepName, why: &str) -> Verdict {
         wake: world.now.saturating_add(pause).ok(),
         actions: vec![],
     }
+}
+
+/// What is told of a Job that has no pod, once that has lasted; until then, when to look again. The apiserver takes a Job
+/// whose pod it refuses afterwards, and that refusal is only in the Events of the Job.
+pub(super) fn of_pod(world: &World, job: &str, since: Timestamp) -> (Option<String>, Option<Timestamp>) {
+    let due = since.saturating_add(POD).unwrap_or(since);
+    if world.now < due {
+        return (None, Some(due));
+    }
+    let (_, namespace, _) = identity(world);
+    (Some(without_pod(job, namespace)), None)
+}
+
+/// What is told of a Job that never had a pod.
+pub fn without_pod(job: &str, namespace: &str) -> String {
+    format!(
+        "it has no pod, which a quota, a limit range or Pod Security may refuse: kubectl describe job {job} --namespace \
+         {namespace} says why"
+    )
 }
 
 /// It began with the first refusal of the wait that the execution has written down.

@@ -26,8 +26,8 @@ use super::{
     ledger::remember,
     needs, next, revision,
     world::{
-        Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, ReleaseDigests, RevisionFacts, Siblings,
-        World,
+        Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, JobPod, ReleaseDigests, RevisionFacts,
+        Siblings, World,
     },
 };
 
@@ -218,7 +218,7 @@ impl Play {
             }
             Action::CreateJob { step, .. } => {
                 let (name, uid) = (format!("wknd-1-{}", step.dashed()), step.dashed().into());
-                self.world.jobs.insert(step, JobFacts::Active { name, uid, problem: None });
+                self.world.jobs.insert(step, JobFacts::Active { name, uid, pod: JobPod::Works });
             }
             Action::DeleteJob { uid, .. } => {
                 self.world.jobs.retain(|_, job| !matches!(job, JobFacts::Active { uid: active, .. } if *active == uid));

@@ -185,8 +185,8 @@ pub enum JobFacts {
         name: String,
         /// UID of the Job.
         uid: String,
-        /// What its pod waits for, when it does not run yet.
-        problem: Option<String>,
+        /// What is known of its pod.
+        pod: JobPod,
     },
     /// It ended.
     Ended {
@@ -197,6 +197,23 @@ pub enum JobFacts {
         /// How.
         end: JobEnd,
     },
+}
+
+/// The pod of a Job that works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobPod {
+    /// There is none yet: the apiserver takes a Job whose pod it then refuses.
+    Missing {
+        /// Since when the Job is there.
+        since: Timestamp,
+    },
+    /// It does not run yet.
+    Waits {
+        /// What for.
+        problem: String,
+    },
+    /// Nothing is known to be wrong with it.
+    Works,
 }
 
 /// How a Job ended.

@@ -127,3 +127,27 @@ fn an_earlier_wait_of_the_step_takes_nothing_from_this_one() {
     assert_eq!(play.step(StepName::BuildImage), (StepState::Waiting, reasons::JOB_REFUSED));
     assert_eq!(play.waiting().since.0.duration_since(began), SignedDuration::from_hours(24));
 }
+
+#[test]
+fn a_job_whose_pod_is_refused_says_so_after_a_moment() {
+    let mut play = Play::new();
+    play.run();
+    let since = play.world.now;
+    let waits = JobPod::Waits { problem: "0/3 nodes are available".into() };
+    for (waited, pod, told, wakes) in [
+        (0, JobPod::Missing { since }, false, Some(15)),
+        (14, JobPod::Missing { since }, false, Some(1)),
+        (15, JobPod::Missing { since }, true, None),
+        (15, waits, false, None),
+        (15, JobPod::Works, false, None),
+    ] {
+        play.world.now = since.checked_add(SignedDuration::from_secs(waited)).unwrap();
+        let (name, uid) = ("wknd-1-build-image".into(), "build-image".into());
+        play.world.jobs.insert(StepName::BuildImage, JobFacts::Active { name, uid, pod });
+        let plan = next(&play.seen());
+        let step = plan.status.steps.iter().find(|step| step.name == StepName::BuildImage).unwrap();
+        let message = step.message.clone().unwrap();
+        assert_eq!(message.contains("kubectl describe job wknd-1-build-image --namespace wknd"), told, "{message}");
+        assert_eq!(plan.wake.map(|at| at.duration_since(play.world.now).as_secs()), wakes, "after {waited} s");
+    }
+}
