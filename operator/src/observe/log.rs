@@ -1,6 +1,7 @@
 //! The log of a pod, in bounds: what its readiness command says there, and how it ends.
 
 use futures::{AsyncBufRead, AsyncReadExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt, api::LogParams};
 
@@ -16,10 +17,29 @@ const WINDOW_SECONDS: i64 = 90;
 const LOG_MAX: u64 = 1 << 20;
 const LINES_MAX: i64 = 2000;
 
+/// A line of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// When it was written, by the clock of its node.
+    pub at: Option<Timestamp>,
+    /// The line.
+    pub text: String,
+}
+
+impl Line {
+    /// The kubelet puts the time before each line. The first one of a part of a log may be cut.
+    fn of(line: &str) -> Self {
+        let stamped = line.split_once(' ').and_then(|(at, text)| Some((at.parse().ok()?, text)));
+        let (at, text) = stamped.map_or((None, line), |(at, text)| (Some(at), text));
+        Self { at, text: text.to_owned() }
+    }
+}
+
 /// What a container logged of late: none when the log cannot be read, which is as good as none.
-pub(super) async fn recent(client: &Client, namespace: &str, pod: &Pod) -> Option<String> {
-    let params = LogParams { since_seconds: Some(WINDOW_SECONDS), tail_lines: Some(LINES_MAX), ..LogParams::default() };
-    read(client, namespace, pod, params).await
+pub(super) async fn recent(client: &Client, namespace: &str, pod: &Pod) -> Option<Vec<Line>> {
+    let (since_seconds, tail_lines) = (Some(WINDOW_SECONDS), Some(LINES_MAX));
+    let params = LogParams { since_seconds, tail_lines, timestamps: true, ..LogParams::default() };
+    Some(read(client, namespace, pod, params).await?.lines().map(Line::of).collect())
 }
 
 /// The last lines of a container, however old: of one that ended and was started again those from before.
@@ -77,6 +97,20 @@ mod tests {
     async fn a_log_is_read_to_a_limit() {
         let endless = futures::io::BufReader::new(futures::io::repeat(b'x'));
         assert_eq!(collect(endless).await.len() as u64, LOG_MAX);
+    }
+
+    #[test]
+    fn a_line_is_told_from_the_time_before_it() {
+        let at: Timestamp = "2026-11-28T10:00:00.25Z".parse().unwrap();
+        for (line, at, text) in [
+            ("2026-11-28T10:00:00.250000000Z one two", Some(at), "one two"),
+            ("2026-11-28T10:00:00.250000000Z ", Some(at), ""),
+            ("2026-11-28T10:00:00.250000000Z 2026-11-28T09:00:00Z INFO", Some(at), "2026-11-28T09:00:00Z INFO"),
+            ("28T10:00:00.250000000Z one", None, "28T10:00:00.250000000Z one"),
+            ("", None, ""),
+        ] {
+            assert_eq!(Line::of(line), Line { at, text: text.into() });
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::{
     net::SocketAddr,
 };
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use kube::{Client, ResourceExt, api::ListParams};
 use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
 
@@ -20,7 +21,7 @@ use crate::{
     },
 };
 
-use super::{fresh, log, readiness};
+use super::{fresh, log, now, readiness};
 
 /// Longest problem of one pod, with the end of what its container left.
 pub(super) const PROBLEM_MAX: usize = 480;
@@ -44,7 +45,7 @@ pub(super) async fn of_environment(context: &Context, namespace: &str, environme
         found.referred.extend(pod.spec.iter().flat_map(configuration::referred));
         let Some((tier, ordinal)) = place(&pod) else { continue };
         let ready = is_ready(&pod);
-        let Why { problem, troubled, hopeless, log } =
+        let Why { problem, since, troubled, hopeless, log } =
             if ready { Why::default() } else { why_not_ready(&context.client, namespace, &pod).await? };
         let terminating = pod.metadata.deletion_timestamp.is_some();
         if tier == Tier::Dispatcher && ready && !terminating {
@@ -56,6 +57,7 @@ pub(super) async fn of_environment(context: &Context, namespace: &str, environme
             revision: pod.labels().get(labels::REVISION).cloned().unwrap_or_default(),
             ready,
             terminating,
+            since: whole_seconds(since.or_else(|| is_so_since(&pod)).unwrap_or_else(now)),
             problem,
             troubled,
             hopeless,
@@ -101,8 +103,33 @@ fn runs(pod: &Pod) -> String {
 }
 
 fn is_ready(pod: &Pod) -> bool {
+    readiness_of(pod).is_some_and(|condition| condition.status == "True")
+}
+
+fn readiness_of(pod: &Pod) -> Option<&PodCondition> {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions.iter().find(|condition| condition.type_ == "Ready")
+}
+
+/// Since when a pod is ready; or since when its container runs, or it is there, when it is not.
+fn is_so_since(pod: &Pod) -> Option<Timestamp> {
+    if let Some(ready) = readiness_of(pod).filter(|condition| condition.status == "True") {
+        return ready.last_transition_time.as_ref().map(|at| at.0);
+    }
+    let container = running(pod).and_then(|main| main.state.as_ref()?.running.as_ref()?.started_at.as_ref());
+    container.or(pod.metadata.creation_timestamp.as_ref()).map(|at| at.0)
+}
+
+/// Not before that moment: a plan that waits for a time in whole seconds is not made again within that second.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    let whole = at.as_second().saturating_add(i64::from(at.subsec_nanosecond() > 0));
+    Timestamp::from_second(whole).unwrap_or(at)
+}
+
+/// The container that runs.
+fn running(pod: &Pod) -> Option<&ContainerStatus> {
+    let mut all = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    all.find(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
 /// What keeps a pod from running, as far as its own status tells.
@@ -152,6 +179,8 @@ fn configuration_is_refused(pod: &Pod) -> bool {
 #[derive(Clone, Debug, Default)]
 struct Why {
     problem: Option<String>,
+    /// Since when its readiness command says so.
+    since: Option<Timestamp>,
     /// The kubelet names it.
     troubled: bool,
     /// Waiting cannot help: its readiness command says that a package failed to install (base-image contract).
@@ -167,17 +196,14 @@ async fn why_not_ready(client: &Client, namespace: &str, pod: &Pod) -> Result<Wh
             Some(container) => log::last(client, namespace, pod, container, true).await,
             None => None,
         };
-        return Ok(Why { problem: Some(problem), troubled: true, hopeless: configuration_is_refused(pod), log });
+        let hopeless = configuration_is_refused(pod);
+        return Ok(Why { problem: Some(problem), since: None, troubled: true, hopeless, log });
     }
-    let running = pod
-        .status
-        .iter()
-        .flat_map(|status| status.container_statuses.iter().flatten())
-        .find(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
-    let Some(container) = running else { return Ok(Why::default()) };
+    let Some(container) = running(pod) else { return Ok(Why::default()) };
     let heard = readiness::heard(client, namespace, pod, &container.name).await?;
+    let since = heard.said.as_ref().and_then(|said| said.since);
     let (problem, hopeless) = heard.said.map_or((None, false), readiness::Said::into_problem);
-    Ok(Why { problem, troubled: false, hopeless, log: heard.tail })
+    Ok(Why { problem, since, troubled: false, hopeless, log: heard.tail })
 }
 
 /// A container that was started again and left no message when it ended.
@@ -205,6 +231,36 @@ mod tests {
             }))
             .unwrap();
             assert_eq!(configuration_is_refused(&pod), hopeless, "{restarts} {ready}");
+        }
+    }
+
+    #[test]
+    fn since_when_a_pod_is_so_is_its_own_word() {
+        let pod = |ready: &str, running: Option<&str>| {
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "creationTimestamp": "2026-11-28T10:00:00Z" },
+                "status": {
+                    "conditions": [{ "type": "Ready", "status": ready, "lastTransitionTime": "2026-11-28T10:00:40Z" }],
+                    "containerStatuses": [{
+                        "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                        "state": { "running": running.map(|at| serde_json::json!({ "startedAt": at })) },
+                    }],
+                },
+            }))
+            .unwrap()
+        };
+        let started = Some("2026-11-28T10:00:10Z");
+        for (ready, running, since) in [("True", started, 40), ("False", started, 10), ("False", None, 0)] {
+            let at = is_so_since(&pod(ready, running)).unwrap();
+            assert_eq!(at.to_string(), format!("2026-11-28T10:00:{since:02}Z"));
+        }
+    }
+
+    #[test]
+    fn a_time_is_in_whole_seconds_and_never_earlier() {
+        for (at, whole) in [("10:00:00", "10:00:00"), ("10:00:00.000000001", "10:00:01"), ("10:00:59.9", "10:01:00")] {
+            let [at, whole] = [at, whole].map(|at| format!("2026-11-28T{at}Z").parse::<Timestamp>().unwrap());
+            assert_eq!(whole_seconds(at), whole);
         }
     }
 

@@ -182,7 +182,7 @@ impl Cluster {
     pub fn mend(&mut self) -> &mut Self {
         self.broken = None;
         for pod in &mut self.world.pods {
-            (pod.hopeless, pod.problem) = (false, None);
+            (pod.hopeless, pod.problem, pod.since) = (false, None, self.world.now);
         }
         self
     }
@@ -262,6 +262,7 @@ impl Cluster {
                         revision,
                         ready: false,
                         terminating: false,
+                        since: self.world.now,
                         problem: None,
                         troubled: false,
                         hopeless: false,
@@ -286,7 +287,7 @@ impl Cluster {
         for (pod, broken) in self.world.pods.iter_mut().zip(broken) {
             let says = broken.then(|| "failed wknd:ui.apps:1: no node type".to_owned());
             if (pod.hopeless, &pod.problem) != (broken && self.hopeless, &says) {
-                (pod.hopeless, pod.problem) = (broken && self.hopeless, says);
+                (pod.hopeless, pod.problem, pod.since) = (broken && self.hopeless, says, self.world.now);
                 return true;
             }
             let answers = match pod.tier {
@@ -299,7 +300,7 @@ impl Cluster {
                 }
             };
             if pod.ready != answers {
-                pod.ready = answers;
+                (pod.ready, pod.since) = (answers, self.world.now);
                 return true;
             }
         }

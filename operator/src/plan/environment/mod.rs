@@ -38,7 +38,7 @@ pub use self::{
 use self::{
     doubt::Doubt,
     objects::Further,
-    progress::progress,
+    progress::{lacks, progress},
     services::{missing_services, unneeded_services},
     world::{Content, Desired, DesiredRelease, World},
 };
@@ -425,10 +425,13 @@ fn waits_for(world: &World, desired: &DesiredRelease, tiers: &[Tier], ordinals: 
             }
             let pod = world.pods.iter().find(|pod| pod.tier == *tier && pod.ordinal == ordinal);
             let state = match pod {
-                None => "is not there yet".to_string(),
-                Some(pod) if pod.terminating => "ends".into(),
-                Some(pod) if pod.revision != desired.revisions.of(*tier) => "is on the previous release".into(),
-                Some(pod) => pod.problem.clone().unwrap_or_else(|| "starts".into()),
+                None => "is not there yet",
+                Some(pod) if pod.terminating => "ends",
+                Some(pod) if pod.revision != desired.revisions.of(*tier) => "is on the previous release",
+                Some(pod) => {
+                    parts.push(lacks(world, pod));
+                    continue;
+                }
             };
             parts.push(format!("{environment}-{}-{ordinal} {state}", tier.as_str()));
         }

@@ -8,17 +8,16 @@ use launchway_crds::{
 };
 
 use super::{
-    Change, MESSAGE_MAX, Move, Plan, REPLACED, START, Way, restore, rolls_nothing, status, watch,
+    Change, MESSAGE_MAX, Move, Plan, START, Way, restore, rolls_nothing, status, watch,
     world::{DesiredRelease, Pod, World},
 };
 
-/// How long a wait is told of in the same words while something is wrong with a pod.
+/// How long a wait is told of in the same words while something is wrong with a pod; and how long a pod that only starts
+/// says the same before that is told. A start that goes on says something else every few seconds, and most are over before
+/// anybody reads of it; one that does not is named within half a minute of the kubelet's knowing.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
-/// The same while pods only start: how far each is changes every few seconds.
+/// How long a wait is told of in the same words while pods start and go on.
 const START_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
-/// How long it is only told that pods are replaced: which of them is not ready, and why, is told half a minute after at the
-/// latest, and most are ready by then.
-const REPLACED_PATIENCE: SignedDuration = SignedDuration::from_secs(28);
 /// How often pods that a rollout waits for are asked what they lack.
 const LOOK: SignedDuration = SignedDuration::from_secs(20);
 
@@ -82,10 +81,10 @@ pub(super) fn progress(
     let state = if failure.is_some() { RolloutState::Failed } else { going };
     let (message, at) = match failure {
         Some(cause) => (told_of_failure(world, &status, desired.revision(), &cause, way), Time(world.now)),
-        None => steadied(world, old.as_ref(), &taken, updated),
+        None => steadied(world, desired, old.as_ref(), &taken, updated),
     };
     // Words that are held back are told when their time has come.
-    let held_back = (message != taken.message).then(|| at.0.saturating_add(patience(world, &message)).ok()).flatten();
+    let held_back = (message != taken.message).then(|| kept_until(world, desired, &taken, &message, at.0));
     let message = truncate(&message, MESSAGE_MAX);
     status::ready(world, &mut status, false, reason(state, resting), &format!("{}: {message}", taken.phase));
     status.rollout = Some(RolloutStatus {
@@ -138,6 +137,11 @@ fn failure(world: &World, desired: &DesiredRelease, taken: &Move, deadline: Time
     Some(with_log(&told, world, world.pods.iter().filter(new).find(|pod| !pod.ready && pod.log.is_some())))
 }
 
+/// What a pod lacks, in the words in which a move that waits for it says so.
+pub(super) fn lacks(world: &World, pod: &Pod) -> String {
+    format!("{} {}", named(world, pod), pod.problem.as_deref().unwrap_or("starts"))
+}
+
 fn named(world: &World, pod: &Pod) -> String {
     format!("{}-{}-{}", world.name(), pod.tier.as_str(), pod.ordinal)
 }
@@ -172,23 +176,45 @@ pub(super) fn told_of_failure(
     }
 }
 
-/// How long these words are kept: what is wrong is told soon.
-fn patience(world: &World, told: &str) -> SignedDuration {
+/// Until when it is told of a move in words that were told first at a time: what is wrong is told soon.
+fn kept_until(world: &World, desired: &DesiredRelease, taken: &Move, told: &str, at: Timestamp) -> Timestamp {
+    let after = |since: Timestamp, patience| since.saturating_add(patience).unwrap_or(since);
     if world.pods.iter().any(|pod| pod.troubled && !pod.terminating) {
-        PATIENCE
-    } else if told == REPLACED {
-        REPLACED_PATIENCE
-    } else {
-        START_PATIENCE
+        return after(at, PATIENCE);
     }
+    let untold = world.pods.iter().filter(|pod| {
+        let lacks = lacks(world, pod);
+        taken.message.contains(&lacks) && !told.contains(&lacks)
+    });
+    let stuck = untold.filter_map(|pod| stuck_since(world, desired, pod)).map(|since| after(since, PATIENCE));
+    stuck.chain([after(at, START_PATIENCE)]).min().unwrap_or(at)
+}
+
+/// Since when a pod of what is wanted says the same of its start: none when it is ready, or waits for another pod.
+fn stuck_since(world: &World, desired: &DesiredRelease, pod: &Pod) -> Option<Timestamp> {
+    if pod.ready || pod.terminating || pod.revision != desired.revisions.of(pod.tier) {
+        return None;
+    }
+    if pod.tier != Tier::Dispatcher {
+        return Some(pod.since);
+    }
+    // It says all the time that it waits for the publish of its pair.
+    let own = |other: &&Pod| other.tier == Tier::Publish && other.ordinal == pod.ordinal && other.ready;
+    world.pods.iter().find(own).map(|publish| publish.since.max(pod.since))
 }
 
 /// What a rollout waits for and since when that is told: what pods say changes every few seconds while they start, and
 /// would be written as often.
-fn steadied(world: &World, old: Option<&RolloutStatus>, taken: &Move, updated: i32) -> (String, Time) {
+fn steadied(
+    world: &World,
+    desired: &DesiredRelease,
+    old: Option<&RolloutStatus>,
+    taken: &Move,
+    updated: i32,
+) -> (String, Time) {
     let told = old.filter(|old| old.phase == taken.phase && old.updated == updated).and_then(|old| {
         let at = old.message_at.clone()?;
-        let young = world.now.duration_since(at.0) < patience(world, &old.message);
+        let young = world.now < kept_until(world, desired, taken, &old.message, at.0);
         (young || old.message == taken.message).then(|| (old.message.clone(), at))
     });
     told.unwrap_or_else(|| (taken.message.clone(), Time(world.now)))
