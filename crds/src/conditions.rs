@@ -124,6 +124,8 @@ pub mod reasons {
     pub const FLUX_NOT_INSTALLED: &str = "FluxNotInstalled";
     /// The operator may not read objects of Flux.
     pub const FLUX_FORBIDDEN: &str = "FluxForbidden";
+    /// The apiserver does not say what an object of Flux is.
+    pub const FLUX_UNREADABLE: &str = "FluxUnreadable";
     /// Flux has not seen what an object of its own says now.
     pub const FLUX_NOT_OBSERVED: &str = "FluxNotObserved";
     /// Flux cannot fetch what an object of its own says.

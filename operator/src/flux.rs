@@ -68,6 +68,8 @@ pub enum FaultKind {
     NotFound,
     /// The operator may not read it.
     Forbidden,
+    /// The apiserver answers with an error, or not at all.
+    Unreadable,
     /// Its status is about an older spec.
     NotObserved,
     /// Flux cannot fetch what it says, or fetches it just now.
@@ -98,6 +100,7 @@ impl FluxFault {
             FaultKind::NotInstalled => reasons::FLUX_NOT_INSTALLED,
             FaultKind::NotFound => reasons::NOT_FOUND,
             FaultKind::Forbidden => reasons::FLUX_FORBIDDEN,
+            FaultKind::Unreadable => reasons::FLUX_UNREADABLE,
             FaultKind::NotObserved => reasons::FLUX_NOT_OBSERVED,
             FaultKind::NotReady => reasons::FLUX_NOT_READY,
             FaultKind::Stalled => reasons::FLUX_STALLED,
@@ -111,7 +114,9 @@ impl FluxFault {
     pub const fn patience(&self) -> Option<SignedDuration> {
         match self.kind {
             FaultKind::NotInstalled | FaultKind::NotFound => Some(APPLIED),
-            FaultKind::NotObserved | FaultKind::NotReady | FaultKind::NoArtifact => Some(FETCHED),
+            FaultKind::Unreadable | FaultKind::NotObserved | FaultKind::NotReady | FaultKind::NoArtifact => {
+                Some(FETCHED)
+            }
             FaultKind::Forbidden | FaultKind::Stalled | FaultKind::Invalid => None,
         }
     }
@@ -162,6 +167,13 @@ impl Object<'_> {
     pub fn forbidden(&self, said: &str) -> FluxFault {
         let why = format!("cannot be read: {}: set rbac.flux of the operator's chart to true", words(said));
         self.fault(FaultKind::Forbidden, &why)
+    }
+
+    /// The apiserver does not say what it is, which may be for its version of the kind is served by a webhook.
+    #[must_use]
+    pub fn unreadable(&self, said: &str) -> FluxFault {
+        let why = format!("cannot be read: {}: kubectl get it, and look at the kind's conversion webhook", words(said));
+        self.fault(FaultKind::Unreadable, &why)
     }
 }
 

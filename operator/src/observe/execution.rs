@@ -100,12 +100,12 @@ pub async fn world(context: &Context, remembered: &ExecutionOutline) -> Result<O
         && world.execution.status.as_ref().is_none_or(|status| status.artifact.is_none())
         && let Some(source) = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.source.artifact.clone())
     {
-        artifact(context, namespace, &source, &mut world).await?;
+        artifact(context, namespace, &source, &mut world).await;
     }
     if let Some(step) = needs.job {
         look(context, &mut world, step, guessed_job.filter(|_| at == Some(step))).await?;
     }
-    sources(context, namespace, &needs, &mut world).await?;
+    sources(context, namespace, &needs, &mut world).await;
     if needs.web_tiers {
         world.web_tiers = Some(web_tiers(context, namespace).await?);
     }
@@ -199,23 +199,22 @@ async fn look(context: &Context, world: &mut World, step: StepName, seen: Option
 }
 
 /// The packages that a pipeline is given. Where an object of Flux says which, it is asked first.
-async fn artifact(context: &Context, namespace: &str, source: &ArtifactSource, world: &mut World) -> Result<(), Error> {
+async fn artifact(context: &Context, namespace: &str, source: &ArtifactSource, world: &mut World) {
     if let Some(object) = &source.flux_ref {
-        world.git.flux_artifact = Some(flux::artifact(&context.client, namespace, object).await?);
+        world.git.flux_artifact = Some(flux::artifact(&context.client, namespace, object).await);
     }
     let told = match &world.git.flux_artifact {
-        Some(Err(_)) => return Ok(()),
+        Some(Err(_)) => return,
         Some(Ok(told)) => Some(told),
         None => None,
     };
     let choice = world.execution.spec.artifact.as_ref();
     world.artifact = Some(context.registry.artifact(&context.client, namespace, source, told, choice).await);
-    Ok(())
 }
 
 /// What only pipelines with `spec.source.git` need: the commit, and packages that were built, before or just now.
-async fn sources(context: &Context, namespace: &str, needs: &Needs, world: &mut World) -> Result<(), Error> {
-    let Some(spec) = world.pipeline.as_ref().map(|pipeline| pipeline.spec.clone()) else { return Ok(()) };
+async fn sources(context: &Context, namespace: &str, needs: &Needs, world: &mut World) {
+    let Some(spec) = world.pipeline.as_ref().map(|pipeline| pipeline.spec.clone()) else { return };
     if needs.commit
         && let Some(source) = &spec.source.git
     {
@@ -225,12 +224,12 @@ async fn sources(context: &Context, namespace: &str, needs: &Needs, world: &mut 
                 world.git.commit = Some(commit);
             }
             (None, Some(object)) => {
-                world.git.flux_commit = Some(flux::commit(&context.client, namespace, object).await?);
+                world.git.flux_commit = Some(flux::commit(&context.client, namespace, object).await);
             }
             (None, None) => {}
         }
     }
-    let Some(packages) = spec.packages(None).filter(|_| spec.source.git.is_some()) else { return Ok(()) };
+    let Some(packages) = spec.packages(None).filter(|_| spec.source.git.is_some()) else { return };
     match (world.jobs.get(&StepName::Build), &needs.earlier) {
         (Some(JobFacts::Absent), Some(tag)) => {
             world.git.earlier = Some(context.registry.earlier(&context.client, namespace, &packages, tag).await);
@@ -241,7 +240,6 @@ async fn sources(context: &Context, namespace: &str, needs: &Needs, world: &mut 
         }
         _ => {}
     }
-    Ok(())
 }
 
 /// The environments that the execution wrote down, or those that its pipeline names now.

@@ -9,7 +9,6 @@ use launchway_crds::{
 };
 
 use crate::{
-    error::Error,
     flux::{self, FluxFault},
     git::{FaultKind, Transport},
     observe::{
@@ -59,14 +58,16 @@ async fn commit(client: &Client, namespace: &str, source: &GitSource) -> Result<
 }
 
 /// What an object of Flux says, in the words of a source that is asked.
-fn told<T>(answer: Result<Result<T, FluxFault>, Error>) -> Result<T, Fault> {
+fn told<T>(answer: Result<T, FluxFault>) -> Result<T, Fault> {
     use flux::FaultKind;
-    answer.map_err(|error| Fault::Unreachable(error.to_string()))?.map_err(|FluxFault { kind, message }| match kind {
+    answer.map_err(|FluxFault { kind, message }| match kind {
         FaultKind::Forbidden => Fault::Refused(message),
         FaultKind::NotInstalled | FaultKind::NotFound | FaultKind::Stalled | FaultKind::Invalid => {
             Fault::Absent(message)
         }
-        FaultKind::NotObserved | FaultKind::NotReady | FaultKind::NoArtifact => Fault::Unreachable(message),
+        FaultKind::Unreadable | FaultKind::NotObserved | FaultKind::NotReady | FaultKind::NoArtifact => {
+            Fault::Unreachable(message)
+        }
     })
 }
 

@@ -124,6 +124,11 @@ impl Verdict {
 pub fn needs(world: &World) -> Needs {
     let status = world.execution.status.as_ref();
     let Some(step) = current(status) else { return Needs::default() };
+    // Nothing else decides how it ends: what cannot be read keeps nobody from ending it.
+    if request(world, requests::CANCEL).is_some() && !deploying(world, step) {
+        let job = Some(step).filter(|step| by_job(world, *step) && !has_measured(status, *step));
+        return Needs { job, ..Needs::default() };
+    }
     let mut needs = Needs { siblings: validate::may_be_replaced(world, step), ..Needs::default() };
     match step {
         StepName::Validate => {

@@ -26,8 +26,8 @@ use super::{
     ledger::remember,
     needs, next, revision,
     world::{
-        Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, JobPod, ReleaseDigests, RevisionFacts,
-        Siblings, World,
+        Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, JobPod, Needs, ReleaseDigests,
+        RevisionFacts, Siblings, World,
     },
 };
 

@@ -104,10 +104,11 @@ fn another_commit_is_built_unless_flux_vouches_for_its_own() {
 }
 
 /// Every way in which an object of Flux says nothing: its reason, and how many seconds it is waited for.
-const FAULTS: [(FaultKind, &str, i64); 8] = [
+const FAULTS: [(FaultKind, &str, i64); 9] = [
     (FaultKind::NotInstalled, reasons::FLUX_NOT_INSTALLED, 60),
     (FaultKind::NotFound, reasons::NOT_FOUND, 60),
     (FaultKind::Forbidden, reasons::FLUX_FORBIDDEN, 0),
+    (FaultKind::Unreadable, reasons::FLUX_UNREADABLE, 300),
     (FaultKind::NotObserved, reasons::FLUX_NOT_OBSERVED, 300),
     (FaultKind::NotReady, reasons::FLUX_NOT_READY, 300),
     (FaultKind::Stalled, reasons::FLUX_STALLED, 0),
@@ -133,6 +134,21 @@ fn each_fault_of_flux_has_its_own_reason_and_a_bounded_wait() {
             assert!(play.status("stage").lock.is_none(), "{kind:?}");
         }
     }
+}
+
+#[test]
+fn what_cannot_be_read_keeps_nobody_from_a_cancellation() {
+    let mut play = of_git(Err(fault(FaultKind::Unreadable)));
+    assert_eq!(play.run().step(StepName::Validate).0, StepState::Running);
+    assert!(needs(&play.seen()).commit);
+    play.annotate(requests::CANCEL, "it takes too long");
+    assert_eq!(needs(&play.seen()), Needs::default());
+    assert_eq!(play.run().step(StepName::Validate).0, StepState::Cancelled);
+
+    let mut play = Play::new();
+    assert_eq!(play.run().step(StepName::BuildImage).0, StepState::Running);
+    play.annotate(requests::CANCEL, "it takes too long");
+    assert_eq!(needs(&play.seen()), Needs { job: Some(StepName::BuildImage), ..Needs::default() });
 }
 
 #[test]
