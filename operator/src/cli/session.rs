@@ -108,8 +108,9 @@ impl Session {
     /// extra.
     pub async fn around(&self, execution: &PipelineExecution) -> Around {
         let names = execution.status.as_ref().and_then(|status| status.environments.clone()).unwrap_or_default();
+        let tested_on = self.tested_on(execution).await;
         let mut environments = BTreeMap::new();
-        for name in names.all() {
+        for name in names.all().chain(tested_on.as_deref()) {
             if let Ok(Some(environment)) = within(CALL, self.environments().get_opt(name)).await {
                 environments.insert(name.to_string(), environment);
             }
@@ -119,7 +120,15 @@ impl Session {
             Some(deployed) => within(CALL, self.executions().get_opt(&deployed.execution)).await.ok().flatten(),
             None => None,
         };
-        Around { environments, debt: self.debt(execution).await, there: there.map(Box::new) }
+        Around { environments, debt: self.debt(execution).await, there: there.map(Box::new), tested_on }
+    }
+
+    /// Where a release that an execution took from another pipeline was tested.
+    async fn tested_on(&self, execution: &PipelineExecution) -> Option<String> {
+        let source = execution.status.as_ref()?.source.as_ref()?;
+        let found = within(CALL, self.executions().get_opt(&source.execution)).await.ok().flatten()?;
+        let same = found.metadata.uid.as_deref() == Some(source.uid.as_str());
+        found.status.filter(|_| same)?.environments?.stage
     }
 
     /// Tests that the pipeline of an execution owes; none when it cannot be read.

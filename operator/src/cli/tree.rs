@@ -37,6 +37,8 @@ pub struct Around {
     pub debt: Vec<Debt>,
     /// The execution that brought what production runs now.
     pub there: Option<Box<PipelineExecution>>,
+    /// The Environment where a release that was taken from another pipeline was tested.
+    pub tested_on: Option<String>,
 }
 
 /// The room for a drawing.
