@@ -423,6 +423,26 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     row(
+        "E25",
+        "Canary: new publishes beside the old ones, reached by a header; promoted or cancelled by a person, and promoted by \
+         itself after 12 hours",
+        Otherwise(
+            "no header: the surge pair is there before a pair that serves is touched, and answers visitors as the others do. \
+             A person looks at it where `production.pause` says so; with `rollout.guard` the visitors' own errors and times \
+             decide, pair by pair, and a release that is worse stops or goes back. Nothing goes on because time is over: a \
+             pause that nobody ends stops the deployment",
+            &[
+                (GUARD, "a_pair_that_serves_is_watched_before_the_next_is_touched"),
+                (GUARD, "a_release_that_does_worse_stops_at_once_where_it_is"),
+                (GUARD, "with_restore_what_ran_before_comes_back_unwatched_and_the_record_says_what_was_seen"),
+                (GUARD, "with_nothing_to_judge_the_guard_says_what_follows"),
+                (PAUSES, "a_deployment_pauses_where_the_pipeline_says_and_goes_on_when_somebody_says_so"),
+                (PAUSES, "a_deployment_that_pauses_is_stopped_by_a_word_a_cancellation_or_time"),
+                (METRIC_GUARD, "visitors_decide_whether_a_release_goes_on"),
+            ],
+        ),
+    ),
+    row(
         "E26",
         "Time-outs end in CANCELLED, step by step",
         Same(

@@ -51,7 +51,7 @@ const MATRIX: [&str; 33] = [
     "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P11", "P12", "P13", "P14", "P18", "E1", "E2", "E3", "E6", "E7",
     "E8", "E9", "E10", "E11", "E12", "E13", "E14", "E15", "E16", "E17", "E18", "E19", "E20", "E21", "E22",
 ];
-const MATRIX_END: [&str; 2] = ["E26", "E27"];
+const MATRIX_END: [&str; 3] = ["E25", "E26", "E27"];
 
 #[test]
 fn no_row_of_the_matrix_and_no_document_is_forgotten() {

@@ -121,6 +121,8 @@ pub mod files {
     pub const QUEUE: &str = "operator/src/notify/queue.rs";
     pub const SINKS: &str = "operator/tests/hostile_sinks.rs";
     pub const REFUSED: &str = "operator/src/plan/execution/tests/refused.rs";
+    pub const PAUSES: &str = "operator/src/plan/execution/tests/pauses.rs";
+    pub const GUARD: &str = "operator/src/plan/environment/tests/guard.rs";
     pub const OBJECTS: &str = "operator/src/plan/environment/tests/objects.rs";
     pub const TURNS: &str = "operator/src/plan/execution/tests/turns.rs";
     pub const APPROVALS: &str = "operator/src/plan/execution/tests/approvals.rs";
@@ -171,6 +173,7 @@ pub mod files {
     pub const WAITING: &str = "e2e/tests/waiting_costs_nothing.rs";
     pub const BAD_INPUT: &str = "e2e/tests/bad_input.rs";
     pub const ROLLING: &str = "e2e/tests/rolling.rs";
+    pub const METRIC_GUARD: &str = "e2e/tests/metric_guard.rs";
     pub const POLICY: &str = "e2e/tests/policy/requests.rs";
     pub const CRDS: &str = "crds/tests/generated.rs";
     pub const SCHEMA: &str = "e2e/tests/policy/schema.rs";
