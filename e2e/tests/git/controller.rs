@@ -31,6 +31,14 @@ impl Controller {
         Ok(Self { cluster: cluster.clone(), process, storage, kinds })
     }
 
+    /// The files of the archive that it made of a commit of a `GitRepository`.
+    pub async fn archived(&self, namespace: &str, name: &str, commit: &str) -> Outcome<Vec<String>> {
+        let folder = self.storage.path().join("gitrepository").join(namespace).join(name);
+        let archive = folder.join(format!("{commit}.tar.gz"));
+        let left = Process::new("tar").args(["--list", "--gzip", "--file"]).args([&archive]).run().await?;
+        Ok(left.stdout.lines().map(str::to_string).collect())
+    }
+
     /// The end of what it says.
     pub fn told(&self, failure: &Failure) -> Failure {
         Failure::new(failure.to_string()).log(&self.storage.path().join("log"))

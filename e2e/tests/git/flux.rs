@@ -1,13 +1,15 @@
-//! A source that an object of Flux stands for: without Flux, while Flux cannot fetch, and when the real source controller has.
+//! Sources that an object of Flux stands for: without Flux, while Flux cannot fetch, and with the real source controller.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use launchway_crds::{conditions::reasons, execution::PipelineExecutionStatus, step::StepName};
 use launchway_e2e::{
     Failure, Outcome,
+    cluster::until,
     executions::{step, told},
     failure::ensure,
     git_server::Checkout,
+    scenario::measured,
 };
 use serde_json::{Value, json};
 
@@ -30,7 +32,7 @@ pub async fn check(ground: &Ground) -> Outcome {
     ends(ground, NAME, "not-installed", reasons::FLUX_NOT_INSTALLED).await?;
 
     let flux = Controller::start(&ground.scenario.cluster).await?;
-    let result = match tokio::time::timeout(ALL, with_flux(ground)).await {
+    let result = match tokio::time::timeout(ALL, with_flux(ground, &flux)).await {
         Ok(result) => result,
         Err(_) => Err(Failure::new(format!("it did not end within {} s", ALL.as_secs()))),
     };
@@ -39,7 +41,7 @@ pub async fn check(ground: &Ground) -> Outcome {
     result
 }
 
-async fn with_flux(ground: &Ground) -> Outcome {
+async fn with_flux(ground: &Ground, flux: &Controller) -> Outcome {
     let Ground { program, server, .. } = ground;
     ends(ground, NAME, "no-object", reasons::NOT_FOUND).await?;
     let checkout = Checkout::empty(server, "small.git")?;
@@ -59,7 +61,62 @@ async fn with_flux(ground: &Ground) -> Outcome {
     program.apply(&repository(&url)).await?;
     let status = ground.built("mended").await?;
     taken(&status, &url, &first)?;
-    program.ended("mended", SHORT).await.map(drop)
+    let archived = flux.archived(&program.namespace, NAME, &first).await?;
+    ensure(archived.iter().any(|file| file.contains("README")), || format!("Flux has {archived:?}"))?;
+    ensure(!archived.iter().any(|file| file.contains("logo.png")), || {
+        "Flux's archive has pictures: docs/flux.md and decision 11 say otherwise".into()
+    })?;
+    program.ended("mended", SHORT).await?;
+
+    pushed(ground, &checkout, &url, &first).await?;
+    packages(ground, &status).await
+}
+
+/// A push is seen by Flux, then by the pipeline, and built.
+async fn pushed(ground: &Ground, checkout: &Checkout, url: &str, first: &str) -> Outcome {
+    let program = &ground.program;
+    program.watched(NAME, reasons::WATCHED).await?;
+    until("the pipeline has seen what Flux has", SOON, || async {
+        let seen = program.pipeline_now(NAME).await?.status.and_then(|status| status.source);
+        let revision = seen.and_then(|seen| seen.revision);
+        Ok(if revision.as_deref() == Some(first) { Ok(()) } else { Err(format!("{revision:?}")) })
+    })
+    .await?;
+    checkout.write("README", "second")?;
+    let second = checkout.push()?;
+    let begun = Instant::now();
+    let name = program.started(NAME, &second).await?;
+    measured(
+        "from git push to execution, Flux and the pipeline look every 10 s",
+        format!("{} ms", begun.elapsed().as_millis()),
+    );
+    taken(&ground.built(&name).await?, url, &second)?;
+    program.ended(&name, SHORT).await.map(drop)
+}
+
+/// The packages that were built, as an OCIRepository has them.
+async fn packages(ground: &Ground, built: &PipelineExecutionStatus) -> Outcome {
+    let program = &ground.program;
+    let artifact = built.artifact.as_ref().map(|artifact| artifact.reference.clone()).ok_or("nothing was built")?;
+    let spec =
+        json!({ "type": "CodeQuality", "source": { "artifact": { "fluxRef": { "name": NAME }, "plainHTTP": true } } });
+    let pipeline = json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline", "metadata": { "name": "packages" }, "spec": spec,
+    });
+    program.apply(&pipeline).await?;
+    program
+        .apply(&json!({
+            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository", "metadata": { "name": NAME },
+            "spec": {
+                "url": format!("oci://{}", artifact.repository()), "ref": { "digest": artifact.digest().to_string() },
+                "insecure": true, "interval": "10s", "layerSelector": { "mediaType": "application/zip", "operation": "copy" },
+            },
+        }))
+        .await?;
+    ground.run("packages", "by-oci", json!({})).await?;
+    let found = ground.built("by-oci").await?.artifact.map(|artifact| artifact.reference);
+    ensure(found.as_ref() == Some(&artifact), || format!("took {found:?}, Flux has {artifact}"))?;
+    program.ended("by-oci", SHORT).await.map(drop)
 }
 
 fn repository(url: &str) -> Value {
