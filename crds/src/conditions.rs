@@ -52,7 +52,8 @@ pub mod reasons {
     pub const ROLLED_BACK: &str = "RolledBack";
     /// A variable refers to a Secret, or a key of one, that is not there or has no usable value.
     pub const CONFIGURATION_MISSING: &str = "ConfigurationMissing";
-    /// The apiserver refuses an object of the Environment: a quota, an admission policy, or a field that cannot change.
+    /// The apiserver refuses an object of the Environment, or what an execution writes besides its Jobs: a quota, an admission
+    /// policy, a right that the operator lost, or a field that cannot change.
     pub const CHANGE_REFUSED: &str = "ChangeRefused";
     /// The Environment is to be deleted, and an execution still has it.
     pub const DELETION_WAITS: &str = "DeletionWaits";

@@ -45,6 +45,18 @@ pub fn shell(word: &str) -> String {
     }
 }
 
+/// Whether two refusals of an apiserver differ in numbers alone: what a quota has used by now, the time, or the ID of a request,
+/// which policies like to name. Who writes them down is woken by that: with new words at every try, the next came at once.
+#[must_use]
+pub fn says_the_same(before: &str, now: &str) -> bool {
+    /// So many are never cut off, and tell one refusal from another.
+    const WORDS: usize = 64;
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.split_whitespace().filter(|word| !word.contains(|letter: char| letter.is_ascii_digit())).take(WORDS)
+    }
+    words(before).eq(words(now))
+}
+
 /// At most `width` characters; what is cut off is marked.
 #[must_use]
 pub fn clip(text: &str, width: usize) -> String {
@@ -107,6 +119,13 @@ mod tests {
     fn nothing_that_acts_on_a_terminal_is_left() {
         assert_eq!(printable("a\x1b[2Jb\u{202e}c\nd\r"), "a [2Jb c\nd ");
         assert_eq!(one_line(" two\n lines\t"), "two lines");
+    }
+
+    #[test]
+    fn refusals_that_differ_in_numbers_are_the_same() {
+        let quota = "exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5";
+        assert!(says_the_same(quota, "exceeded quota: q, requested: pods=1, used: pods=17, limited: pods=5"));
+        assert!(!says_the_same(quota, "exceeded quota: r, requested: pods=1, used: pods=5, limited: pods=5"));
     }
 
     #[test]

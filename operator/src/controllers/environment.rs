@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use jiff::Timestamp;
 use kube::{
     ResourceExt,
@@ -66,7 +66,8 @@ async fn make(
     for together in changes.chunk_by(|one, next| one.goes_with(next)) {
         for some in together.chunks(TOGETHER) {
             let made: Vec<_> = some.iter().map(|change| perform(context, environment, material, change)).collect();
-            try_join_all(made).await?;
+            // Of several that are refused always the first is told of: whichever fails first would be other words every time.
+            join_all(made).await.into_iter().collect::<Result<(), Error>>()?;
         }
     }
     Ok(())

@@ -24,7 +24,7 @@ use crate::{
     plan::execution::{
         action::{Action, Work},
         ledger::remember,
-        world::{JobFacts, World},
+        world::{Denied, JobFacts, World},
     },
     render::{job::job, revision::controller_revision},
 };
@@ -36,16 +36,27 @@ const TRIES: usize = 5;
 /// Longest message of a rollout.
 const MESSAGE_MAX: usize = 1024;
 
-/// Performs actions in their order. Facts are to be read again, but where the apiserver refused a Job: that is a fact like
-/// the others, and with it the execution tells why it does not go on. Nobody reads the operator's log to learn that.
+/// Performs actions in their order. Facts are to be read again, but where the apiserver refused one: that is a fact like the
+/// others, and with it the execution tells why it does not go on. Nobody reads the operator's log to learn that.
 ///
 /// # Errors
-/// When another action fails, or the apiserver does not answer.
+/// When the apiserver does not answer, or refuses what an execution that has come to its end leaves behind.
 pub async fn perform_all(context: &Context, mut world: World, actions: &[Action]) -> Result<Option<World>, Error> {
     for action in actions {
         let Err(error) = perform(context, &world, action).await else { continue };
-        let (Action::CreateJob { step, .. }, Some(why)) = (action, error.refusal()) else { return Err(error) };
-        world.jobs.insert(*step, JobFacts::Refused { why: why.to_owned() });
+        let Some(why) = error.refusal().map(str::to_owned) else { return Err(error) };
+        match action {
+            Action::CreateJob { step, .. } => {
+                world.jobs.insert(*step, JobFacts::Refused { why });
+            }
+            Action::KeepRevision { .. }
+            | Action::Lock { .. }
+            | Action::SetTarget { .. }
+            | Action::Resume { .. }
+            | Action::Stop { .. }
+            | Action::DeleteJob { .. } => world.denied = Some(Denied { action: action.clone(), why }),
+            Action::Unlock { .. } | Action::Remember { .. } => return Err(error),
+        }
         return Ok(Some(world));
     }
     Ok(None)

@@ -80,6 +80,7 @@ pub async fn world(context: &Context, remembered: &ExecutionOutline) -> Result<O
         jobs: BTreeMap::new(),
         release: None,
         refused: vec![],
+        denied: None,
         guard: Guard::NotLookedAt,
         web_tiers: None,
         default_runtime: context.config.default_runtime(),

@@ -231,6 +231,7 @@ impl Site {
             jobs: BTreeMap::new(),
             release: None,
             refused: vec![],
+            denied: None,
             guard: Guard::NotLookedAt,
             web_tiers: None,
             default_runtime: TEMPLATES.runtime.clone(),

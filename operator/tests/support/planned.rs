@@ -111,6 +111,7 @@ pub fn fresh(pipeline: &Value, asked: &Value) -> World {
         jobs: StepName::ALL.into_iter().filter(|step| uses_job(*step)).map(|step| (step, JobFacts::Absent)).collect(),
         release: None,
         refused: vec![],
+        denied: None,
         guard: Guard::InForce { since: guarded, creations_since: guarded },
         web_tiers: Some(BTreeMap::new()),
         default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), ..Runtime::default() },

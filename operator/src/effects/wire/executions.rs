@@ -80,7 +80,7 @@ fn prod() -> String {
     "prod".into()
 }
 
-fn keep_revision() -> Action {
+pub(super) fn keep_revision() -> Action {
     let pipeline: Pipeline = serde_json::from_value(json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline",
         "metadata": { "name": "wknd", "namespace": "wknd", "uid": "pipeline-1", "generation": 4 },
@@ -98,11 +98,11 @@ pub(super) fn lock() -> Action {
     Action::Lock { environment: prod() }
 }
 
-fn unlock() -> Action {
+pub(super) fn unlock() -> Action {
     Action::Unlock { environment: prod() }
 }
 
-fn set_target() -> Action {
+pub(super) fn set_target() -> Action {
     let target = Target {
         execution: "wknd-1".into(),
         uid: "uid-1".into(),
@@ -184,6 +184,7 @@ pub(super) fn world(production: Option<Environment>) -> World {
         jobs: BTreeMap::new(),
         release: None,
         refused: vec![],
+        denied: None,
         guard: Guard::NotLookedAt,
         web_tiers: None,
         default_runtime: Runtime::default(),

@@ -1,14 +1,17 @@
-//! What the apiserver does not take: of a Job that is a fact, of anything else an error.
+//! What the apiserver does not take: a fact, as long as the execution can tell of it.
 
 use launchway_crds::step::StepName;
 use serde_json::json;
 
 use super::{
     Answer, apiserver,
-    executions::{JOBS, create_job, delete_job, environment, lock, world},
+    executions::{JOBS, create_job, delete_job, environment, keep_revision, lock, set_target, unlock, world},
     lines, refusal,
 };
-use crate::{effects::execution::perform_all, plan::execution::world::JobFacts};
+use crate::{
+    effects::execution::perform_all,
+    plan::execution::world::{Denied, JobFacts},
+};
 
 const QUOTA: &str = "jobs.batch \"wknd-1-code-quality\" is forbidden: exceeded quota: no-jobs";
 
@@ -37,10 +40,27 @@ async fn a_job_that_may_be_taken_later_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_is_taken_or_refused_of_other_objects_adds_no_fact() {
+async fn what_is_taken_adds_no_fact() {
     let (context, script) = apiserver(vec![(201, json!({ "metadata": { "name": "a" } }))]);
     assert!(perform_all(&context, world(None), &[create_job()]).await.unwrap().is_none());
     assert_eq!(lines(&script.asked()), [format!("POST {JOBS}")]);
-    let (context, _) = apiserver(vec![environment("7", None), forbidden(403)]);
-    assert!(perform_all(&context, world(None), &[lock()]).await.is_err());
+}
+
+#[tokio::test]
+async fn what_else_is_refused_is_a_fact_until_the_end() {
+    let found = || environment("7", Some("uid-1"));
+    for (action, answers) in [
+        (keep_revision(), vec![forbidden(403)]),
+        (lock(), vec![environment("7", None), forbidden(403)]),
+        (set_target(), vec![found(), forbidden(422)]),
+        (delete_job(), vec![forbidden(403)]),
+    ] {
+        let (context, _) = apiserver(answers);
+        let told = perform_all(&context, world(None), &[action.clone(), create_job()]).await.unwrap().unwrap();
+        assert_eq!(told.denied, Some(Denied { action, why: QUOTA.into() }));
+        assert!(told.jobs.is_empty(), "what comes after it is not done");
+    }
+    // Nothing is left that could wait.
+    let (context, _) = apiserver(vec![found(), forbidden(403)]);
+    assert!(perform_all(&context, world(None), &[unlock()]).await.is_err());
 }

@@ -7,6 +7,8 @@ use launchway_crds::{
     names::labels,
 };
 
+use crate::text::says_the_same;
+
 use super::{
     Change, MESSAGE_MAX, ServiceName,
     objects::{Further, Side},
@@ -102,11 +104,16 @@ pub(super) fn ready(world: &World, status: &mut EnvironmentStatus, ready: bool, 
     conditions::set(all, &now, generation, types::STALLED, stalled, reason, message);
 }
 
-/// What is told when the apiserver refuses a change: where everything stood before, and what it says. It is tried again.
+/// What is told when the apiserver refuses a change: where everything stood before, and what it says. It is tried again, and
+/// what it says then is told if it differs in more than numbers.
 #[must_use]
 pub fn refused(world: &World, why: &str) -> EnvironmentStatus {
     let mut status = carried(world);
-    ready(world, &mut status, false, reasons::CHANGE_REFUSED, &truncate(why, MESSAGE_MAX));
+    let before = conditions::get(&status.conditions, types::READY)
+        .filter(|before| before.reason == reasons::CHANGE_REFUSED && says_the_same(&before.message, why))
+        .map(|before| before.message.clone());
+    let told = before.unwrap_or_else(|| truncate(why, MESSAGE_MAX));
+    ready(world, &mut status, false, reasons::CHANGE_REFUSED, &told);
     status
 }
 

@@ -195,7 +195,7 @@ fn step_by_step(world: &World) -> Plan {
     if old.completion_time.is_some() {
         return finish::after(world, old);
     }
-    if let Some(plan) = revision::keep(world, &old) {
+    if let Some(plan) = revision::keep(world, &old).filter(|_| world.denied.is_none()) {
         return plan;
     }
     let mut status = status::begun(world, old);
@@ -210,7 +210,8 @@ fn step_by_step(world: &World) -> Plan {
             };
         };
         let name = status.steps[index].name;
-        let verdict = match cancelled(world, &status, name).or_else(|| lost(world, name)) {
+        let ends = cancelled(world, &status, name).or_else(|| lost(world, name));
+        let verdict = match ends.or_else(|| refusal::of_revision(world, name)) {
             Some(verdict) => verdict,
             None if left_out(world, name) => Verdict::Passed {
                 state: StepState::Incomplete,
@@ -220,7 +221,7 @@ fn step_by_step(world: &World) -> Plan {
             },
             None => decide(world, &mut status, name),
         };
-        match verdict {
+        match refusal::instead(world, name, verdict) {
             Verdict::Unseen => return unseen(world, name),
             Verdict::Running { message, child, deadline, wake, actions } => {
                 let step = &mut status.steps[index];

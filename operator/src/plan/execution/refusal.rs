@@ -1,5 +1,5 @@
-//! A Job that the apiserver does not take, by a quota, an admission policy, or a right that the operator lost: the step
-//! says so, tries again, and gives up in the end. And one that it takes, whose pod it refuses.
+//! What the apiserver does not take of an execution, by a quota, an admission policy, or a right that the operator lost: the
+//! step says so, tries again, and gives up in the end. And a Job that it takes, whose pod it refuses.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,7 +11,16 @@ use launchway_crds::{
     step::{StepName, StepState},
 };
 
-use super::{Verdict, identity, requested::Clock, step_of, world::World};
+use crate::text::says_the_same;
+
+use super::{
+    Verdict,
+    action::Action,
+    identity,
+    requested::Clock,
+    step_of,
+    world::{Denied, World},
+};
 
 /// How long somebody has to make room. The Environments of the execution are locked meanwhile.
 const PATIENCE: Span = Span::from_secs(3600);
@@ -25,28 +34,74 @@ const POD: SignedDuration = SignedDuration::from_secs(15);
 
 /// Waits until the apiserver takes the Job of a step; `why` is what it said last.
 pub(super) fn told(world: &World, step: StepName, why: &str) -> Verdict {
-    let (execution, namespace, _) = identity(world);
-    let name = child_name(execution, step.dashed());
-    let clock = clock(world, step);
+    let (execution, _, _) = identity(world);
+    let job = format!("Job {}", child_name(execution, step.dashed()));
+    waits(world, step, reasons::JOB_REFUSED, &job, why, true)
+}
+
+/// The version of the pipeline cannot be kept: nothing is begun.
+pub(super) fn of_revision(world: &World, step: StepName) -> Option<Verdict> {
+    Some(of_action(world, step, unkept(world)?))
+}
+
+/// The refusal to keep the version of the pipeline, if that has just been refused.
+pub(super) fn unkept(world: &World) -> Option<&Denied> {
+    world.denied.as_ref().filter(|denied| matches!(denied.action, Action::KeepRevision { .. }))
+}
+
+/// The verdict, unless the apiserver has just refused an action of it: then the wait for that.
+pub(super) fn instead(world: &World, step: StepName, verdict: Verdict) -> Verdict {
+    let Some(denied) = &world.denied else { return verdict };
+    match &verdict {
+        Verdict::Running { actions, .. } | Verdict::Waiting { actions, .. } | Verdict::Ended { actions, .. }
+            if actions.contains(&denied.action) =>
+        {
+            of_action(world, step, denied)
+        }
+        _ => verdict,
+    }
+}
+
+fn of_action(world: &World, step: StepName, Denied { action, why }: &Denied) -> Verdict {
+    let environment = |name: &String| format!("the status of Environment {name}");
+    // Nothing has begun by these: the execution can end without.
+    let (what, ends) = match action {
+        Action::KeepRevision { revision, .. } => (format!("ControllerRevision {}", revision.name), true),
+        Action::Lock { environment: name } | Action::SetTarget { environment: name, .. } => (environment(name), true),
+        Action::Unlock { environment: name }
+        | Action::Resume { environment: name }
+        | Action::Stop { environment: name, .. } => (environment(name), false),
+        Action::CreateJob { step, .. } => return told(world, *step, why),
+        Action::DeleteJob { name, .. } => (format!("the deletion of Job {name}"), false),
+        Action::Remember { pipeline, .. } => (format!("the status of Pipeline {pipeline}"), false),
+    };
+    waits(world, step, reasons::CHANGE_REFUSED, &what, why, ends)
+}
+
+/// Waits until the apiserver takes something, and ends the step if it does not in time, where that does no harm.
+fn waits(world: &World, step: StepName, reason: &'static str, what: &str, why: &str, ends: bool) -> Verdict {
+    let (_, namespace, _) = identity(world);
+    let before = written(world, step, reason);
+    // It began with the first refusal of the wait that the execution has written down.
+    let clock = Clock::since(before.map_or(Time(world.now), |waits| waits.since.clone()), PATIENCE);
     // The remedy comes first: the words of an apiserver may be longer than a message.
     let refused = format!(
-        "make room in the quota, or except Job {name} in the policy that forbids it, for the apiserver refuses it: {why}"
+        "make room in the quota, or except {what} in the policy that forbids it, for the apiserver refuses it: {why}"
     );
-    if world.now >= clock.until {
-        let given_up = format!("not created within {PATIENCE}; {refused}; then run the pipeline again");
-        return Verdict::error(reasons::JOB_REFUSED, given_up);
+    if ends && world.now >= clock.until {
+        return Verdict::error(reason, format!("not done within {PATIENCE}; {refused}; then run the pipeline again"));
     }
-    let refused = told_before(world, step).filter(|before| says_the_same(before, &refused)).unwrap_or(refused);
+    let same = before.map(|waits| waits.why.clone()).filter(|before| says_the_same(before, &refused));
     // As long again as it has waited: soon at first, ever less often later.
     let pause = world.now.duration_since(clock.since.0).clamp(SOON, LATE);
     Verdict::Waiting {
-        reason: reasons::JOB_REFUSED,
-        warn: Some(clock.warn()),
+        reason,
+        warn: ends.then(|| clock.warn()),
         waiting: Box::new(WaitingFor {
             step,
-            why: refused,
+            why: same.unwrap_or(refused),
             since: clock.since,
-            until: Some(Time(clock.until)),
+            until: ends.then_some(Time(clock.until)),
             expiring_since: None,
             who: Some(format!("whoever administers namespace {namespace}")),
             command: Some(format!("kubectl describe resourcequotas,limitranges --namespace {namespace}")),
@@ -54,6 +109,14 @@ pub(super) fn told(world: &World, step: StepName, why: &str) -> Verdict {
         wake: world.now.saturating_add(pause).ok(),
         actions: vec![],
     }
+}
+
+/// The wait of this step for what was refused, if the execution has written it down.
+fn written<'a>(world: &'a World, step: StepName, reason: &str) -> Option<&'a WaitingFor> {
+    let status = world.execution.status.as_ref()?;
+    let refused = step_of(status, step)
+        .is_some_and(|step| step.state == StepState::Waiting && step.reason.as_deref() == Some(reason));
+    status.waiting_for.as_ref().filter(|_| refused)
 }
 
 /// What is told of a Job that has no pod, once that has lasted; until then, when to look again. The apiserver takes a Job
@@ -73,33 +136,4 @@ pub fn without_pod(job: &str, namespace: &str) -> String {
         "it has no pod, which a quota, a limit range or Pod Security may refuse: kubectl describe job {job} --namespace \
          {namespace} says why"
     )
-}
-
-/// It began with the first refusal of the wait that the execution has written down.
-fn clock(world: &World, step: StepName) -> Clock {
-    let since = written(world, step).map(|waits| waits.since.clone());
-    Clock::since(since.unwrap_or(Time(world.now)), PATIENCE)
-}
-
-fn told_before(world: &World, step: StepName) -> Option<String> {
-    written(world, step).map(|waits| waits.why.clone())
-}
-
-/// The wait for the Job of this step, if the execution has written it down.
-fn written(world: &World, step: StepName) -> Option<&WaitingFor> {
-    let status = world.execution.status.as_ref()?;
-    let refused = step_of(status, step)
-        .is_some_and(|step| step.state == StepState::Waiting && step.reason.as_deref() == Some(reasons::JOB_REFUSED));
-    status.waiting_for.as_ref().filter(|_| refused)
-}
-
-/// Whether two refusals differ in numbers alone: what a quota has used by now, the time, or the ID of a request, which
-/// policies like to name. Each write of status wakes the execution: with new words at every try, the next one came at once.
-fn says_the_same(before: &str, now: &str) -> bool {
-    /// So many are never cut off, and tell one refusal from another.
-    const WORDS: usize = 64;
-    fn words(text: &str) -> impl Iterator<Item = &str> {
-        text.split_whitespace().filter(|word| !word.contains(|letter: char| letter.is_ascii_digit())).take(WORDS)
-    }
-    words(before).eq(words(now))
 }

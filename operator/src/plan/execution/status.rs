@@ -13,7 +13,7 @@ use crate::text::printable;
 use super::{
     Plan,
     action::Action,
-    revision, route, source,
+    refusal, revision, route, source,
     world::{Kept, World},
 };
 
@@ -22,11 +22,11 @@ const MESSAGE_MAX: usize = 1024;
 
 /// A status in which every step is present.
 ///
-/// Until the pipeline exists nobody knows the steps: then there is only the first.
+/// Until the pipeline exists, and what it says is kept, nobody knows the steps: then there is only the first.
 pub(super) fn begun(world: &World, mut status: PipelineExecutionStatus) -> PipelineExecutionStatus {
     status.start_time.get_or_insert(Time(world.now));
     let asked = &world.execution.spec;
-    match &world.pipeline {
+    match world.pipeline.as_ref().filter(|_| refusal::unkept(world).is_none()) {
         Some(pipeline) if status.environments.is_none() => {
             let environments = route::environments(&pipeline.spec, asked);
             let taken = source::taken(world).and_then(Result::ok).map(|(_, entry)| entry);
@@ -184,8 +184,14 @@ fn emergency(world: &World, all: &mut Vec<Condition>, now: &Time) {
 
 /// Reasons to wait that only a person who administers the cluster can end.
 fn needs_a_person(reason: &str) -> bool {
-    [reasons::APPROVAL_GUARD_MISSING, reasons::APPROVAL_MALFORMED, reasons::REQUEST_MALFORMED, reasons::JOB_REFUSED]
-        .contains(&reason)
+    [
+        reasons::APPROVAL_GUARD_MISSING,
+        reasons::APPROVAL_MALFORMED,
+        reasons::REQUEST_MALFORMED,
+        reasons::JOB_REFUSED,
+        reasons::CHANGE_REFUSED,
+    ]
+    .contains(&reason)
 }
 
 /// The status of an execution that ended.

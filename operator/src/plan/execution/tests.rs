@@ -26,7 +26,7 @@ use super::{
     ledger::remember,
     needs, next, revision,
     world::{
-        Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, JobPod, Needs, ReleaseDigests,
+        Denied, Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, JobPod, Needs, ReleaseDigests,
         RevisionFacts, Siblings, World,
     },
 };
@@ -76,6 +76,8 @@ struct Play {
     quality: Vec<Metric>,
     /// What the apiserver says to every Job.
     refuses: Option<&'static str>,
+    /// Which action the apiserver refuses, and what it says.
+    denies: Option<(&'static str, &'static str)>,
     /// Every action that was performed, in order.
     done: Vec<&'static str>,
     /// How often status was written.
@@ -130,11 +132,13 @@ impl Play {
             jobs: BTreeMap::new(),
             release: None,
             refused: vec![],
+            denied: None,
             guard: in_force(),
             web_tiers: Some(BTreeMap::new()),
             default_runtime: Runtime { aem: Some(image('1')), dispatcher: Some(image('2')), ..Runtime::default() },
         };
-        Self { world, revisions: BTreeMap::new(), quality: vec![], refuses: None, done: vec![], writes: 0 }
+        let revisions = BTreeMap::new();
+        Self { world, revisions, quality: vec![], refuses: None, denies: None, done: vec![], writes: 0 }
     }
 
     /// Plays rounds until the planner asks for nothing more.
@@ -154,7 +158,14 @@ impl Play {
                 seen.jobs.insert(step, jobs.get(&step).cloned().unwrap_or_default());
                 look = next(&seen).look;
             }
-            let Plan { actions, status, again, .. } = next(&seen);
+            let mut plan = next(&seen);
+            if let Some((denied, why)) = self.denies
+                && let Some(action) = plan.actions.iter().find(|action| action.category() == denied)
+            {
+                seen.denied = Some(Denied { action: action.clone(), why: why.into() });
+                plan = next(&seen);
+            }
+            let Plan { actions, status, again, .. } = plan;
             if !actions.is_empty() {
                 for action in actions {
                     self.perform(action);
@@ -533,6 +544,7 @@ fn a_build_signs_with_the_key_that_the_pipeline_names() {
 }
 
 mod approvals;
+mod denied;
 mod edits;
 mod flux;
 mod git;

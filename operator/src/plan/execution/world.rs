@@ -18,6 +18,8 @@ use crate::{
     git::GitFault,
 };
 
+use super::action::Action;
+
 /// Everything that decides what an execution does next.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -52,6 +54,8 @@ pub struct World {
     pub release: Option<Result<FoundRelease, Fault>>,
     /// What a build that failed found each file of the artifact to be.
     pub refused: Vec<ArtifactFile>,
+    /// An action that the apiserver has just refused; a Job that it refused is among [`Self::jobs`].
+    pub denied: Option<Denied>,
     /// Whether the request that [`Needs::guard`] named can be trusted.
     pub guard: Guard,
     /// Names of the pipelines that have the dispatcher image of an Environment to themselves, by Environment; none when
@@ -59,6 +63,15 @@ pub struct World {
     pub web_tiers: Option<BTreeMap<String, String>>,
     /// Base images that the operator was installed with.
     pub default_runtime: Runtime,
+}
+
+/// An action that the apiserver refuses as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Denied {
+    /// The action.
+    pub action: Action,
+    /// What the apiserver said.
+    pub why: String,
 }
 
 /// The version of its pipeline that an execution runs, and whether it is kept.

@@ -182,6 +182,14 @@ fn a_refused_change_is_told_and_leaves_everything_else_where_it_was() {
     // Said once, it is not written again while nothing changes.
     cluster.world.environment.status = Some(told.clone());
     assert_eq!(refused(&cluster.world, why), told);
+    // Nor with other numbers; who else is refused is told.
+    let [first, next_try] = ["used: pods=3, limited: pods=3", "used: pods=4, limited: pods=3"];
+    let [first, next_try] = [first, next_try].map(|numbers| format!("{why}, requested: pods=1, {numbers}"));
+    let told_of = refused(&cluster.world, &first);
+    assert_ne!(told_of, told);
+    cluster.world.environment.status = Some(told_of.clone());
+    assert_eq!(refused(&cluster.world, &next_try), told_of);
+    cluster.world.environment.status = Some(told);
     assert_ne!(conditions::get(&next(&cluster.world).status.conditions, types::READY).unwrap().message, why);
 }
 
