@@ -68,11 +68,20 @@ pub(super) fn half_way(spec: &Rollout, phase: &str) -> SignedDuration {
     spec.ready_timeout.signed().saturating_add(watched.unwrap_or_default()) / 2
 }
 
+/// The revision of the dispatchers that was rolled out whole, by which others are judged: what a release that failed has left
+/// beside it serves visitors badly, and a measure with that in it lets everything pass. None: it began before that was
+/// written down.
+fn measure(world: &World) -> Option<&str> {
+    let deployed = world.environment.status.as_ref()?.deployed.as_ref()?;
+    deployed.revisions.as_ref().map(|revisions| revisions.dispatcher.as_str())
+}
+
 /// Whether there are dispatchers of both releases: not before the first pair is touched, nor when everything else is on
-/// the release already, as after one that failed on its first pair.
+/// the release already. Nor is what is the measure itself watched, as it comes again after one that failed.
 fn compares(world: &World, desired: &DesiredRelease, partition: i32) -> bool {
     let dispatchers = || world.pods.iter().filter(|pod| pod.tier == Tier::Dispatcher);
-    dispatchers().any(|pod| pod.ordinal >= partition)
+    measure(world) != Some(&desired.revisions.dispatcher)
+        && dispatchers().any(|pod| pod.ordinal >= partition)
         && dispatchers().any(|pod| pod.ordinal < partition && pod.revision != desired.revisions.dispatcher)
 }
 
@@ -169,7 +178,10 @@ fn counted(
 ) -> Result<(Counters, Counters), Missing> {
     let (mut new, mut previous) = NONE;
     let serves = |pod: &&Pod| pod.tier == Tier::Dispatcher && pod.ready && !pod.terminating;
-    for pod in world.pods.iter().filter(serves) {
+    let counts = |pod: &&Pod| {
+        pod.revision == desired.revisions.dispatcher || measure(world).is_none_or(|measure| pod.revision == measure)
+    };
+    for pod in world.pods.iter().filter(serves).filter(counts) {
         let is_new = pod.revision == desired.revisions.dispatcher;
         let name = format!("{}-dispatcher-{}", world.name(), pod.ordinal);
         let counters = match counters.get(&pod.ordinal) {

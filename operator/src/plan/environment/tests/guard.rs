@@ -239,6 +239,43 @@ fn nothing_is_watched_where_no_two_releases_serve() {
     assert!(cluster.is_complete('1'), "every other pair is on it already: {:?}", rollout(&cluster));
 }
 
+/// What a release that failed has left between the two is no measure.
+#[test]
+fn a_release_is_judged_by_the_one_that_was_rolled_out_whole() {
+    let failed = || {
+        let mut cluster = watched(&json!({}));
+        pass(&mut cluster, 120, after([of(600, 6, 5), of(400, 4, 5), of(500, 5, 5)]));
+        assert_eq!(rollout(&cluster).phase, "Watch Pair 2");
+        // Ordinal 2 counts from here: it has had 500 requests.
+        pass(&mut cluster, 20, after([of(1200, 12, 5), of(100, 60, 5), of(1000, 300, 5)]));
+        assert_eq!((cluster.state(), rollout(&cluster).phase.as_str()), (RolloutState::Failed, "Watch Pair 2"));
+        cluster.phases.clear();
+        cluster.world.counters = Some(after([of(0, 0, 0); 3]));
+        cluster
+    };
+    // Next to nine in ten of the one that failed, two in ten would pass.
+    let mut cluster = failed();
+    cluster.target('3').play(serve);
+    assert_eq!(rollout(&cluster).phase, "Watch Surge");
+    pass(&mut cluster, 20, after([of(600, 6, 5), of(600, 540, 5), of(500, 100, 5)]));
+    assert_eq!(cluster.state(), RolloutState::Failed);
+    let told = rollout(&cluster).message;
+    assert!(told.contains("20.0 % of 500 requests") && told.contains("1.0 % of 600 requests"), "{told}");
+
+    // Nor is it asked for what it has counted.
+    let mut cluster = failed();
+    cluster.target('3').play(serve);
+    let mut counted = after([of(600, 6, 5), of(0, 0, 0), of(500, 5, 5)]);
+    counted.insert(1, Err(Silent::Away("time-out".into())));
+    pass(&mut cluster, 120, counted);
+    assert_eq!((cluster.state(), rollout(&cluster).phase.as_str()), (RolloutState::Progressing, "Watch Pair 2"));
+
+    // What was rolled out whole is the measure itself: it comes again unwatched, however its visitors fare.
+    let mut cluster = failed();
+    cluster.target('1').play(serve);
+    assert!(cluster.is_complete('1'), "{:?}", rollout(&cluster));
+}
+
 #[test]
 fn what_happens_meanwhile_does_not_begin_the_watch_anew() {
     let mut cluster = watched(&json!({}));
