@@ -280,6 +280,9 @@ fn workloads(world: &World) -> Plan {
     if let Some(before) = restore::wanted(world, &status) {
         return restore::next(world, status, &before);
     }
+    if let Some(plan) = doubt::given_up(world, &status) {
+        return plan;
+    }
     let desired = match &world.desired {
         Desired::Nothing => {
             status::ready(

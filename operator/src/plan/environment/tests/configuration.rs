@@ -88,13 +88,19 @@ fn a_missing_secret_rolls_nothing_and_what_runs_goes_on() {
 
 const MISSING: &str = "variable API_KEY: Secret api does not exist";
 
-/// A rollout to release 2, with the new author there, whose Secret is gone.
-fn interrupted(policy: &str) -> Cluster {
+/// A rollout to release 2, with the new author there.
+fn begun(policy: &str) -> Cluster {
     let mut cluster = Cluster::rolled("Production", 2, 1);
     cluster.set("/rollout/onFailure", json!(policy)).target('2');
     while cluster.world.author.as_ref().unwrap().revision != "rev-2" {
         assert!(cluster.round() | cluster.kubelet());
     }
+    cluster
+}
+
+/// The same, and its Secret is gone.
+fn interrupted(policy: &str) -> Cluster {
+    let mut cluster = begun(policy);
     cluster.world.desired = Desired::Unconfigured(MISSING.into());
     cluster
 }
@@ -170,6 +176,8 @@ fn a_release_that_never_began_is_not_rolled_out_after_its_execution_has_given_up
 fn a_refused_change_is_told_and_leaves_everything_else_where_it_was() {
     let mut cluster = Cluster::rolled("Production", 2, 1);
     cluster.target('2');
+    let lock = Lock { execution: "wknd-2".into(), uid: "uid-2".into(), since: Time(cluster.world.now) };
+    status(&mut cluster).lock = Some(lock);
     let before = cluster.world.environment.status.clone().unwrap();
     let why = "statefulsets.apps \"prod-author\" is forbidden: exceeded quota: program";
     let told = refused(&cluster.world, why);
@@ -191,6 +199,42 @@ fn a_refused_change_is_told_and_leaves_everything_else_where_it_was() {
     assert_eq!(refused(&cluster.world, &next_try), told_of);
     cluster.world.environment.status = Some(told);
     assert_ne!(conditions::get(&next(&cluster.world).status.conditions, types::READY).unwrap().message, why);
+}
+
+/// A release whose changes are refused, and whose execution has it locked.
+fn refused_with(cluster: &mut Cluster) {
+    let lock = Lock { execution: "wknd-2".into(), uid: "uid-2".into(), since: Time(cluster.world.now) };
+    status(cluster).lock = Some(lock);
+    let why = "statefulsets.apps \"prod-publish\" is forbidden: exceeded quota: program";
+    cluster.world.environment.status = Some(refused(&cluster.world, why));
+}
+
+#[test]
+fn a_release_that_is_refused_is_not_rolled_out_after_its_execution_has_given_up() {
+    let mut cluster = Cluster::rolled("Production", 2, 1);
+    cluster.target('2');
+    refused_with(&mut cluster);
+    assert!(!next(&cluster.world).changes.is_empty(), "it is tried again as long as somebody waits");
+    status(&mut cluster).lock = None;
+    assert!(next(&cluster.world).changes.is_empty());
+    cluster.play(|cluster| assert_eq!(cluster.serving(), 2));
+    assert_eq!(status(&mut cluster).target, None);
+    assert!(cluster.runs(&revisions('1', 0)));
+    assert_eq!(cluster.ready_reason(), reasons::READY);
+}
+
+#[test]
+fn a_rollout_that_is_refused_fails_or_goes_back_once_its_execution_has_given_up() {
+    for (policy, state, letter) in
+        [("Hold", RolloutState::Failed, None), ("Restore", RolloutState::RolledBack, Some('1'))]
+    {
+        let mut cluster = begun(policy);
+        refused_with(&mut cluster);
+        status(&mut cluster).lock = None;
+        cluster.play(|cluster| assert!(cluster.serving() >= 2));
+        assert_eq!(cluster.state(), state, "{policy}");
+        assert!(letter.is_none_or(|letter| cluster.runs(&revisions(letter, 0))), "{policy}");
+    }
 }
 
 #[test]
