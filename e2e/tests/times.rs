@@ -54,9 +54,10 @@ fn message(status: &PipelineExecutionStatus, name: StepName) -> String {
     step(status, name).ok().and_then(|step| step.message.clone()).unwrap_or_default()
 }
 
-/// A quota leaves no room for Jobs, and another one none for their pods: the execution says so, can be cancelled, and goes
-/// on when there is room.
+/// Quotas leave no room for the version of the pipeline, for Jobs, and for their pods: the execution says so each time, can be
+/// cancelled, and goes on when there is room.
 async fn no_room(scenario: &Scenario, program: &Program, artifact: &ImageRef) -> Outcome {
+    const NO_VERSIONS: &str = "no-versions";
     const NO_JOBS: &str = "no-jobs";
     const NO_PODS: &str = "no-pods";
     let quota = |name: &str, of: &str| {
@@ -64,7 +65,20 @@ async fn no_room(scenario: &Scenario, program: &Program, artifact: &ImageRef) ->
             "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"hard": {of: "0"}},
         })
     };
+    let quotas: Api<ResourceQuota> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
+    program.apply(&quota(NO_VERSIONS, "count/controllerrevisions.apps")).await?;
+    program.run("unkept", Some(artifact.digest())).await?;
+    let refused = program.says_why("unkept", StepName::Validate, reasons::CHANGE_REFUSED, SOON);
+    let status = scenario.on_failure(program, "unkept", refused).await?;
+    let why = message(&status, StepName::Validate);
+    ensure(why.contains(NO_VERSIONS) && why.contains("ControllerRevision"), || why.clone())?;
+    println!("  unkept waits: {why}");
     program.apply(&quota(NO_JOBS, "count/jobs.batch")).await?;
+    call(quotas.delete(NO_VERSIONS, &DeleteParams::default())).await?;
+    let goes_on = program.says_why("unkept", StepName::CodeQuality, reasons::JOB_REFUSED, LONG);
+    scenario.on_failure(program, "unkept", goes_on).await?;
+    scenario.types(program, DEVELOPER, &["cancel", "unkept", "--reason", "seen enough"]).await?;
+    program.ended("unkept", SOON).await?;
     for name in ["never", "later"] {
         program.run(name, Some(artifact.digest())).await?;
         let refused = program.says_why(name, StepName::CodeQuality, reasons::JOB_REFUSED, SOON);
@@ -78,7 +92,6 @@ async fn no_room(scenario: &Scenario, program: &Program, artifact: &ImageRef) ->
             ensure(step(&status, StepName::CodeQuality)?.state == StepState::Cancelled, || told(&status))?;
         }
     }
-    let quotas: Api<ResourceQuota> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
     program.apply(&quota(NO_PODS, "pods")).await?;
     call(quotas.delete(NO_JOBS, &DeleteParams::default())).await?;
     let podless = program.wait("later", "says that its Job has no pod", LONG, |status| {
