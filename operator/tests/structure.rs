@@ -128,6 +128,28 @@ fn the_fuzzed_parsers_have_all_that_they_name() {
     assert!(missing.is_empty(), "add these to fuzz/parsers/src/lib.rs:\n{}", missing.join("\n"));
 }
 
+/// The model stands apart, with a lock file of its own, and cargo refuses one that does not know what the operator depends on
+/// by now: nobody would see that before the next run of the model.
+#[test]
+fn the_models_lock_file_knows_what_it_is_built_from() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let lock = fs::read_to_string(root.join("model/Cargo.lock")).unwrap();
+    for (folder, name) in [("operator", "launchway-operator"), ("crds", "launchway-crds")] {
+        let manifest = fs::read_to_string(root.join(folder).join("Cargo.toml")).unwrap();
+        let wanted = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+        let wanted = wanted.take_while(|line| !line.starts_with('[')).filter(|line| !line.is_empty());
+        let mut wanted: Vec<&str> = wanted.map(|line| line.split(['.', ' ', '=']).next().unwrap()).collect();
+        let package =
+            lock.split("[[package]]").find(|package| package.contains(&format!("name = \"{name}\"\n"))).unwrap();
+        let known = package.lines().filter_map(|line| line.strip_prefix(" \"")?.split(['"', ' ']).next());
+        let mut known: Vec<&str> = known.collect();
+        wanted.sort_unstable();
+        known.sort_unstable();
+        assert!(wanted.len() > 3, "{folder}/Cargo.toml is not as this test reads it: {wanted:?}");
+        assert_eq!(known, wanted, "cd model; cargo update --workspace");
+    }
+}
+
 #[test]
 fn only_effects_write_and_nobody_writes_pods() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
