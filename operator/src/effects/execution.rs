@@ -40,7 +40,7 @@ const MESSAGE_MAX: usize = 1024;
 /// others, and with it the execution tells why it does not go on. Nobody reads the operator's log to learn that.
 ///
 /// # Errors
-/// When the apiserver does not answer, or refuses what an execution that has come to its end leaves behind.
+/// When the apiserver does not answer, or does not let an execution that has ended give an Environment back.
 pub async fn perform_all(context: &Context, mut world: World, actions: &[Action]) -> Result<Option<World>, Error> {
     for action in actions {
         let Err(error) = perform(context, &world, action).await else { continue };
@@ -54,8 +54,10 @@ pub async fn perform_all(context: &Context, mut world: World, actions: &[Action]
             | Action::SetTarget { .. }
             | Action::Resume { .. }
             | Action::Stop { .. }
-            | Action::DeleteJob { .. } => world.denied = Some(Denied { action: action.clone(), why }),
-            Action::Unlock { .. } | Action::Remember { .. } => return Err(error),
+            | Action::DeleteJob { .. }
+            | Action::Remember { .. } => world.denied = Some(Denied { action: action.clone(), why }),
+            // It has ended, and its Environment takes the lock away itself.
+            Action::Unlock { .. } => return Err(error),
         }
         return Ok(Some(world));
     }

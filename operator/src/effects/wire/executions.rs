@@ -57,7 +57,7 @@ pub(super) fn environment(version: &str, holder: Option<&str>) -> Answer {
     (200, object)
 }
 
-fn pipeline(ledger: &[&LedgerEntry]) -> Answer {
+pub(super) fn pipeline(ledger: &[&LedgerEntry]) -> Answer {
     let object = json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline",
         "metadata": { "name": "wknd", "namespace": "wknd", "resourceVersion": "9" },
@@ -142,7 +142,7 @@ pub(super) fn delete_job() -> Action {
     Action::DeleteJob { name: "wknd-1-code-quality".into(), uid: "job-1".into() }
 }
 
-fn remember() -> Action {
+pub(super) fn remember() -> Action {
     Action::Remember { pipeline: "wknd".into(), entry: Box::new(entry()), tests: TestedSteps::default() }
 }
 

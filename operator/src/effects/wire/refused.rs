@@ -5,7 +5,9 @@ use serde_json::json;
 
 use super::{
     Answer, apiserver,
-    executions::{JOBS, create_job, delete_job, environment, keep_revision, lock, set_target, unlock, world},
+    executions::{
+        JOBS, create_job, delete_job, environment, keep_revision, lock, pipeline, remember, set_target, unlock, world,
+    },
     lines, refusal,
 };
 use crate::{
@@ -54,6 +56,7 @@ async fn what_else_is_refused_is_a_fact_until_the_end() {
         (lock(), vec![environment("7", None), forbidden(403)]),
         (set_target(), vec![found(), forbidden(422)]),
         (delete_job(), vec![forbidden(403)]),
+        (remember(), vec![pipeline(&[]), forbidden(403)]),
     ] {
         let (context, _) = apiserver(answers);
         let told = perform_all(&context, world(None), &[action.clone(), create_job()]).await.unwrap().unwrap();

@@ -184,7 +184,7 @@ fn current(status: Option<&PipelineExecutionStatus>) -> Option<StepName> {
 /// Decides what an execution does next.
 #[must_use]
 pub fn next(world: &World) -> Plan {
-    let mut plan = step_by_step(world);
+    let mut plan = refusal::unremembered(world, step_by_step(world));
     outbox::fill(world, &mut plan.status);
     plan
 }

@@ -14,11 +14,11 @@ use launchway_crds::{
 use crate::text::says_the_same;
 
 use super::{
-    Verdict,
+    Plan, Verdict,
     action::Action,
     identity,
     requested::Clock,
-    step_of,
+    status, step_of,
     world::{Denied, World},
 };
 
@@ -60,6 +60,19 @@ pub(super) fn instead(world: &World, step: StepName, verdict: Verdict) -> Verdic
         }
         _ => verdict,
     }
+}
+
+/// The plan, unless the Pipeline has just refused the record of an end: then the execution has not ended, and its last step
+/// waits. Without a record it could be run again under its name.
+pub(super) fn unremembered(world: &World, plan: Plan) -> Plan {
+    let refused = world.denied.as_ref().filter(|denied| matches!(denied.action, Action::Remember { .. }));
+    let Some(denied) = refused.filter(|denied| plan.actions.contains(&denied.action)) else { return plan };
+    let mut status = status::begun(world, world.execution.status.clone().unwrap_or_default());
+    let Some(index) = status.steps.iter().position(|step| !step.state.is_terminal()) else { return plan };
+    let step = status.steps[index].name;
+    let Verdict::Waiting { reason, waiting, wake, .. } = of_action(world, step, denied) else { return plan };
+    status::wait(&mut status, index, world.now, reason, *waiting, false);
+    status::settle(world, status, Some(step), vec![], wake, false)
 }
 
 fn of_action(world: &World, step: StepName, Denied { action, why }: &Denied) -> Verdict {

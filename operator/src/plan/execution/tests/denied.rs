@@ -71,6 +71,26 @@ fn who_waits_for_what_is_refused_can_be_cancelled() {
     }
 }
 
+/// It has not ended before its Pipeline remembers it: nobody could tell that it does not run again.
+#[test]
+fn an_end_that_nobody_may_remember_is_waited_for() {
+    let mut play = Play::new();
+    play.run();
+    play.denies = Some(("remember", POLICY));
+    play.annotate(requests::CANCEL, "later").run();
+    assert_eq!(play.step(StepName::BuildImage), (StepState::Waiting, reasons::CHANGE_REFUSED));
+    let waiting = play.waiting();
+    assert!(waiting.why.contains("except the status of Pipeline wknd in the policy"), "{}", waiting.why);
+    assert_eq!(waiting.until, None);
+    let writes = play.writes;
+    play.later(HOUR).later(HOUR);
+    assert_eq!(play.writes, writes, "nothing is written while it says the same");
+    assert!(play.status("stage").lock.is_some());
+    play.denies = None;
+    assert_eq!(play.run().step(StepName::BuildImage).0, StepState::Cancelled);
+    assert!(play.status("stage").lock.is_none());
+}
+
 /// A Job that cannot be ended goes on: until it has ended, nothing says that the execution has.
 #[test]
 fn a_cancellation_waits_for_a_job_that_may_not_be_deleted() {
