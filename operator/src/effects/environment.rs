@@ -31,6 +31,7 @@ use crate::{
         configuration::{Configuration, is_of},
         further::rendered,
         kept::Source,
+        ownership::folded,
         service::service,
         workload,
     },
@@ -138,6 +139,11 @@ pub async fn finalize(context: &Context, environment: &Environment, finalizer: F
     Ok(true)
 }
 
+/// A patch of ours that applies nothing.
+fn ours() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
 /// Objects of a namespace.
 struct Objects<'a> {
     context: &'a Context,
@@ -159,13 +165,12 @@ impl Objects<'_> {
     {
         // A route that the spec does not have is not planned.
         let Some(object) = object else { return Ok(()) };
-        let answer = match self.apply_once::<K>(name, &object).await {
-            Err(refused) if refused.is_invalid() && self.set_lists::<K>(name, &object).await => {
-                tracing::info!(name, %refused, "What somebody added to a list cannot stand beside ours: it was taken away");
-                self.apply_once::<K>(name, &object).await?
-            }
-            other => other?,
+        let (found, applied) = match self.apply_once::<K>(name, &object).await {
+            Err(refused) if refused.is_invalid() => (self.set_lists::<K>(name, &object).await.ok_or(refused)?, false),
+            other => (other?, true),
         };
+        let folded = self.fold(name, &found).await?;
+        let answer = if applied && !folded { found } else { self.apply_once::<K>(name, &object).await? };
         self.context.fresh.note(&answer);
         Ok(())
     }
@@ -178,14 +183,31 @@ impl Objects<'_> {
         bounded("apply an object", self.api::<K>().patch(name, &applied, &Patch::Apply(object))).await
     }
 
-    /// Makes the lists of an object that is there exactly ours, and says whether that was taken. Applying leaves the
-    /// items that others added: with two ports of one name, the apiserver refuses it for ever. A merge patch replaces lists.
-    async fn set_lists<K>(&self, name: &str, object: &Value) -> bool
+    /// Makes the lists of an object that is there exactly ours; none if that was not taken. Applying leaves the items that
+    /// others added: with two ports of one name, the apiserver refuses it for ever. A merge patch replaces lists.
+    async fn set_lists<K>(&self, name: &str, object: &Value) -> Option<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
-        let ours = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        bounded("set the lists of an object", self.api::<K>().patch(name, &ours, &Patch::Merge(object))).await.is_ok()
+        let (api, ours, lists) = (self.api::<K>(), ours(), Patch::Merge(object));
+        let set = bounded("set the lists of an object", api.patch(name, &ours, &lists)).await.ok()?;
+        tracing::info!(name, "What somebody added to a list cannot stand beside ours: it was taken away");
+        Some(set)
+    }
+
+    /// Makes everything that the operator owns of an object owned by applying, and says whether it was not so: what a merge
+    /// patch left is applied away only then. One that a crash left behind is found by the next apply.
+    async fn fold<K>(&self, name: &str, found: &K) -> Result<bool, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let meta = found.meta();
+        let Some(entries) = meta.managed_fields.as_deref().and_then(folded) else { return Ok(false) };
+        let patch = serde_json::json!({
+            "metadata": { "resourceVersion": meta.resource_version, "managedFields": entries },
+        });
+        bounded("fold ownership of an object", self.api::<K>().patch(name, &ours(), &Patch::Merge(&patch))).await?;
+        Ok(true)
     }
 
     /// Creates an object that never changes. One that is there has the same content, or it is not ours.

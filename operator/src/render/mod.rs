@@ -15,6 +15,7 @@ pub mod job;
 pub mod kept;
 mod meta;
 pub mod network_policy;
+pub mod ownership;
 mod pod;
 pub mod revision;
 pub mod scan_job;

@@ -97,6 +97,16 @@ async fn objects_are_applied_whole_by_our_field_manager() {
     }
 }
 
+/// A Service as it is after a merge patch of ours.
+fn patched() -> Answer {
+    let entry = |operation: &str, port: u16| {
+        json!({ "manager": "launchway", "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1",
+            "fieldsV1": { "f:spec": { "f:ports": { format!("k:{port}"): { ".": {} } } } } })
+    };
+    let entries = [entry("Apply", 80), entry("Update", 81)];
+    (200, json!({ "metadata": { "resourceVersion": "7", "managedFields": entries } }))
+}
+
 /// Two ports of one name: what somebody else put beside ours is taken away, and what is refused for another reason is
 /// told with the first words.
 #[tokio::test]
@@ -113,6 +123,29 @@ async fn lists_that_others_added_to_are_set_when_applying_is_refused() {
         assert!(matches!(&result, Err(Error::Kube { doing: "apply an object", .. })), "{result:?}");
         assert_eq!(asked.len(), 2);
     }
+}
+
+/// After it nobody owns anything by patching, whether that was just done or a crash left it: else what was patched could
+/// never be applied away.
+#[tokio::test]
+async fn what_a_patch_left_is_owned_by_applying() {
+    let (change, there) = (Change::Service(ServiceName::Dispatcher), || (200, json!({ "metadata": {} })));
+    for before in [vec![refusal(422, "Invalid"), patched()], vec![patched()]] {
+        let at = before.len();
+        let (result, asked) = done(&change, [before, vec![there(), there()]].concat()).await;
+        result.unwrap();
+        let (fold, last) = (&asked[at], asked.last().unwrap());
+        assert_eq!(fold.content_type, "application/merge-patch+json");
+        assert_eq!(fold.body["metadata"]["resourceVersion"], "7");
+        let entries = fold.body["metadata"]["managedFields"].as_array().unwrap();
+        let [entry] = entries.as_slice() else { panic!("{entries:?}") };
+        assert_eq!(entry["operation"], "Apply");
+        assert_eq!(entry["fieldsV1"]["f:spec"]["f:ports"], json!({ "k:80": { ".": {} }, "k:81": { ".": {} } }));
+        assert!(fold.body.get("spec").is_none(), "it changes no field: {:?}", fold.body);
+        assert_eq!((last.content_type.as_str(), asked.len()), ("application/apply-patch+yaml", at + 2));
+    }
+    let (result, _) = done(&change, vec![patched(), refusal(409, "Conflict")]).await;
+    assert!(matches!(result, Err(Error::Conflict(_))), "{result:?}");
 }
 
 #[tokio::test]
