@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# Scenarios at once: most of a scenario's time is waiting. Those that have to be alone wait for that themselves.
+jobs="${JOBS:-3}"
 build=(--profile quick --locked --workspace)
 began=$SECONDS
 say() { printf '\n== %s [after %d s]\n' "$*" $((SECONDS - began)); }
@@ -18,7 +20,6 @@ cluster() {
 }
 
 main() {
-  local scenario
   say "compiling everything (about 10 minutes on 2 cores the first time)"
   cargo test "${build[@]}" --no-run
   # That made the binary too, with the tests' features: building it alone would compile dependencies again.
@@ -33,10 +34,8 @@ main() {
   hack/generated.sh --check
   say "the chart and its kustomize twin (a few seconds)"
   e2e chart
-  for scenario in "$@"; do
-    say "scenario $scenario on the real cluster (main_job about 7 minutes)"
-    e2e "$scenario"
-  done
+  say "scenarios on the real cluster, $jobs at a time where they may (main_job, which is alone, about 5 minutes)"
+  scenarios "$@"
   # After a scenario: that has upgraded what an earlier version of this repository installed.
   say "roles, schemas and admission policies on the real cluster (half a minute)"
   # The table writes status itself, to ask at every moment of an execution; an operator at work would move it on.
@@ -59,11 +58,34 @@ operators() {
   fi
 }
 
-# Tests of the crate e2e run one at a time: they share the cluster.
+# The first one by itself: what breaks everything shows there. Of the others, one that fails stops no other, but all of it
+# in the end; every line says whose it is.
+scenarios() {
+  local failed
+  e2e "$1"
+  shift
+  (($#)) || return 0
+  failed="$(mktemp)"
+  printf '%s\n' "$@" | xargs -P "$jobs" -I{} hack/test.sh --scenario {} "$failed" || true
+  if [[ -s "$failed" ]]; then
+    echo "failed: $(tr '\n' ' ' <"$failed")(each again by: make e2e T=NAME)" >&2
+    return 1
+  fi
+  rm "$failed"
+}
+
+# scenario NAME FAILED: adds its name to the file FAILED when it fails.
+scenario() {
+  local began=$SECONDS end=passed
+  { e2e "$1" 2>&1 | sed -u "s/^/$1 | /"; } || { end=FAILED && echo "$1" >>"$2"; }
+  say "scenario $1 $end in $((SECONDS - began)) s"
+}
+
+# Tests of one binary run one at a time: they share its namespace.
 e2e() {
   local test args=()
   for test in "$@"; do args+=(--test "$test"); done
   cargo test "${build[@]}" "${args[@]}" -- --nocapture --test-threads 1
 }
 
-main "$@"
+if [[ "${1:-}" == --scenario ]]; then scenario "$2" "$3"; else main "$@"; fi

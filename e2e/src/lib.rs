@@ -26,6 +26,7 @@ pub mod program;
 pub mod scenario;
 pub mod steps;
 pub mod traffic;
+pub mod turn;
 pub mod volume;
 
 pub use failure::{Failure, Outcome};

@@ -32,7 +32,7 @@ pub const PAGE: &str = "/content/launchway-demo/home.html";
 pub const DEVELOPER: &str = "dana";
 /// Who may approve.
 pub const APPROVER: &str = "alex";
-/// Label of namespaces that scenarios made: they are removed by the next one.
+/// Label of namespaces that scenarios made, with the scenario's name.
 pub const SCENARIO: &str = "launchway.dev/e2e-scenario";
 
 const GONE: Duration = Duration::from_secs(240);
@@ -49,13 +49,13 @@ pub struct Options {
     pub runtime: Runtime,
     /// How long a pod may take to get ready.
     pub ready_timeout: &'static str,
-    /// Whether this is a scenario's: removed by the next one.
-    pub scenario: bool,
+    /// The scenario whose it is: its next run removes it, and so does one that runs alone. Without one it stays.
+    pub scenario: Option<&'static str>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pairs: 2, surge: 1, runtime: Runtime::Sling, ready_timeout: "10m", scenario: true }
+        Self { pairs: 2, surge: 1, runtime: Runtime::Sling, ready_timeout: "10m", scenario: None }
     }
 }
 
@@ -64,6 +64,12 @@ impl Options {
     #[must_use]
     pub fn stand_in(pairs: i32) -> Self {
         Self { pairs, runtime: Runtime::StandIn, ready_timeout: "2m", ..Self::default() }
+    }
+
+    /// The same, of this scenario.
+    #[must_use]
+    pub fn of(self, scenario: &'static str) -> Self {
+        Self { scenario: Some(scenario), ..self }
     }
 }
 
@@ -95,23 +101,21 @@ impl Program {
         Ok(program)
     }
 
-    /// Makes the namespace alone. `scenario`: it is removed by the next one.
+    /// Makes the namespace alone; `scenario` as in [`Options`].
     ///
     /// # Errors
     /// When the apiserver refuses.
-    pub async fn empty(cluster: &Cluster, images: &Images, namespace: &str, scenario: bool) -> Outcome<Self> {
+    pub async fn empty(cluster: &Cluster, images: &Images, namespace: &str, scenario: Option<&str>) -> Outcome<Self> {
         let program = Self { cluster: cluster.clone(), namespace: namespace.into(), images: images.clone() };
         program.make_namespace(scenario).await?;
         Ok(program)
     }
 
-    async fn make_namespace(&self, scenario: bool) -> Outcome {
+    async fn make_namespace(&self, scenario: Option<&str>) -> Outcome {
         let all: Api<Namespace> = Api::all(self.cluster.client.clone());
         // The strictest level of Pod Security: what Launchway makes must run there.
         let mut labels = vec![("pod-security.kubernetes.io/enforce", "restricted")];
-        if scenario {
-            labels.push((SCENARIO, "true"));
-        }
+        labels.extend(scenario.map(|name| (SCENARIO, name)));
         let wanted = Namespace {
             metadata: ObjectMeta {
                 name: Some(self.namespace.clone()),
@@ -258,15 +262,16 @@ pub async fn remove(cluster: &Cluster, namespace: &str) -> Outcome {
     .await
 }
 
-/// Removes what earlier scenarios left.
+/// Removes what earlier scenarios left, or an earlier run of this one.
 ///
 /// # Errors
 /// When a namespace stays.
-pub async fn remove_scenarios(cluster: &Cluster) -> Outcome {
+pub async fn remove_scenarios(cluster: &Cluster, only: Option<&str>) -> Outcome {
     let all: Api<Namespace> = Api::all(cluster.client.clone());
-    let left = call(all.list(&ListParams::default().labels(SCENARIO))).await?;
+    let selector = only.map_or(SCENARIO.into(), |name| format!("{SCENARIO}={name}"));
+    let left = call(all.list(&ListParams::default().labels(&selector))).await?;
     for namespace in left.items.into_iter().filter_map(|namespace| namespace.metadata.name) {
-        println!("  removing namespace {namespace}, which an earlier scenario left (about 20 s)");
+        println!("  removing namespace {namespace} (about 20 s)");
         remove(cluster, &namespace).await?;
     }
     Ok(())

@@ -1,9 +1,7 @@
-//! The frame of a scenario test: one at a time, on a cluster that is up, with the operator of this repository on it.
+//! The frame of a scenario test: in its turn, on a cluster that is up, with the operator of this repository on it.
 
 use std::{
-    fs::{File, TryLockError},
     future::Future,
-    io::Write,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -13,16 +11,14 @@ use crate::{
     cluster::Cluster,
     executions::told,
     images::{self, Images},
-    install, paths, process,
+    install, process,
     program::{self, Options, Program},
     steps::short,
+    turn::{self, Turn},
 };
 
 /// The longest that any scenario takes.
 const LIMIT: Duration = Duration::from_secs(2400);
-
-/// The longest that a scenario waits for its turn.
-const TURN: Duration = Duration::from_secs(3600);
 
 /// What a scenario works with.
 #[derive(Clone)]
@@ -37,7 +33,7 @@ pub struct Scenario {
     pub name: &'static str,
 }
 
-/// Runs a scenario; what it leaves stays when it fails, and is removed when it passes.
+/// Runs a scenario beside others; what it leaves stays when it fails, and is removed when it passes.
 ///
 /// # Errors
 /// The scenario's failure, with what the operator and the pods say.
@@ -46,15 +42,36 @@ where
     F: FnOnce(Scenario) -> Fut,
     Fut: Future<Output = Outcome>,
 {
+    in_turn(name, Turn::Shared, scenario)
+}
+
+/// Runs a scenario while no other runs, whoever started them; otherwise as [`run`].
+///
+/// # Errors
+/// As [`run`].
+pub fn alone<F, Fut>(name: &'static str, scenario: F) -> Outcome
+where
+    F: FnOnce(Scenario) -> Fut,
+    Fut: Future<Output = Outcome>,
+{
+    in_turn(name, Turn::Alone, scenario)
+}
+
+fn in_turn<F, Fut>(name: &'static str, wanted: Turn, scenario: F) -> Outcome
+where
+    F: FnOnce(Scenario) -> Fut,
+    Fut: Future<Output = Outcome>,
+{
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("no threads: {error}")))?;
-    // One at a time on a machine, whoever starts them: scenarios stop operators and count requests.
-    let _turn = turn(name)?;
+    let _turn = turn::turn(name, wanted)?;
+    // What others left is removed when nobody else is there who may need it.
+    let earlier = (wanted == Turn::Shared).then_some(name);
     runtime.block_on(async {
         let began = Instant::now();
-        let set_up = set_up(name).await.map_err(|failure| failure.during(&format!("{name} cannot begin")))?;
+        let set_up = set_up(name, earlier).await.map_err(|failure| failure.during(&format!("{name} cannot begin")))?;
         println!("{name}: begins ({} of preparation)", short(began.elapsed()));
         let began = Instant::now();
         let cluster = set_up.cluster.clone();
@@ -65,7 +82,7 @@ where
         match result {
             Ok(()) => {
                 println!("{name}: passed in {}", short(began.elapsed()));
-                program::remove_scenarios(&cluster).await
+                program::remove_scenarios(&cluster, earlier).await
             }
             Err(failure) => {
                 println!("{name}: FAILED after {}", short(began.elapsed()));
@@ -76,46 +93,13 @@ where
     })
 }
 
-/// Waits until no other scenario runs; the next one waits until the file that this returns is closed.
-///
-/// # Errors
-/// When the file cannot be written, or another scenario does not end.
-pub fn turn(name: &str) -> Outcome<File> {
-    let path = paths::cache_folder("e2e")?.join("scenario.lock");
-    let said = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", path.display()));
-    let mut lock = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|error| said(&error))?;
-    let until = Instant::now() + TURN;
-    let mut told = String::new();
-    while let Err(error) = lock.try_lock() {
-        let TryLockError::WouldBlock = error else { return Err(said(&error)) };
-        let holder = std::fs::read_to_string(&path).unwrap_or_default();
-        if told != holder {
-            println!("{name}: waits for scenario {holder} to end: one runs at a time on a machine");
-            told = holder;
-        }
-        if Instant::now() >= until {
-            return Err(said(&format!("scenario {told} has run for {} s", TURN.as_secs())));
-        }
-        std::thread::sleep(Duration::from_secs(1));
-    }
-    lock.set_len(0)
-        .and_then(|()| lock.write_all(format!("{name} (pid {})", std::process::id()).as_bytes()))
-        .map_err(|error| said(&error))?;
-    Ok(lock)
-}
-
-async fn set_up(name: &'static str) -> Outcome<Scenario> {
+async fn set_up(name: &'static str, earlier: Option<&str>) -> Outcome<Scenario> {
+    let _mine = turn::set_up(name)?;
     println!("{name}: cluster, images and operator (10 s when they are there; 20 minutes from nothing)");
     let cluster = Cluster::start().await?;
     let launchway = process::launchway().await?;
     let images = images::provide(&cluster, &launchway).await?;
-    program::remove_scenarios(&cluster).await?;
+    program::remove_scenarios(&cluster, earlier).await?;
     install::install(&cluster, &images).await?;
     Ok(Scenario { cluster, images, launchway, name })
 }
@@ -128,7 +112,7 @@ impl Scenario {
     pub async fn program(&self, part: &str, options: &Options) -> Outcome<Program> {
         let namespace =
             if part.is_empty() { format!("e2e-{}", self.name) } else { format!("e2e-{}-{part}", self.name) };
-        Program::set_up(&self.cluster, &self.images, &namespace, options).await
+        Program::set_up(&self.cluster, &self.images, &namespace, &options.clone().of(self.name)).await
     }
 
     /// Runs a release to production, approved at once.

@@ -31,7 +31,7 @@ const RESTORED: Duration = Duration::from_secs(90);
 
 #[test]
 fn approvals_count_only_under_guard() -> Outcome {
-    scenario::run("guard", |scenario| async move {
+    scenario::alone("guard", |scenario| async move {
         let options = Options::stand_in(1);
         let program = scenario.program("", &options).await?;
         let artifact = program.push(artifacts::site(1, None).await?.path()).await?;

@@ -20,7 +20,7 @@ const ROLL: Duration = Duration::from_secs(600);
 
 #[test]
 fn two_releases_reach_production_as_they_were_tested() -> Outcome {
-    scenario::run("main-job", |scenario| async move {
+    scenario::alone("main-job", |scenario| async move {
         let program = scenario.program("", &Options::default()).await?;
         let audit = Audit::from_now_on(&scenario.cluster)?;
 

@@ -35,7 +35,7 @@ const STATEFUL_SETS: &str = "system:serviceaccount:kube-system:statefulset-contr
 
 #[test]
 fn an_operator_killed_five_times_does_nothing_twice() -> Outcome {
-    scenario::run("restarts", |scenario| async move {
+    scenario::alone("restarts", |scenario| async move {
         let options = Options::stand_in(1);
         let program = scenario.program("", &options).await?;
         let artifact = program.push(artifacts::site(1, None).await?.path()).await?;

@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn two_minutes_of_waiting_cost_no_write() -> Outcome {
-    scenario::run("waiting", |scenario| async move {
+    scenario::alone("waiting", |scenario| async move {
         let options = Options::stand_in(1);
         let program = scenario.program("", &options).await?;
         let artifact = program.push(artifacts::site(1, None).await?.path()).await?;

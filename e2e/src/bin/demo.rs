@@ -73,8 +73,7 @@ async fn demo() -> Outcome {
         .await?;
     let program = phases
         .phase("program", "namespace, stage, production with 2 pairs, pipeline, two people: a second", async {
-            let options = Options { scenario: false, ..Options::default() };
-            Program::set_up(&cluster, &images, NAMESPACE, &options).await
+            Program::set_up(&cluster, &images, NAMESPACE, &Options::default()).await
         })
         .await?;
     let demo = Demo { path: plugin_path(&cluster, &launchway)?, program };

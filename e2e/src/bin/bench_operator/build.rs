@@ -19,7 +19,7 @@ use launchway_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::{pods::Pods, spread};
+use crate::{SCENARIO, pods::Pods, spread};
 
 const LONG: Duration = Duration::from_secs(280);
 /// Rounds that count, after one that does not.
@@ -48,7 +48,7 @@ struct Took {
 /// When a build does not end well.
 pub async fn measure(cluster: &Cluster, images: &Images) -> Outcome {
     println!("\nbuild: the demo's site by Maven, {ROUNDS} rounds (about 4 minutes)");
-    let program = Program::set_up(cluster, images, "e2e-bench-build", &Options::stand_in(1)).await?;
+    let program = Program::set_up(cluster, images, "e2e-bench-build", &Options::stand_in(1).of(SCENARIO)).await?;
     let own = git_server::Images::provide(cluster).await?;
     let server = GitServer::start(&program, &own.git).await?;
     Checkout::of_site(&server, REPOSITORY, 1)?.push()?;

@@ -24,7 +24,7 @@ use launchway_e2e::{
 };
 use serde_json::json;
 
-use crate::megabytes;
+use crate::{SCENARIO, megabytes};
 
 const LONG: Duration = Duration::from_secs(300);
 /// How long nothing may happen before it is quiet.
@@ -42,7 +42,7 @@ const AT_ONCE: usize = 16;
 /// When the cluster fails.
 pub async fn waiting(cluster: &Cluster, images: &Images, count: usize) -> Outcome {
     println!("\nwaiting: {count} executions of {PIPELINES} suspended pipelines (about 7 minutes)");
-    let program = Program::set_up(cluster, images, "e2e-bench-waiting", &Options::stand_in(1)).await?;
+    let program = Program::set_up(cluster, images, "e2e-bench-waiting", &Options::stand_in(1).of(SCENARIO)).await?;
     for number in 0..PIPELINES {
         let mut pipeline = program.pipeline(&images.tester);
         pipeline["metadata"]["name"] = json!(format!("p{number}"));
@@ -86,7 +86,7 @@ pub async fn left_alone(cluster: &Cluster, what: &str) -> Outcome {
 /// When the cluster fails.
 pub async fn finished(cluster: &Cluster, images: &Images, count: usize) -> Outcome {
     println!("\nfinished: {count} executions (about {} s)", 90 + count / 40);
-    let program = Program::set_up(cluster, images, "e2e-bench-finished", &Options::stand_in(1)).await?;
+    let program = Program::set_up(cluster, images, "e2e-bench-finished", &Options::stand_in(1).of(SCENARIO)).await?;
     let mut pipeline = program.pipeline(&images.tester);
     pipeline["spec"]["production"]["approval"] = json!({"required": false});
     program.apply(&pipeline).await?;

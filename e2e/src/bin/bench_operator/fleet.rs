@@ -22,7 +22,7 @@ use launchway_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::{crowd, megabytes};
+use crate::{SCENARIO, crowd, megabytes};
 
 /// Environments of one namespace.
 const NEIGHBOURS: usize = 100;
@@ -43,7 +43,7 @@ pub async fn measure(cluster: &Cluster, images: &Images, count: usize) -> Outcom
     println!("\nenvironments: {count}, each with three StatefulSets (about 20 minutes)");
     let mut namespaces = vec![];
     for number in 0..count.div_ceil(NEIGHBOURS) {
-        namespaces.push(Program::empty(cluster, images, &format!("e2e-bench-fleet-{number}"), true).await?);
+        namespaces.push(Program::empty(cluster, images, &format!("e2e-bench-fleet-{number}"), Some(SCENARIO)).await?);
     }
     let began = Instant::now();
     stream::iter(0..count)

@@ -9,7 +9,8 @@ use launchway_e2e::{
     Outcome,
     cluster::Cluster,
     images, install, metrics, process, program,
-    scenario::{self, measured},
+    scenario::measured,
+    turn::{self, Turn},
 };
 
 mod build;
@@ -18,6 +19,9 @@ mod fleet;
 mod pods;
 mod release;
 mod rollout;
+
+/// What its namespaces are labelled with, as a scenario's are.
+const SCENARIO: &str = "bench-operator";
 
 /// Executions that are there at once, unless arguments say otherwise.
 const FEW: usize = 1000;
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
         }
     };
     // Scenarios stop operators: none may run meanwhile.
-    let result = scenario::turn("bench-operator").and_then(|_turn| runtime.block_on(bench()));
+    let result = turn::turn(SCENARIO, Turn::Alone).and_then(|_turn| runtime.block_on(bench()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -59,7 +63,7 @@ async fn bench() -> Outcome {
     let cluster = Cluster::start().await?;
     let launchway = process::launchway().await?;
     let images = images::provide(&cluster, &launchway).await?;
-    program::remove_scenarios(&cluster).await?;
+    program::remove_scenarios(&cluster, None).await?;
     install::install(&cluster, &images).await?;
     if wanted("release") {
         idle(&cluster).await?;
@@ -86,7 +90,7 @@ async fn bench() -> Outcome {
         fleet::measure(&cluster, &images, count).await?;
     }
     println!("\n{PEERS}");
-    program::remove_scenarios(&cluster).await
+    program::remove_scenarios(&cluster, None).await
 }
 
 /// A fresh operator with nothing to do.

@@ -19,7 +19,7 @@ use launchway_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::{pods::Pods, spread};
+use crate::{SCENARIO, pods::Pods, spread};
 
 const LONG: Duration = Duration::from_secs(300);
 /// Events that follow the last transition are written by then.
@@ -42,7 +42,7 @@ struct Round {
 /// When a run does not succeed.
 pub async fn measure(cluster: &Cluster, images: &Images, launchway: &Path) -> Outcome {
     println!("\nrelease: five Jobs and one approval, {ROUNDS} runs (about 2 minutes)");
-    let program = Program::set_up(cluster, images, "e2e-bench-release", &Options::stand_in(1)).await?;
+    let program = Program::set_up(cluster, images, "e2e-bench-release", &Options::stand_in(1).of(SCENARIO)).await?;
     program.apply(&pipeline(&program)).await?;
     let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
     let mut rounds = vec![];
