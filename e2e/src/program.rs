@@ -35,7 +35,8 @@ pub const APPROVER: &str = "alex";
 /// Label of namespaces that scenarios made, with the scenario's name.
 pub const SCENARIO: &str = "launchway.dev/e2e-scenario";
 
-const GONE: Duration = Duration::from_secs(240);
+/// A hundred Environments may be in it.
+const GONE: Duration = Duration::from_secs(900);
 const MANAGER: &str = "launchway-e2e";
 
 /// What differs from program to program.

@@ -43,7 +43,10 @@ pub async fn check(ground: &Ground) -> Outcome {
     let (asked, busy) = (server.requests(program).await? - asked, metrics::operator_cpu().zip(busy));
     measured("requests to the Git server in a minute, 50 pipelines, every 30 s", asked);
     if let Some((after, before)) = busy {
-        measured("CPU of the operator in that minute, for whatever it did", format!("{} ms", (after - before).as_millis()));
+        measured(
+            "CPU of the operator in that minute, for whatever it did",
+            format!("{} ms", (after - before).as_millis()),
+        );
     }
     let written = audit.of_operator()?.into_iter().filter(|write| write.namespace == program.namespace).count();
     measured("writes in that minute", written);

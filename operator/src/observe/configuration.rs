@@ -13,7 +13,9 @@ use kube::{
 };
 use launchway_crds::{Environment, environment::Tier, names::labels};
 
+use super::together::selector;
 use crate::{
+    context::Context,
     error::{Error, bounded},
     plan::environment::configuration_name,
     render::configuration::{Configuration, is_of, secrets},
@@ -52,8 +54,8 @@ pub(super) enum Age {
     Newest,
 }
 
-fn of(environment: &str, also: &str, age: Age) -> ListParams {
-    let own = ListParams::default().labels(&format!("{}={environment}{also}", labels::ENVIRONMENT));
+fn labelled(selector: &str, age: Age) -> ListParams {
+    let own = ListParams::default().labels(selector);
     match age {
         Age::Any => own.at("0").matching(VersionMatch::NotOlderThan),
         Age::Newest => own,
@@ -62,14 +64,20 @@ fn of(environment: &str, also: &str, age: Age) -> ListParams {
 
 /// The ConfigMaps with variables that are there, whosever they are.
 pub(super) async fn present(
-    client: &Client,
+    context: &Context,
     namespace: &str,
     environment: &str,
     age: Age,
 ) -> Result<Vec<PartialObjectMeta<ConfigMap>>, Error> {
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let own = of(environment, &format!(",{}", labels::VARIABLES), age);
-    Ok(bounded("list configuration", maps.list_metadata(&own)).await?.items)
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
+    let ask = |own: String| async move {
+        let own = labelled(&format!("{own},{}", labels::VARIABLES), age);
+        Ok(bounded("list configuration", maps.list_metadata(&own)).await?.items)
+    };
+    match age {
+        Age::Any => context.together.configurations.of(namespace, environment, ask).await,
+        Age::Newest => ask(selector(&[environment])).await,
+    }
 }
 
 /// The names of those of an Environment that are whole: one that is wanted, and whose Secret is gone, is made again. Whoever
@@ -95,13 +103,19 @@ pub(super) async fn whole(
 
 /// What the StatefulSet controller remembers of the workloads of an Environment.
 pub(super) async fn revisions(
-    client: &Client,
+    context: &Context,
     namespace: &str,
     environment: &str,
     age: Age,
 ) -> Result<Vec<ControllerRevision>, Error> {
-    let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
-    Ok(bounded("list the revisions of workloads", revisions.list(&of(environment, "", age))).await?.items)
+    let revisions: Api<ControllerRevision> = Api::namespaced(context.client.clone(), namespace);
+    let ask = |own: String| async move {
+        Ok(bounded("list the revisions of workloads", revisions.list(&labelled(&own, age))).await?.items)
+    };
+    match age {
+        Age::Any => context.together.revisions.of(namespace, environment, ask).await,
+        Age::Newest => ask(selector(&[environment])).await,
+    }
 }
 
 #[cfg(test)]
@@ -161,8 +175,8 @@ mod tests {
         let empty = |kind: &str| (200, json!({ "kind": kind, "apiVersion": "v1", "metadata": {}, "items": [] }));
         for (age, version) in [(Age::Any, "&resourceVersion=0&resourceVersionMatch=NotOlderThan"), (Age::Newest, "")] {
             let (context, script) = apiserver(vec![empty("ConfigMapList"), empty("ControllerRevisionList")]);
-            present(&context.client, "wknd", "prod", age).await.unwrap();
-            revisions(&context.client, "wknd", "prod", age).await.unwrap();
+            present(&context, "wknd", "prod", age).await.unwrap();
+            revisions(&context, "wknd", "prod", age).await.unwrap();
             let own = "labelSelector=launchway.dev%2Fenvironment%3Dprod";
             let asked = [
                 format!("GET /api/v1/namespaces/wknd/configmaps?{own}%2Claunchway.dev%2Fvariables{version}"),

@@ -26,6 +26,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use super::together::Lists;
 use crate::{
     context::Context,
     error::{Error, bounded},
@@ -88,6 +89,24 @@ where
             None => return Ok(all),
         }
     }
+}
+
+/// Lists what belongs to an Environment, as [`list`] does, in one request with others where many are asked for.
+///
+/// # Errors
+/// As [`list`].
+pub(super) async fn of_environment<K>(
+    context: &Context,
+    doing: &'static str,
+    lists: &Lists<K>,
+    namespace: &str,
+    environment: &str,
+) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let ask = |selector: String| list(context, doing, namespace, ListParams::default().labels(&selector));
+    lists.of(namespace, environment, ask).await
 }
 
 #[cfg(test)]

@@ -60,11 +60,12 @@ pub async fn measure(cluster: &Cluster, images: &Images, count: usize) -> Outcom
     let settled = crowd::quiet(cluster, &audit).await?;
     measured(&format!("{count} Environments: Lease to settled"), format!("{:.1} s", settled.as_secs_f64()));
     measured(&format!("{count} Environments: memory"), megabytes(metrics::operator_memory(cluster).await?));
+    // Before any is changed: one that rolls asks again and again whether pods that no node takes are ready.
+    crowd::left_alone(cluster, &format!("{count} Environments")).await?;
     for number in [0, count / 2, count - 1] {
         let acted = changed(&namespaces[number / NEIGHBOURS], number).await?;
         measured(&format!("{count} Environments: one changed, to the first write (ms)"), format!("{:.0}", acted * 1e3));
     }
-    crowd::left_alone(cluster, &format!("{count} Environments")).await?;
     stream::iter(&namespaces)
         .map(|namespace| program::remove(cluster, &namespace.namespace))
         .buffer_unordered(AT_ONCE)
