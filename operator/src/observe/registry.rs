@@ -342,7 +342,7 @@ pub(super) async fn limited<T>(call: impl Future<Output = Result<T, RegistryErro
 
 pub(super) fn fault(error: RegistryError) -> Fault {
     match error.kind {
-        ErrorKind::NotFound | ErrorKind::Invalid => Fault::Absent(error.message),
+        ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Invalid => Fault::Absent(error.message),
         ErrorKind::Refused => Fault::Refused(error.message),
         ErrorKind::Unreachable | ErrorKind::Local => Fault::Unreachable(error.message),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{HeaderMap, LINK, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
@@ -50,6 +50,20 @@ pub(super) fn too_long(place: &str, status: StatusCode, asked: Duration, patienc
 pub(super) fn location(response: &Response, base: &Url) -> Option<Url> {
     let text = response.headers().get(LOCATION)?.to_str().ok()?;
     base.join(text).ok()
+}
+
+/// The address of `Link: <…>; rel="next"`.
+pub(super) fn next_page(headers: &HeaderMap, base: &Url) -> Option<Url> {
+    headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).find_map(
+        |link| {
+            let (target, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+            let is_next = rest
+                .split(';')
+                .filter_map(|part| part.trim().split_once('='))
+                .any(|(key, value)| key.eq_ignore_ascii_case("rel") && value.trim_matches('"') == "next");
+            is_next.then(|| base.join(target).ok()).flatten()
+        },
+    )
 }
 
 /// The registry could not be reached, and the innermost cause.
@@ -147,5 +161,19 @@ mod tests {
         let text = jiff::fmt::rfc2822::to_string(&soon.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
         let waited = ask(&text).unwrap();
         assert!(waited > Duration::from_secs(15) && waited <= Duration::from_secs(20), "{waited:?}");
+    }
+
+    #[test]
+    fn next_pages() {
+        let base = Url::parse("https://reg.example.org/v2/a/referrers/x").unwrap();
+        let page = |link: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LINK, reqwest::header::HeaderValue::from_static(link));
+            next_page(&headers, &base).map(String::from)
+        };
+        assert_eq!(page("</v2/a?n=2>; rel=\"next\"").unwrap(), "https://reg.example.org/v2/a?n=2");
+        assert_eq!(page("<?p=1>; rel=prev, <?p=3>; rel=next").unwrap(), "https://reg.example.org/v2/a/referrers/x?p=3");
+        assert_eq!(page("<?p=1>; rel=\"prev\""), None);
+        assert_eq!(page("?p=1; rel=next"), None);
     }
 }

@@ -229,6 +229,11 @@ impl Client {
         let place = ask.repository.to_string();
         let body = capped(response, ERROR_CAP, &place, &self.options.patience).await.unwrap_or_default();
         let detail = error_detail(&body);
+        if ask.method == Method::DELETE
+            && let Some(error) = Self::not_deleted(&place, status, &detail)
+        {
+            return Err(error);
+        }
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.refused(ask, status, &detail),
             _ => {

@@ -11,6 +11,8 @@ pub enum ErrorKind {
     NotFound,
     /// No connection, a time-out, or a server error that lasts.
     Unreachable,
+    /// The registry does not do what is asked for: 405, or 400 with the code UNSUPPORTED.
+    Unsupported,
     /// The registry's answer breaks the protocol, or content does not match its digest.
     Invalid,
     /// A file of this machine.
@@ -47,6 +49,7 @@ impl RegistryError {
             ErrorKind::Refused => "RegistryRefused",
             ErrorKind::NotFound => "RegistryNotFound",
             ErrorKind::Unreachable => "RegistryUnreachable",
+            ErrorKind::Unsupported => "RegistryUnsupported",
             ErrorKind::Invalid => "RegistryInvalid",
             ErrorKind::Local => "LocalIo",
         }

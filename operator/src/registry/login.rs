@@ -1,7 +1,7 @@
 //! Signing in: from the registry's challenge to the header of the next attempt.
 
-use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
+use reqwest::{Method, StatusCode};
 use std::sync::PoisonError;
 use url::Url;
 
@@ -15,7 +15,11 @@ const TOKEN_CAP: usize = 64 << 10;
 
 /// What a token has to allow, one scope a repository.
 fn scope(ask: &Ask<'_>) -> String {
-    let actions = if ask.write { "pull,push" } else { "pull" };
+    let actions = match (&ask.method, ask.write) {
+        (&Method::DELETE, _) => "pull,delete",
+        (_, true) => "pull,push",
+        (_, false) => "pull",
+    };
     let own = format!("repository:{}:{actions}", ask.repository.path());
     match ask.reads {
         Some(other) => format!("{own} repository:{}:pull", other.path()),
@@ -135,6 +139,9 @@ impl Client {
     pub(super) fn refused(&self, ask: &Ask<'_>, status: StatusCode, detail: &str) -> RegistryError {
         let remedy = match (self.credential(ask).is_some(), ask.write) {
             (false, _) => "No credentials for this registry are configured: add a dockerconfigjson secret for it",
+            (true, true) if ask.method == Method::DELETE => {
+                "The configured credentials do not allow deleting from this repository"
+            }
             (true, true) => "The configured credentials do not allow pushing to this repository",
             (true, false) => "The configured credentials do not allow pulling from this repository",
         };

@@ -188,7 +188,7 @@ impl Client {
     }
 }
 
-fn accept() -> reqwest::header::HeaderValue {
+pub(super) fn accept() -> reqwest::header::HeaderValue {
     let text = [MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX].join(", ");
     reqwest::header::HeaderValue::from_str(&text).unwrap_or(reqwest::header::HeaderValue::from_static("*/*"))
 }

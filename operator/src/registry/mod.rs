@@ -15,9 +15,11 @@ mod login;
 mod manifests;
 mod patience;
 mod referrers;
+mod removal;
 pub mod repository;
 mod send;
 mod source;
+mod tags;
 pub mod upload;
 
 pub use authorities::Authorities;
@@ -29,6 +31,7 @@ pub use patience::Patience;
 pub use referrers::{Listed, Referrer, fallback_tag};
 pub use repository::Repository;
 pub use source::BlobSource;
+pub use tags::MAX_TAGS;
 pub use upload::Pushed;
 
 /// Told about bytes that move, for progress bars and log lines. All methods may be called from any thread.

@@ -4,12 +4,11 @@
 //! distribution specification makes the client keep an index under the tag `sha256-HEX` of the subject.
 
 use launchway_crds::digest::Sha256Digest;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
-use url::Url;
 
-use super::answer::capped;
+use super::answer::{capped, next_page};
 use super::auth::same_host;
 use super::client::{Client, MANIFEST_CAP};
 use super::error::{ErrorKind, RegistryError};
@@ -252,20 +251,6 @@ fn referrer(entry: &Value) -> Option<Referrer> {
     Some(Referrer { descriptor, artifact_type: text("artifactType").map(str::to_owned) })
 }
 
-/// The address of `Link: <…>; rel="next"`.
-fn next_page(headers: &HeaderMap, base: &Url) -> Option<Url> {
-    headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).find_map(
-        |link| {
-            let (target, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
-            let is_next = rest
-                .split(';')
-                .filter_map(|part| part.trim().split_once('='))
-                .any(|(key, value)| key.eq_ignore_ascii_case("rel") && value.trim_matches('"') == "next");
-            is_next.then(|| base.join(target).ok()).flatten()
-        },
-    )
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -309,19 +294,5 @@ mod tests {
         ] {
             assert_eq!(referrer(&entry).is_some(), usable, "{entry}");
         }
-    }
-
-    #[test]
-    fn next_pages() {
-        let base = Url::parse("https://reg.example.org/v2/a/referrers/x").unwrap();
-        let page = |link: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(LINK, HeaderValue::from_static(link));
-            next_page(&headers, &base).map(String::from)
-        };
-        assert_eq!(page("</v2/a?n=2>; rel=\"next\"").unwrap(), "https://reg.example.org/v2/a?n=2");
-        assert_eq!(page("<?p=1>; rel=prev, <?p=3>; rel=next").unwrap(), "https://reg.example.org/v2/a/referrers/x?p=3");
-        assert_eq!(page("<?p=1>; rel=\"prev\""), None);
-        assert_eq!(page("?p=1; rel=next"), None);
     }
 }

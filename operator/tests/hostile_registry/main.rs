@@ -6,5 +6,6 @@ mod answers;
 mod auth;
 mod double;
 mod referrers;
+mod removal;
 mod tags;
 mod uploads;
