@@ -29,7 +29,7 @@ main() {
   say "the cluster (built in about 10 minutes the first time, then started in 20 s)"
   cluster
   say "pushing and building against a real registry (a few seconds)"
-  cargo test "${build[@]}" --exclude launchway-e2e --test registry --test supply --test git --test test_reports --test scanners
+  cargo test "${build[@]}" --exclude launchway-e2e --test registry --test supply --test retention --test git --test test_reports --test scanners
   say "generated files are current (a few seconds)"
   hack/generated.sh --check
   say "the chart and its kustomize twin (a few seconds)"

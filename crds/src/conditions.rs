@@ -18,6 +18,8 @@ pub mod types {
     pub const EMERGENCY: &str = "Emergency";
     /// Changes of a pipeline's source are noticed, and start executions.
     pub const SOURCE_WATCHED: &str = "SourceWatched";
+    /// Images that the history of a pipeline let go of are deleted from the registry.
+    pub const IMAGES_DELETED: &str = "ImagesDeleted";
     /// Something of an Environment is not what was deployed: somebody changed it by hand.
     pub const DRIFTED: &str = "Drifted";
     /// The pipeline of an execution was edited after the execution began.
@@ -149,6 +151,12 @@ pub mod reasons {
     pub const UNIT_TESTS_FAILED: &str = "UnitTestsFailed";
     /// A container used more memory than its limit.
     pub const OUT_OF_MEMORY: &str = "OutOfMemory";
+    /// Every image that the history of a pipeline let go of is deleted.
+    pub const NOTHING_LEFT: &str = "NothingLeft";
+    /// Images that the history of a pipeline let go of stay while somebody else needs them, or a build runs.
+    pub const STILL_NEEDED: &str = "StillNeeded";
+    /// The registry deletes nothing.
+    pub const REGISTRY_CANNOT_DELETE: &str = "RegistryCannotDelete";
     /// The registry does not have what the build said it pushed.
     pub const RELEASE_NOT_FOUND: &str = "ReleaseNotFound";
     /// A Job ended without its result.

@@ -18,10 +18,24 @@ pub struct History {
     /// How many that failed or were cancelled.
     #[schemars(range(min = 0, max = 50))]
     pub failed: i32,
+    /// What becomes of images in the registry whose executions are no longer there. With `Delete` the repository has to
+    /// be that of this cluster's pipelines alone: what anybody else takes from it by digest is not known here.
+    pub images: HistoryImages,
+}
+
+/// What becomes of the images of executions that are no longer there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HistoryImages {
+    /// They stay in the registry.
+    #[default]
+    Keep,
+    /// Those that nobody needs are deleted from the registry, with what the build attached to the release; from then on
+    /// nobody can promote, re-execute or roll back to it.
+    Delete,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { succeeded: 10, failed: 10 }
+        Self { succeeded: 10, failed: 10, images: HistoryImages::Keep }
     }
 }

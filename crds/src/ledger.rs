@@ -57,15 +57,35 @@ pub struct LedgerEntry {
     /// What started the execution.
     #[serde(default)]
     pub trigger: Trigger,
+    /// What became of its images since the history of its pipeline let go of them: nobody can take the release by this
+    /// entry any more. None while they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_state: Option<ImagesState>,
     /// When it ended.
     pub at: Time,
+}
+
+/// What became of images that a history let go of (`spec.history.images: Delete`): nobody can take the release by this entry
+/// of the ledger any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ImagesState {
+    /// They are deleted from the registry once nobody else needs them.
+    LetGo,
+    /// Nothing is left to do: they are deleted, or another entry of the ledger answers for them.
+    Deleted,
 }
 
 impl LedgerEntry {
     /// Whether it succeeded with a release that is known: one that can be promoted and gone back to.
     #[must_use]
     pub fn has_passed(&self) -> bool {
-        self.result == reasons::FINISHED && self.release.is_some()
+        self.result == reasons::FINISHED && self.keeps_release()
+    }
+
+    /// Whether it has a release that its history did not let go of.
+    #[must_use]
+    pub const fn keeps_release(&self) -> bool {
+        self.release.is_some() && self.images_state.is_none()
     }
 
     /// Why its deployment to production is not done again (`cloud-manager.md` §2.9); None when it can be.
@@ -75,6 +95,8 @@ impl LedgerEntry {
             Some("it went back to an earlier release")
         } else if !self.began_production || self.release.is_none() {
             Some("its deployment to production never began")
+        } else if self.images_state.is_some() {
+            Some("spec.history of the pipeline let go of its images")
         } else {
             None
         }

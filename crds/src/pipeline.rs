@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::gates::{Gates, ImportantFailures, MetricThreshold, Scanner};
-pub use crate::history::History;
+pub use crate::history::{History, HistoryImages};
 pub use crate::layer_encoding::LayerEncoding;
-pub use crate::ledger::{Debt, LEDGER_MAX, LedgerEntry};
+pub use crate::ledger::{Debt, ImagesState, LEDGER_MAX, LedgerEntry};
 use crate::{
     common::{LocalName, Span, none_seen},
     deploy::{CachePaths, DeployOptions},
@@ -54,6 +54,7 @@ use crate::{
     validation = Rule::new("!has(self.spec.source.git) || has(self.spec.images) || has(self.spec.source.git.artifacts)").message("spec.source.git.artifacts says where the packages go: a pipeline without spec.images needs it"),
     validation = Rule::new("!has(self.spec.source.git) || self.spec.source.git.builder.projectVersion == 'Keep' || self.spec.type in ['FullStack', 'StageOnly']").message("spec.source.git.builder.projectVersion: Generate is for pipelines that can lead to production (FullStack, StageOnly); the others build the committed version"),
     validation = Rule::new("self.spec.trigger != 'OnChange' || self.spec.type != 'ProductionOnly'").message("spec.trigger: a pipeline of type ProductionOnly never starts by itself; let its stage-only pipeline start on changes"),
+    validation = Rule::new("self.spec.history.images == 'Keep' || self.spec.type != 'CodeQuality'").message("spec.history.images: a pipeline of type CodeQuality makes no images that could be deleted"),
     validation = Rule::new("!has(self.spec.onChange) || self.spec.trigger == 'OnChange'").message("spec.onChange says how changes are noticed: it needs spec.trigger OnChange"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -95,7 +96,7 @@ pub struct PipelineSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = SINKS_MAX), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["url"]))]
     pub notifications: Vec<Sink>,
-    /// How many executions that ended are kept.
+    /// How many executions that ended are kept, and what becomes of the images of others.
     #[serde(default)]
     pub history: History,
     /// How long a deployment waits while its Environment is held or its windows are closed, before the execution is cancelled.
@@ -497,7 +498,8 @@ pub struct PipelineStatus {
     /// The `metadata.generation` that this status describes.
     #[serde(default = "none_seen")]
     pub observed_generation: i64,
-    /// `Ready`, `Reconciling`, `Stalled`; `SourceWatched` with `trigger: OnChange`.
+    /// `Ready`, `Reconciling`, `Stalled`; `SourceWatched` with `trigger: OnChange`; `ImagesDeleted` with
+    /// `history.images: Delete`.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]), length(max = 16))]
     pub conditions: Vec<Condition>,

@@ -11,7 +11,7 @@ use kube::{
     runtime::events::{Recorder, Reporter},
 };
 use launchway_crds::environment::Runtime;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::{
     config::OperatorConfig,
@@ -47,6 +47,9 @@ pub struct Context {
     pub identity: OnceCell<String>,
     /// Tells others what becomes of executions.
     pub notifier: Notifier,
+    /// Held to read by whoever makes a Job that builds images, to write by whoever deletes images: a build finds a registry as it
+    /// was before, or as it is after (`plan/memory/images.rs`).
+    pub builds: RwLock<()>,
     attempts: Mutex<HashMap<String, u32>>,
 }
 
@@ -68,6 +71,7 @@ impl Context {
             installation: installation(&parts.config),
             identity: OnceCell::new(),
             notifier: Notifier::default(),
+            builds: RwLock::default(),
             attempts: Mutex::default(),
         }
     }
@@ -91,6 +95,7 @@ impl Context {
             sources: Sources::default(),
             identity: OnceCell::new(),
             notifier: Notifier::default(),
+            builds: RwLock::default(),
             attempts: Mutex::default(),
         }
     }

@@ -98,6 +98,13 @@ fn web_tier(places: &Value) -> Value {
     object("Pipeline", "web", &spec)
 }
 
+/// A Pipeline whose images go with its executions.
+fn history(pipeline: &Value) -> Value {
+    let mut pipeline = pipeline.clone();
+    pipeline["spec"]["history"] = json!({"succeeded": 3, "images": "Delete"});
+    pipeline
+}
+
 /// A Pipeline that builds from Git and generates versions, of a type that goes to one place or to two.
 fn generates(type_: &str) -> Value {
     let mut pipeline = pipeline("stage", "prod");
@@ -287,6 +294,12 @@ async fn schemas_refuse_what_cannot_work_and_say_why() {
                 "a path without a slash",
                 web_tier(&json!({"deployment": {"environment": "dev", "deploy": {"invalidatePaths": ["content"]}}})),
                 Some("should match"),
+            ),
+            ("images that go with the history", history(&pipeline("stage", "prod")), None),
+            (
+                "images of a pipeline that makes none",
+                history(&of(&json!({"artifact": {"repository": "registry.example.com/a"}}))),
+                Some("makes no images that could be deleted"),
             ),
             ("generated versions", generates("FullStack"), None),
             (

@@ -186,6 +186,9 @@ fn stage_only<'a>(pipelines: &'a [Pipeline], name: &str) -> Result<(&'a Pipeline
 
 fn latest_only(entry: &LedgerEntry, latest: &LedgerEntry, target: &Pipeline) -> Result<(), CliError> {
     let (name, target) = (&entry.name, target.name_any());
+    if entry.images_state.is_some() {
+        return Err(CliError::said(format!("spec.history let go of the images of {name}: promote the latest one")));
+    }
     if !entry.has_passed() {
         return Err(CliError::said(format!(
             "{name} ended as {}: only a release that passed is promoted",

@@ -3,6 +3,7 @@
 mod environment;
 mod execution;
 mod feed;
+mod images;
 mod memory;
 mod pipeline;
 
@@ -214,13 +215,18 @@ fn pipelines(
         .run(
             move |object, context| {
                 let (executions, unreadable) = (executions.clone(), object.0.as_ref().err().cloned());
-                timed("pipeline", object, context, |context, namespace, name| async move {
+                let deletes = object.0.as_ref().is_ok_and(images::deletes);
+                timed("pipeline", object, context, move |context, namespace, name| async move {
                     if let Some(unreadable) = unreadable {
                         return Err(Error::Unreadable { doing: "read the pipeline", why: unreadable.error });
                     }
                     let wake = pipeline::reconcile(context.clone(), namespace.clone(), name.clone()).await?;
                     memory::tidy(&context, &executions, &namespace, &name).await?;
-                    Ok(wake)
+                    if !deletes {
+                        return Ok(wake);
+                    }
+                    let again = images::tidy(&context, &executions, &namespace, &name).await?;
+                    Ok(wake.into_iter().chain(again).min())
                 })
             },
             error_policy,

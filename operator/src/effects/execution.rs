@@ -131,6 +131,11 @@ pub async fn perform(context: &Context, world: &World, action: &Action) -> Resul
                 if let Work::Build { sources, .. } = work.as_ref() {
                     build::prepare(context, execution, sources).await?;
                 }
+                // Nothing is deleted from a registry while a build begins that may make the same again.
+                let _turn = match work.as_ref() {
+                    Work::BuildImage { .. } => Some(context.builds.read().await),
+                    _ => None,
+                };
                 let job = job(execution, *step, work, &context.installation);
                 let api: Api<Job> = Api::namespaced(context.client.clone(), &execution.namespace().unwrap_or_default());
                 create("create a job", &api, &job).await

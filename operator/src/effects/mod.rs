@@ -9,6 +9,7 @@ pub mod drift;
 pub mod environment;
 pub mod events;
 pub mod execution;
+pub mod images;
 pub mod memory;
 pub mod pipeline;
 pub mod status;

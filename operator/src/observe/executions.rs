@@ -8,7 +8,7 @@ use crate::{context::Context, error::Error, outline::ExecutionOutline};
 use super::fresh;
 
 /// How many objects one answer may hold.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
 
 /// Executions of a namespace, or of one of its pipelines, that have not ended: every one that was created before any that
 /// this process knows of, as it is by now.
@@ -27,7 +27,7 @@ pub async fn running(
 }
 
 /// Leaves out most of those that ended; a selector cannot say "without a time of completion".
-fn unended(pipeline: Option<&str>) -> String {
+pub(super) fn unended(pipeline: Option<&str>) -> String {
     let ends = [reasons::FINISHED, reasons::FAILED, reasons::CANCELLED, reasons::ERROR, reasons::ALREADY_EXECUTED];
     let mut terms: Vec<String> = ends.iter().map(|end| format!("status.state!={end}")).collect();
     terms.extend(pipeline.map(|name| format!("spec.pipelineRef.name={name}")));

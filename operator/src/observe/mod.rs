@@ -13,6 +13,7 @@ pub mod fresh;
 mod further;
 pub mod git;
 mod guard;
+pub mod images;
 mod job;
 mod lock;
 mod log;

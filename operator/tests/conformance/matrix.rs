@@ -414,11 +414,13 @@ pub const ROWS: &[Row] = &[
         "E22",
         "Restore previous code: only a recent one, only on development, not while a pipeline runs",
         Otherwise(
-            "`rollBackTo` any execution in the ledger that succeeded, on production, under the same locks and approvals",
+            "`rollBackTo` any execution in the ledger that succeeded and whose images are kept, on production, under the same locks \
+             and approvals",
             &[
                 (KINDS, "production_goes_back_to_a_release_that_was_approved_before"),
                 (KINDS, "going_back_to_an_unapproved_release_needs_the_approval_that_is_required_now"),
                 (ROLL_BACK, "the_list_has_what_succeeded_and_marks_what_runs"),
+                (RETENTION, "images_go_with_the_history_and_what_is_needed_stays"),
             ],
         ),
     ),

@@ -10,7 +10,7 @@ use launchway_crds::{
     environment::{EmergencyMode, Lock, ReleaseImages},
     execution::{PipelineExecutionStatus, Trigger},
     names::requests,
-    pipeline::LedgerEntry,
+    pipeline::{ImagesState, LedgerEntry},
     step::{
         Comparator, Metric, Severity,
         StepName::{self, *},
@@ -43,6 +43,7 @@ fn entry() -> LedgerEntry {
         began_production: true,
         approved: true,
         trigger: Trigger::Manual,
+        images_state: None,
         at: Time("2026-11-20T10:00:00Z".parse().unwrap()),
     }
 }
@@ -302,6 +303,7 @@ fn each_refusal_of_a_re_execution_has_its_reason() {
     let failed = LedgerEntry { result: reasons::FAILED.into(), ..entry() };
     let cancelled = LedgerEntry { result: reasons::CANCELLED.into(), ..entry() };
     let again = LedgerEntry { trigger: Trigger::ReExecute, ..entry() };
+    let let_go = LedgerEntry { images_state: Some(ImagesState::LetGo), ..entry() };
     for (ledger, refused) in [
         (vec![], Some("no execution to do again")),
         (vec![other, entry()], Some("it is not the last execution of the pipeline, which is wknd-9")),
@@ -312,6 +314,7 @@ fn each_refusal_of_a_re_execution_has_its_reason() {
         (vec![failed], None),
         (vec![cancelled], None),
         (vec![again], None),
+        (vec![let_go], Some("spec.history of the pipeline let go of its images")),
     ] {
         let told = format!("{ledger:?}");
         let world = with_ledger(fresh(&everything("FullStack"), &json!({ "reExecute": "wknd-0" })), ledger);

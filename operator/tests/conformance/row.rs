@@ -168,6 +168,7 @@ pub mod files {
     pub const RE_EXECUTE: &str = "e2e/tests/re_execute.rs";
     pub const TIMES: &str = "e2e/tests/times.rs";
     pub const KILLS: &str = "e2e/tests/kills.rs";
+    pub const RETENTION: &str = "e2e/tests/retention.rs";
     pub const SPLIT: &str = "e2e/tests/split.rs";
     pub const RESTARTS: &str = "e2e/tests/restarts.rs";
     pub const WAITING: &str = "e2e/tests/waiting_costs_nothing.rs";

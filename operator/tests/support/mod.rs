@@ -27,21 +27,26 @@ pub struct Registry {
 impl Registry {
     /// Starts Debian's docker-registry on a free loopback port. `auth` adds Basic authentication for user:password.
     pub fn start(auth: bool) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), auth, false)
+        Self::start_in(tempfile::tempdir().unwrap(), auth, false, true)
+    }
+
+    /// The same without rights, one that deletes nothing: that is what its configuration says when nobody says otherwise.
+    pub fn start_without_deletion() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), false, false, false)
     }
 
     /// The same with TLS, by a certificate of an authority of its own; its certificate in PEM form comes too.
     pub fn start_with_tls() -> (Self, String) {
         let folder = tempfile::tempdir().unwrap();
         let authority = sign(folder.path());
-        (Self::start_in(folder, false, true), authority)
+        (Self::start_in(folder, false, true, true), authority)
     }
 
-    fn start_in(folder: tempfile::TempDir, auth: bool, tls: bool) -> Self {
+    fn start_in(folder: tempfile::TempDir, auth: bool, tls: bool, deletes: bool) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let host = format!("127.0.0.1:{port}");
         let mut config = format!(
-            "version: 0.1\nlog:\n  level: warn\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
+            "version: 0.1\nlog:\n  level: warn\nstorage:\n  delete:\n    enabled: {deletes}\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
             folder.path().join("data").display()
         );
         if tls {

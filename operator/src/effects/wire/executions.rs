@@ -30,7 +30,7 @@ const ENVIRONMENT: &str = "/apis/launchway.dev/v1alpha1/namespaces/wknd/environm
 const PIPELINE: &str = "/apis/launchway.dev/v1alpha1/namespaces/wknd/pipelines/wknd";
 pub(super) const JOBS: &str = "/apis/batch/v1/namespaces/wknd/jobs";
 
-fn image(letter: char) -> ImageRef {
+pub(super) fn image(letter: char) -> ImageRef {
     format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()
 }
 

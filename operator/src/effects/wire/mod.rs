@@ -3,6 +3,7 @@
 
 mod environments;
 mod executions;
+mod images;
 mod memory;
 mod pipelines;
 mod refused;
@@ -82,6 +83,12 @@ pub(crate) fn gone() -> Answer {
 
 pub(crate) fn conflict() -> Answer {
     refusal(409, "Conflict")
+}
+
+/// The bodies of requests to addresses that end like this.
+pub(crate) fn bodies(asked: &[Asked], end: &str) -> Vec<Value> {
+    let of = |asked: &Asked| asked.line.split('?').next().is_some_and(|line| line.ends_with(end));
+    asked.iter().filter(|asked| of(asked)).map(|asked| asked.body.clone()).collect()
 }
 
 pub(crate) fn lines(asked: &[Asked]) -> Vec<&str> {

@@ -29,6 +29,7 @@ pub(super) fn entry(world: &World, status: &PipelineExecutionStatus) -> LedgerEn
         began_production: production.is_some_and(|step| began(step.state, step.reason.as_deref())),
         approved: approved || (inherited && production.is_some()),
         trigger: status.trigger,
+        images_state: None,
         at: Time(world.now),
     }
 }
@@ -42,9 +43,13 @@ fn began(state: StepState, reason: Option<&str>) -> bool {
     }
 }
 
-/// Whether a pipeline remembers that an execution ended this way: when it was told does not matter.
+/// Whether a pipeline remembers that an execution ended this way: when it was told, and what became of its images since, does
+/// not matter.
 pub(super) fn is_told(pipeline: &PipelineStatus, entry: &LedgerEntry) -> bool {
-    pipeline.ledger.iter().any(|old| LedgerEntry { at: entry.at.clone(), ..old.clone() } == *entry)
+    pipeline
+        .ledger
+        .iter()
+        .any(|old| LedgerEntry { at: entry.at.clone(), images_state: entry.images_state, ..old.clone() } == *entry)
 }
 
 /// Adds an ended execution to what a pipeline remembers; says whether anything changed.

@@ -95,12 +95,19 @@ fn earlier(world: &World, pipeline: &Pipeline, wanted: &str) -> Result<(String, 
         || {
             let known: Vec<&str> = passed(world, pipeline).take(10).map(|entry| entry.name.as_str()).collect();
             refused(format!(
-                "{wanted} is no execution of pipeline {} that succeeded, as far as it remembers: choose one of {}",
+                "{wanted} is no execution of pipeline {} that succeeded, as far as it remembers{}: choose one of {}",
                 name(pipeline),
+                let_go(world, pipeline, wanted),
                 if known.is_empty() { "none".into() } else { known.join(", ") }
             ))
         },
     )
+}
+
+/// What is added where the wanted execution is remembered and its images are not kept.
+fn let_go(world: &World, pipeline: &Pipeline, wanted: &str) -> &'static str {
+    let gone = ledger(world, pipeline).any(|entry| entry.name == wanted && entry.images_state.is_some());
+    if gone { " (spec.history of that pipeline let go of its images)" } else { "" }
 }
 
 /// A stage-only execution that passed: the last one, or the one that was chosen.
@@ -120,7 +127,10 @@ fn tested(world: &World, pipeline: &Pipeline, wanted: Option<&str>) -> Result<(S
     chosen.map(|entry| (source.to_owned(), entry.clone())).ok_or_else(|| {
         refused(match wanted {
             Some(wanted) => {
-                format!("{wanted} is no execution of pipeline {source} that passed its tests: choose one of its ledger")
+                format!(
+                    "{wanted} is no execution of pipeline {source} that passed its tests{}: choose one of its ledger",
+                    let_go(world, found, wanted)
+                )
             }
             None => format!("no execution of pipeline {source} has passed its tests yet: run it first"),
         })

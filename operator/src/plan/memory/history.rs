@@ -3,12 +3,12 @@
 //! Nothing depends on the objects for its safety: what a promotion, a second deployment or a way back takes, and what may
 //! not run again, stands in the ledger. They are kept because people look at them.
 
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+use std::{borrow::Borrow, cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use launchway_crds::{
-    Pipeline,
+    Environment, Pipeline,
     pipeline::{LedgerEntry, PipelineType},
 };
 
@@ -44,7 +44,7 @@ pub(super) fn surplus(world: &World) -> Vec<Action> {
     if beyond.is_empty() {
         return vec![];
     }
-    let needed = Needed::of(world);
+    let needed = Needed::of(&world.environments, world.executions.iter().map(AsRef::as_ref), &world.pipelines);
     beyond.retain(|one| one.is_told() && is_remembered(&world.pipeline, one) && !needed.has(one));
     beyond.sort_by_cached_key(|one| turn(one));
     beyond.truncate(ROUND);
@@ -68,13 +68,14 @@ fn is_remembered(pipeline: &Pipeline, one: &ExecutionOutline) -> bool {
     ledger(pipeline).iter().any(|entry| Some(&entry.uid) == one.metadata.uid.as_ref())
 }
 
-fn ledger(pipeline: &Pipeline) -> &[LedgerEntry] {
+/// What a pipeline remembers, newest first.
+pub(super) fn ledger(pipeline: &Pipeline) -> &[LedgerEntry] {
     pipeline.status.as_ref().map_or(&[], |status| status.ledger.as_slice())
 }
 
 /// What of a namespace's history somebody still needs.
 #[derive(Debug, Default)]
-struct Needed {
+pub(super) struct Needed {
     uids: BTreeSet<String>,
     names: BTreeSet<String>,
 }
@@ -86,25 +87,42 @@ impl Needed {
             || name.as_ref().is_some_and(|name| self.names.contains(name))
     }
 
-    fn of(world: &World) -> Self {
+    /// Whether it is the execution that an entry of a ledger tells of.
+    pub(super) fn has_entry(&self, entry: &LedgerEntry) -> bool {
+        self.uids.contains(&entry.uid) || self.names.contains(&entry.name)
+    }
+
+    /// What everything of one namespace needs; of the executions, those that have not ended.
+    pub(super) fn of<'a, E: Borrow<Environment>, P: Borrow<Pipeline>>(
+        environments: &[E],
+        executions: impl IntoIterator<Item = &'a ExecutionOutline>,
+        pipelines: &[P],
+    ) -> Self {
         let mut needed = Self::default();
-        for status in world.environments.iter().filter_map(|environment| environment.status.as_ref()) {
+        for status in environments.iter().filter_map(|environment| environment.borrow().status.as_ref()) {
             needed.uids.extend(status.deployed.iter().map(|deployed| deployed.uid.clone()));
+            let web_tier = status.deployed.iter().filter_map(|deployed| deployed.web_tier.as_ref());
+            needed.uids.extend(web_tier.map(|origin| origin.uid.clone()));
             needed.uids.extend(status.target.iter().map(|target| target.uid.clone()));
             needed.uids.extend(status.lock.iter().map(|lock| lock.uid.clone()));
         }
-        for waits in world.executions.iter().filter(|one| one.ended().is_none()) {
+        for waits in executions.into_iter().filter(|one| one.ended().is_none()) {
             needed.uids.extend(waits.progress.as_ref().and_then(|progress| progress.takes.clone()));
             needed.names.extend(waits.names.iter().cloned());
         }
-        for pipeline in &world.pipelines {
-            needed.remember(world, pipeline);
+        for pipeline in pipelines {
+            needed.remember(environments, pipelines, pipeline.borrow());
         }
         needed
     }
 
     /// What a pipeline's next execution may want to take.
-    fn remember(&mut self, world: &World, pipeline: &Pipeline) {
+    fn remember<E: Borrow<Environment>, P: Borrow<Pipeline>>(
+        &mut self,
+        environments: &[E],
+        pipelines: &[P],
+        pipeline: &Pipeline,
+    ) {
         let entries = ledger(pipeline);
         let debt = pipeline.status.iter().flat_map(|status| &status.debt);
         self.names.extend(debt.map(|debt| debt.execution.clone()));
@@ -115,9 +133,9 @@ impl Needed {
         // Roll back: the last that passed with another release than the one that runs, and where that came from.
         if matches!(pipeline.spec.type_, PipelineType::FullStack | PipelineType::ProductionOnly) {
             let runs = pipeline.spec.production.as_ref().and_then(|production| {
-                let found = world
-                    .environments
+                let found = environments
                     .iter()
+                    .map(Borrow::borrow)
                     .find(|environment| environment.metadata.name.as_ref() == Some(&production.environment))?;
                 found.status.as_ref()?.deployed.as_ref().map(|deployed| deployed.release.digest())
             });
@@ -125,7 +143,7 @@ impl Needed {
             let release = |entry: &LedgerEntry| entry.release.as_ref().map(|release| release.digest());
             self.uids.extend(passed().find(|entry| release(entry) != runs).map(|entry| entry.uid.clone()));
             // Whoever made what runs, on whichever pipeline.
-            let makers = world.pipelines.iter().flat_map(ledger);
+            let makers = pipelines.iter().flat_map(|other| ledger(other.borrow()));
             self.uids.extend(
                 makers
                     .filter(|entry| runs.is_some() && release(entry) == runs && entry.has_passed())

@@ -1,6 +1,7 @@
-//! What is kept of a Pipeline's past: executions that ended, and versions that executions run.
+//! What is kept of a Pipeline's past: executions that ended, versions that executions run, and images in the registry.
 
 mod history;
+pub mod images;
 pub mod world;
 
 use std::sync::Arc;

@@ -188,7 +188,8 @@ fn who_has_not_ended_keeps_what_it_takes() {
 #[test]
 fn the_last_one_the_last_success_and_debt_stay() {
     let mut history = History::new("StageOnly", &[DONE, BAD, DONE, BAD, BAD]);
-    history.world.pipeline.spec.history = launchway_crds::pipeline::History { succeeded: 0, failed: 0 };
+    history.world.pipeline.spec.history =
+        launchway_crds::pipeline::History { succeeded: 0, failed: 0, ..Default::default() };
     assert_eq!(history.deleted(), ["0", "1", "3"], "2 can be promoted, 4 executed again");
     let owes = json!([{ "step": "securityTest", "execution": "wknd-0", "since": "2026-11-21T10:00:00Z" }]);
     history.world.pipelines[0].status.as_mut().unwrap().debt = serde_json::from_value(owes).unwrap();
@@ -230,7 +231,7 @@ proptest! {
         if runs < ends.len() {
             history = history.runs(runs);
         }
-        history.world.pipeline.spec.history = launchway_crds::pipeline::History { succeeded, failed };
+        history.world.pipeline.spec.history = launchway_crds::pipeline::History { succeeded, failed, ..Default::default() };
         let deleted = history.deleted();
         let ledger = &history.world.pipeline.status.as_ref().unwrap().ledger;
         for number in &deleted {

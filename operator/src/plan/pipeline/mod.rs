@@ -18,7 +18,7 @@ use launchway_crds::{
     Pipeline,
     common::Span,
     conditions::{self, reasons, types},
-    pipeline::{PipelineStatus, PipelineType},
+    pipeline::{HistoryImages, PipelineStatus, PipelineType},
 };
 
 pub use change::{Start, is_busy, stage_only};
@@ -74,6 +74,9 @@ pub fn next(world: &World) -> Plan {
     let generation = world.pipeline.metadata.generation;
     status.observed_generation = generation.unwrap_or_default();
     let changed = change::follow(world, doubt.as_ref(), &mut status);
+    if world.pipeline.spec.history.images == HistoryImages::Keep {
+        status.conditions.retain(|condition| condition.type_ != types::IMAGES_DELETED);
+    }
     let (reason, message) = doubt.unwrap_or((reasons::READY, "its environments are there".into()));
     let ready = reason == reasons::READY;
     let at = Time(world.now);

@@ -4,7 +4,7 @@ use launchway_crds::{
     environment::EmergencyMode,
     execution::{Mode, Trigger},
     names::requests,
-    pipeline::PipelineType,
+    pipeline::{ImagesState, PipelineType},
 };
 
 use super::*;
@@ -241,6 +241,19 @@ fn production_goes_back_to_a_release_that_was_approved_before() {
         (back.result(), back.world.execution.status.as_ref().unwrap().trigger),
         (reasons::FINISHED, Trigger::RollBack)
     );
+
+    // The history of the pipeline let go of the images: it says so, and what there is instead.
+    let mut too_far = later();
+    let mut pipeline = back.world.pipeline.clone().unwrap();
+    let ledger = &mut pipeline.status.as_mut().unwrap().ledger;
+    ledger.iter_mut().find(|entry| entry.name == "wknd-1").unwrap().images_state = Some(ImagesState::LetGo);
+    too_far.world.pipeline = Some(pipeline);
+    too_far.world.execution.metadata.uid = Some("uid-3".into());
+    too_far.world.execution.metadata.name = Some("wknd-3".into());
+    too_far.world.execution.spec.roll_back_to = Some("wknd-1".into());
+    assert_eq!(too_far.run().result(), reasons::FAILED);
+    let message = too_far.world.execution.status.as_ref().unwrap().steps[0].message.clone().unwrap_or_default();
+    assert!(message.contains("let go of its images): choose one of wknd-2"), "{message}");
 
     // `cloud-manager.md` §2.9: a way back is not executed again.
     let mut again = later();
