@@ -145,9 +145,9 @@ impl<K: ResourceExt> Lists<K> {
                     let twice = next.environment == first.environment
                         || others.iter().any(|other| other.environment == next.environment);
                     if twice || others.len() + 1 >= MOST {
-                        later.push(next)
+                        later.push(next);
                     } else {
-                        others.push(next)
+                        others.push(next);
                     }
                     (others, later)
                 },
