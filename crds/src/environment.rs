@@ -399,7 +399,7 @@ pub struct EnvironmentStatus {
     /// The execution that has this Environment to itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<Lock>,
-    /// Number of publish+dispatcher pairs that exist.
+    /// Number of publish+dispatcher pairs that exist; during a rollout, without the one that it adds for its time.
     #[serde(default)]
     pub replicas: i32,
     /// Number of pairs that serve.

@@ -72,8 +72,8 @@ pub(super) fn progress(
         _ => None,
     });
     // So it will be when this status is written: told now, it is not written once more.
-    if let Some(replicas) = resized {
-        status::paired(world, &mut status, replicas);
+    if let Some(exist) = resized.or_else(|| world.publish.as_ref().map(|publish| publish.replicas)) {
+        status::paired(world, &mut status, exist, !resting);
     }
     status.ready_replicas = status::serving(world, &taken.changes, &desired.revisions);
     let updated = (0..pairs).filter(|ordinal| world.pair_is_ready(*ordinal, &desired.revisions)).count();

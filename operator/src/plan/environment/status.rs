@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::{self, reasons, truncate, types},
-    environment::{EnvironmentStatus, Tier, Urls},
+    environment::{EnvironmentStatus, RolloutState, Tier, Urls},
     names::labels,
 };
 
@@ -29,7 +29,8 @@ pub(super) fn carried(world: &World) -> EnvironmentStatus {
     status.selector = Some(format!("{}={name},{}={}", labels::ENVIRONMENT, labels::TIER, Tier::Publish.as_str()));
     (status.replicas, status.urls) = (0, None);
     if world.publish.is_some() {
-        paired(world, &mut status, pairs);
+        let rolls = status.rollout.as_ref().is_some_and(|rollout| rollout.state != RolloutState::Complete);
+        paired(world, &mut status, pairs, rolls);
     }
     status
 }
@@ -53,12 +54,13 @@ pub(super) fn serving(world: &World, changes: &[Change], wanted: &Revisions) -> 
     i32::try_from(count).unwrap_or(pairs)
 }
 
-/// The number of pairs that exist, and so the addresses where they are reached.
-pub(super) fn paired(world: &World, status: &mut EnvironmentStatus, pairs: i32) {
+/// The number of pairs that exist, and so the addresses where they are reached. While a rollout goes on, or was held, pairs
+/// that nobody asked for are not counted: an autoscaler that divides by this number would keep the one that was added.
+pub(super) fn paired(world: &World, status: &mut EnvironmentStatus, pairs: i32, rolls: bool) {
     let meta = &world.environment.metadata;
     let (name, namespace) = (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default());
     let url = |service: ServiceName| format!("http://{}.{namespace}.svc", service.of(name, ""));
-    status.replicas = pairs;
+    status.replicas = if rolls { pairs.min(world.environment.spec.publish.replicas) } else { pairs };
     status.urls = Some(Urls {
         author: url(ServiceName::Author),
         dispatcher: url(ServiceName::Dispatcher),

@@ -100,3 +100,25 @@ fn who_scales_the_environment_has_changed_nothing_by_hand() {
         assert_eq!(drifted.unwrap().status, "False", "{drifted:?}");
     });
 }
+
+/// An autoscaler whose target is an average for each pair divides by the pairs that status tells of.
+#[test]
+fn a_pair_that_a_rollout_adds_is_not_counted_and_one_that_drains_is() {
+    let counted = |cluster: &Cluster| cluster.world.environment.status.as_ref().unwrap().replicas;
+    let exist = |cluster: &Cluster| cluster.world.publish.as_ref().unwrap().replicas;
+    let mut cluster = Cluster::rolled("Production", 2, 1);
+    cluster.target('2');
+    let mut most = 0;
+    cluster.play(|cluster| {
+        most = most.max(exist(cluster));
+        assert_eq!(counted(cluster), 2, "{:?}", cluster.phases);
+    });
+    assert!(most == 3 && cluster.is_complete('2'));
+
+    // Somebody scales in: nothing rolls, and pods that are still there are told of.
+    scale(&mut cluster, 1);
+    let mut seen = vec![];
+    cluster.play(|cluster| seen.push((exist(cluster), counted(cluster))));
+    seen.dedup();
+    assert_eq!(seen, [(2, 2), (1, 1)]);
+}
