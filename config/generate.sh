@@ -16,6 +16,7 @@ BASES=(
   "manager/deployment.yaml:templates/deployment.yaml"
   "manager/service.yaml:templates/service.yaml"
   "network-policy/network_policy.yaml:templates/networkpolicy.yaml"
+  "policy/deletions.yaml:templates/policies/deletions.yaml"
   "policy/requests.yaml:templates/policies/requests.yaml"
   "policy/stamps.yaml:templates/policies/stamps.yaml"
 )

@@ -247,7 +247,8 @@ fn every_request_has_a_policy_that_denies_everywhere_and_the_operator_may_look_a
         }
         names.push(name);
     }
-    for name in &names {
+    let deletions = "launchway-deletions".to_string();
+    for name in names.iter().chain([&deletions]) {
         let spec = |kind: &str| objects[&format!("{kind} -/{name}")]["spec"].clone();
         assert_eq!(spec("ValidatingAdmissionPolicy")["failurePolicy"], "Fail", "{name}");
         let binding = json!({"policyName": name, "validationActions": ["Deny"]});
@@ -255,7 +256,7 @@ fn every_request_has_a_policy_that_denies_everywhere_and_the_operator_may_look_a
     }
     assert_eq!(
         kinds(&objects, "ValidatingAdmissionPolicy"),
-        names.len(),
+        names.len() + 1,
         "a policy for a request that crds does not know"
     );
     let rules = objects["ClusterRole -/launchway-operator"]["rules"].as_array().cloned().unwrap_or_default();

@@ -122,7 +122,10 @@ async fn the_record_stays(scenario: &Scenario, program: &Program, artifact: &Ima
 /// Deletes an Environment that an execution has, and sees that it says so and stays as it is.
 async fn deleted_in_vain(program: &Program, name: &str, holder: &str) -> Outcome {
     let pods = pods(program, name).await?;
+    // It would take the pods away before the execution ends: before a deletion that waits, and after it.
+    refused_in_the_foreground(program, name, holder).await?;
     call(program.environments().delete(name, &DeleteParams::default())).await.map(drop)?;
+    refused_in_the_foreground(program, name, holder).await?;
     let message = until(&format!("{name} says what its deletion waits for"), SOON, || async {
         let status = program.environment(name).await?.status.unwrap_or_default();
         let found = conditions::get(&status.conditions, types::DELETING);
@@ -139,6 +142,14 @@ async fn deleted_in_vain(program: &Program, name: &str, holder: &str) -> Outcome
     ensure(environment.metadata.deletion_timestamp.is_some(), || format!("{name} is not being deleted"))?;
     let now = self::pods(program, name).await?;
     ensure(now == pods, || format!("the pods of {name} were {pods:?} and are {now:?}"))
+}
+
+async fn refused_in_the_foreground(program: &Program, name: &str, holder: &str) -> Outcome {
+    let refused = call(program.environments().delete(name, &DeleteParams::foreground())).await.map(drop);
+    let said = refused.err().map(|failure| failure.to_string()).unwrap_or_default();
+    ensure(said.contains("cannot be deleted in the foreground") && said.contains(&format!("cancel {holder} ")), || {
+        format!("the apiserver says {said:?}")
+    })
 }
 
 /// Identities of an Environment's pods.

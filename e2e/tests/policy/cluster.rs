@@ -19,7 +19,8 @@ use tokio::sync::{Mutex, OnceCell};
 pub type Outcome<T = ()> = Result<T, String>;
 
 /// Base installations of the repository, in the order in which they are applied.
-const BASES: [&str; 4] = ["crd/crds.yaml", "rbac/operator.yaml", "rbac/users.yaml", "policy/requests.yaml"];
+const BASES: [&str; 5] =
+    ["crd/crds.yaml", "rbac/operator.yaml", "rbac/users.yaml", "policy/requests.yaml", "policy/deletions.yaml"];
 /// Stamps of the apiserver: Kubernetes 1.36.
 const STAMPS: &str = "policy/stamps.yaml";
 /// Annotation of what these tests installed.

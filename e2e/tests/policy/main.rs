@@ -3,6 +3,7 @@
 
 mod cases;
 mod cluster;
+mod deletions;
 mod mutants;
 mod requests;
 mod rights;
