@@ -13,7 +13,10 @@ use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams},
 };
-use launchway_crds::conditions::{self, reasons, types};
+use launchway_crds::{
+    conditions::{self, reasons, types},
+    names::FIELD_MANAGER,
+};
 use launchway_e2e::{
     Outcome,
     audit::Audit,
@@ -113,6 +116,7 @@ async fn drift(scenario: &Scenario, program: &Program) -> Outcome {
     })
     .await?;
     measured("changes by hand were put back after", format!("{} ms", changed.elapsed().as_millis()));
+    nothing_outlives_a_later_version(program).await?;
     println!("  {}", says(program, types::DRIFTED, reasons::PUT_BACK, BACK).await?);
     let events =
         Api::<k8s_openapi::api::events::v1::Event>::namespaced(scenario.cluster.client.clone(), &program.namespace);
@@ -126,6 +130,28 @@ async fn drift(scenario: &Scenario, program: &Program) -> Outcome {
     })
     .await?;
     says(program, types::READY, reasons::BARE, UP).await.map(drop)
+}
+
+/// The lists of the Service were set by a patch. A later version of the operator that has another port takes today's away
+/// all the same: whatever the operator owns it owns by applying.
+async fn nothing_outlives_a_later_version(program: &Program) -> Outcome {
+    let services = api::<Service>(program);
+    let found = call(services.get("preview-author")).await?;
+    let entries = found.metadata.managed_fields.clone().unwrap_or_default();
+    let patched = entries.iter().filter(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Update")
+    });
+    ensure(patched.count() == 0, || format!("{entries:?}"))?;
+    let selector = found.spec.and_then(|spec| spec.selector);
+    let later = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "preview-author"},
+        "spec": {"selector": selector, "ports": [{"name": "http", "port": 8080, "targetPort": "http"}]},
+    });
+    let dry = PatchParams::apply(FIELD_MANAGER).force().dry_run();
+    let ports =
+        call(services.patch("preview-author", &dry, &Patch::Apply(&later))).await?.spec.and_then(|spec| spec.ports);
+    let ports: Vec<i32> = ports.iter().flatten().map(|port| port.port).collect();
+    ensure(ports == [8080], || format!("a later version would have ports {ports:?}"))
 }
 
 /// A pod whose image somebody changed is told of, and not touched: deleting it is a person's decision.
