@@ -124,10 +124,13 @@ fn lost(container: &str, code: i32, text: &str) -> JobEnd {
 }
 
 fn out_of_memory(container: &str) -> JobEnd {
-    let remedy = if container == BUILD {
-        "raise spec.source.git.builder.resources.limits.memory of the pipeline, or let the build need less"
-    } else {
-        "the repository or what it builds is larger than the operator expects: raise job.memory of the chart"
+    let remedy = match container {
+        BUILD => "raise spec.source.git.builder.resources.limits.memory of the pipeline, or let the build need less",
+        PACK => "what was built needs more than the operator expects: raise job.memory of the chart",
+        _ => {
+            "the repository has more files than Git can check out in that: keep less in it, or clone a smaller one in \
+             spec.source.git.builder.commands"
+        }
     };
     JobEnd::Failed {
         reason: reasons::OUT_OF_MEMORY.into(),

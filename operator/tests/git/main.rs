@@ -21,6 +21,7 @@ use launchway_operator::{
         verdict::Verdict,
     },
 };
+use reqwest::Certificate;
 use serde_json::{Value, json};
 use server::{Repository, Server};
 use support::Registry;
@@ -51,6 +52,25 @@ async fn the_operator_asks_what_a_ref_is() {
     let other = format!("{}/other.git", server.address);
     assert_eq!(commit_of(&other, login(), "refs/heads/main").await, Err(FaultKind::RepositoryNotFound));
     assert_eq!(commit_of("http://127.0.0.1:9", None, "refs/heads/main").await, Err(FaultKind::Unreachable));
+}
+
+/// The operator and the checkout trust an authority of the Secret's, and none other.
+#[tokio::test]
+async fn a_private_authority_is_trusted_where_the_secret_names_it() {
+    let (server, authority) = Server::start_tls();
+    let repository = server.repository("site.git");
+    repository.write("a.txt", "text");
+    let commit = repository.push();
+    let url = repository.url.as_str();
+    assert_eq!(commit_of(url, None, "refs/heads/main").await, Err(FaultKind::Unreachable));
+    let trusted = Certificate::from_pem_bundle(authority.as_bytes()).unwrap();
+    let found = Remote::new(url, None, trusted).unwrap().commit("refs/heads/main").await;
+    assert_eq!(found.map_err(|fault| fault.message), Ok(commit.clone()));
+    let checkout = Checkout::of(&repository, &commit);
+    assert_eq!(checkout.run(), Err("GitUnreachable".into()));
+    fs::write(checkout.login.path().join("ca.crt"), authority).unwrap();
+    assert_eq!(checkout.run(), Ok(()));
+    assert_eq!(checkout.read("a.txt"), "text");
 }
 
 /// Runs a worker and gives its verdict.
@@ -179,6 +199,26 @@ fn submodules_come_along_and_never_from_this_machine() {
     let commit = repository.push();
     let checkout = Checkout::of(&repository, &commit).with("submodules", json!(true));
     assert_eq!(checkout.run(), Err("GitInvalid".into()));
+}
+
+/// Bytes that no compression makes less of: a linear congruential generator's.
+fn noise(size: usize) -> Vec<u8> {
+    let next =
+        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    std::iter::successors(Some(7_u64), next).map(|state| state.to_be_bytes()[0]).take(size).collect()
+}
+
+#[test]
+fn a_repository_may_have_any_history_but_no_more_than_its_disk_at_once() {
+    let server = Server::start(false);
+    let repository = server.repository("site.git");
+    fs::write(repository.path().join("large"), noise(24 << 20)).unwrap();
+    let large = repository.push();
+    repository.git(&["rm", "--quiet", "large"]);
+    let small = repository.push();
+    let within = |commit: &str| Checkout::of(&repository, commit).with("bytes", json!(8 << 20)).run();
+    assert_eq!(within(&large), Err("TooLarge".into()));
+    assert_eq!(within(&small), Ok(()), "what was there before costs nothing");
 }
 
 #[test]

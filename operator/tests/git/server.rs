@@ -5,8 +5,16 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     thread,
 };
+
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use crate::support::sign;
 
 /// `ann:secret` as HTTP writes it.
 const LOGIN: &str = "Basic YW5uOnNlY3JldA==";
@@ -20,15 +28,37 @@ pub struct Server {
 impl Server {
     /// `login` asks for ann with the password secret.
     pub fn start(login: bool) -> Self {
+        Self::serve("http", login, |stream| stream)
+    }
+
+    /// Behind TLS, and the certificate of the authority that signed its own.
+    pub fn start_tls() -> (Self, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = sign(folder.path());
+        let chain = CertificateDer::pem_file_iter(folder.path().join("tls.crt")).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(folder.path().join("tls.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(versions.with_no_client_auth().with_single_cert(chain, key).unwrap());
+        let wrap = move |stream| StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+        (Self::serve("https", false, wrap), authority)
+    }
+
+    fn serve<S: Read + Write>(
+        scheme: &str,
+        login: bool,
+        wrap: impl Fn(TcpStream) -> S + Send + Sync + 'static,
+    ) -> Self {
         let root = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
         let folder = root.path().to_path_buf();
         // It ends with the test's process.
+        let wrap = Arc::new(wrap);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let folder = folder.clone();
-                thread::spawn(move || answer(stream, &folder, login));
+                let (folder, wrap) = (folder.clone(), wrap.clone());
+                thread::spawn(move || answer(wrap(stream), &folder, login));
             }
         });
         Self { address, root }
@@ -88,10 +118,13 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_string()
 }
 
-fn answer(stream: TcpStream, root: &Path, login: bool) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
+fn answer(stream: impl Read + Write, root: &Path, login: bool) {
+    let mut reader = BufReader::new(stream);
     let mut first = String::new();
-    reader.read_line(&mut first).unwrap();
+    // Somebody who does not trust this server leaves before the first line.
+    if reader.read_line(&mut first).unwrap_or_default() == 0 {
+        return;
+    }
     let mut headers = vec![];
     loop {
         let mut line = String::new();
@@ -104,7 +137,7 @@ fn answer(stream: TcpStream, root: &Path, login: bool) {
     };
     let mut body = vec![0; header("content-length").parse().unwrap_or(0)];
     reader.read_exact(&mut body).unwrap();
-    let mut out = stream;
+    let mut out = reader.into_inner();
     if login && header("authorization") != LOGIN {
         out.write_all(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
         return;

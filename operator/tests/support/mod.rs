@@ -107,7 +107,7 @@ impl Drop for Registry {
 }
 
 /// Writes `tls.crt` and `tls.key` for 127.0.0.1, signed by a new authority.
-fn sign(folder: &Path) -> String {
+pub fn sign(folder: &Path) -> String {
     let script = r#"set -e
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt
         openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=registry -keyout tls.key -out tls.csr

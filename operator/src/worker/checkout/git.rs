@@ -40,6 +40,11 @@ const CONFIGURATION: &[&str] = &[
     "http.lowSpeedTime=60",
     "credential.helper=",
     "advice.detachedHead=false",
+    // What Git keeps in memory of a repository is ours to say, not the repository's: larger files are streamed, and
+    // deltas are resolved by two threads with a small cache, however many CPUs the node has.
+    "core.bigFileThreshold=16m",
+    "core.deltaBaseCacheLimit=32m",
+    "pack.threads=2",
     "gc.auto=0",
     "maintenance.auto=false",
     "submodule.recurse=false",
@@ -141,7 +146,12 @@ impl Git {
             })?,
             problem = self.outgrown() => return Err(problem),
         };
-        self.judge(&output)
+        let said = self.judge(&output)?;
+        // What came within one look is told, too, and not left to the kubelet, which evicts without a word of ours.
+        match self.too_large().await {
+            Some(problem) => Err(problem),
+            None => Ok(said),
+        }
     }
 
     fn judge(&self, output: &Output) -> Result<String, Problem> {
@@ -155,22 +165,28 @@ impl Git {
 
     /// Comes to its end only when the checkout has become too large.
     async fn outgrown(&self) -> Problem {
-        let (Some(folder), Some(bytes)) = (&self.folder, self.bytes) else { return std::future::pending().await };
         loop {
             tokio::time::sleep(LOOK).await;
-            let folder = folder.clone();
-            let weight = tokio::task::spawn_blocking(move || weight::of(&folder)).await.unwrap_or_default();
-            if weight > bytes {
-                return Problem::Git(Complaint::failed(
-                    reasons::TOO_LARGE,
-                    format!(
-                        "{}: the checkout has more than {}, which spec.source.git.builder.disk allows: raise it, or keep less in the repository",
-                        self.url,
-                        crate::text::human(bytes)
-                    ),
-                ));
+            if let Some(problem) = self.too_large().await {
+                return problem;
             }
         }
+    }
+
+    /// That the checkout has more than it may, if it has.
+    async fn too_large(&self) -> Option<Problem> {
+        let (folder, bytes) = (self.folder.clone()?, self.bytes?);
+        let weight = tokio::task::spawn_blocking(move || weight::of(&folder)).await.unwrap_or_default();
+        (weight > bytes).then(|| {
+            Problem::Git(Complaint::failed(
+                reasons::TOO_LARGE,
+                format!(
+                    "{}: the checkout has more than {}, which spec.source.git.builder.disk allows: raise it, or keep less in the repository",
+                    self.url,
+                    crate::text::human(bytes)
+                ),
+            ))
+        })
     }
 
     /// The commit that a ref names now; none when there is no such ref.
