@@ -223,6 +223,26 @@ impl PipelineSpec {
             Some(PackageRepository { repository, secret_ref, plain_http })
         })
     }
+
+    /// Where reports are kept: beside the images, or beside the packages that a pipeline without images builds. None when it
+    /// writes to no repository.
+    #[must_use]
+    pub fn reports(&self) -> Option<PackageRepository> {
+        match &self.images {
+            Some(Images {
+                repository,
+                secret_ref,
+                plain_http,
+                provided_packages: _,
+                layer_encoding: _,
+                signing: _,
+            }) => {
+                let (repository, secret_ref) = (repository.clone(), secret_ref.clone());
+                Some(PackageRepository { repository, secret_ref, plain_http: *plain_http })
+            }
+            None => self.source.git.as_ref()?.artifacts.clone(),
+        }
+    }
 }
 
 /// The commit that an execution is about.
@@ -283,5 +303,19 @@ mod tests {
         assert_eq!((tag.reference.as_str(), tag.branch_name()), ("refs/tags/v1", "refs/tags/v1"));
         assert!(source_of_tag.reuse && source_of_tag.builder == Builder::default());
         assert_eq!(source(r#"{"fluxRef":{"name":"site"}}"#).remote(), None);
+    }
+
+    #[test]
+    fn reports_are_kept_where_the_pipeline_writes() {
+        let place = |source: &str, images: &str| {
+            let spec: PipelineSpec =
+                serde_json::from_str(&format!(r#"{{"type":"CodeQuality","source":{source}{images}}}"#)).unwrap();
+            spec.reports().map(|place| (place.repository, place.secret_ref.map(|secret| secret.name), place.plain_http))
+        };
+        let git = r#"{"git":{"url":"https://git.example.com/a.git","branch":"main","artifacts":{"repository":"r/packages","secretRef":{"name":"push"},"plainHTTP":true}}}"#;
+        let images = r#","images":{"repository":"r/images"}"#;
+        assert_eq!(place(git, images), Some(("r/images".into(), None, false)));
+        assert_eq!(place(git, ""), Some(("r/packages".into(), Some("push".into()), true)));
+        assert_eq!(place(r#"{"artifact":{"repository":"r/given"}}"#, ""), None, "it may only read there");
     }
 }

@@ -174,7 +174,7 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
             }
         }
         Work::CodeQuality { artifact, provided, refuse, registries, timeout, scanners } => {
-            // A pipeline that builds no images has no place for reports.
+            // A pipeline that builds neither images nor packages has no place for reports.
             let keep = registries.target.is_some().then(|| keep(registries));
             let request = json!({
                 "artifact": artifact,

@@ -43,11 +43,13 @@ pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) 
     measured(world, status, StepName::CodeQuality, work, "checks the packages")
 }
 
-/// Where the packages are read and images written.
+/// Where the packages are read, and images and reports written.
 fn registries(pipeline: &Pipeline, source: &PackageRepository) -> Registries {
-    let images = pipeline.spec.images.as_ref();
-    let plain =
-        [Some((&source.repository, source.plain_http)), images.map(|images| (&images.repository, images.plain_http))];
+    let target = pipeline.spec.reports();
+    let plain = [
+        Some((&source.repository, source.plain_http)),
+        target.as_ref().map(|target| (&target.repository, target.plain_http)),
+    ];
     let mut plain_http: Vec<String> = plain
         .into_iter()
         .flatten()
@@ -56,10 +58,10 @@ fn registries(pipeline: &Pipeline, source: &PackageRepository) -> Registries {
         .collect();
     plain_http.dedup();
     Registries {
-        target: images.map(|images| images.repository.clone()),
         plain_http,
         source_secret: source.secret_ref.clone(),
-        target_secret: images.and_then(|images| images.secret_ref.clone()),
+        target_secret: target.as_ref().and_then(|target| target.secret_ref.clone()),
+        target: target.map(|target| target.repository),
     }
 }
 
@@ -267,12 +269,12 @@ fn judged(world: &World, step: StepName, metrics: Vec<Metric>) -> Result<Vec<Met
 
 /// Where the report of a step is, if it was kept.
 fn keep_report(world: &World, status: &mut PipelineExecutionStatus, step: StepName, report: Option<Sha256Digest>) {
-    let images = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.images.as_ref());
-    if let (Some(report), Some(images), Some(found)) =
-        (report, images, status.steps.iter_mut().find(|found| found.name == step))
+    let place = world.pipeline.as_ref().and_then(|pipeline| pipeline.spec.reports());
+    if let (Some(report), Some(place), Some(found)) =
+        (report, place, status.steps.iter_mut().find(|found| found.name == step))
     {
         // A repository that makes no reference kept nothing.
-        found.report = ImageRef::new(&images.repository, report).ok();
+        found.report = ImageRef::new(&place.repository, report).ok();
     }
 }
 
