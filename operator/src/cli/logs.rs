@@ -12,13 +12,14 @@ use kube::{
 use launchway_crds::{PipelineExecution, names::labels, step::StepName};
 
 use super::{
-    CliError, End,
+    CliError, End, say,
     session::{Connection, Session, same_as},
 };
 use crate::{
     client::{CALL, CallError, within},
     plan::execution::uses_job,
     render::job::DEFAULT_CONTAINER,
+    text::printable,
 };
 
 /// How long `-f` waits for a pod to start: a node may have to be added.
@@ -55,6 +56,10 @@ pub async fn run(args: LogsArgs) -> Result<End, CliError> {
     let execution = session.execution(&args.name).await?;
     let hint = session.plugin(&["status", &args.name]);
     let (step, selector) = job(&execution, args.step, &hint)?;
+    if let Some(said) = without_job(&execution, step) {
+        say(said)?;
+        return Ok(End::Done);
+    }
     let pods: Api<Pod> = Api::namespaced(session.client.clone(), &session.namespace);
     let pod = if args.follow {
         match tokio::time::timeout(START, started(&pods, &selector)).await {
@@ -114,6 +119,15 @@ fn job(execution: &PipelineExecution, wanted: Option<StepName>, hint: &str) -> R
         None => format!("{}={name},{} in ({},{})", labels::EXECUTION, labels::STEP, step.as_str(), step.dashed()),
     };
     Ok((step, selector))
+}
+
+/// What a step said that ended without a Job, as a build does that was done before: there is no log but this.
+fn without_job(execution: &PipelineExecution, wanted: StepName) -> Option<String> {
+    let steps = execution.status.iter().flat_map(|status| &status.steps);
+    let step =
+        steps.into_iter().find(|step| step.name == wanted && step.state.is_terminal() && step.child.is_none())?;
+    let said = step.message.as_deref().or(step.reason.as_deref()).unwrap_or("it ended");
+    Some(format!("{} had no Job: {}", wanted.as_str(), printable(said)))
 }
 
 /// The container that is meant: the one that is named, or the pod's own word; none when there is only one.
@@ -215,7 +229,7 @@ pub(super) fn step(text: &str) -> Result<StepName, String> {
 
 #[cfg(test)]
 mod tests {
-    use launchway_crds::execution::Child;
+    use launchway_crds::{execution::Child, step::StepState};
 
     use super::*;
     use crate::cli::samples;
@@ -234,6 +248,21 @@ mod tests {
             "launchway.dev/execution=wknd-42,launchway.dev/step in (smokeTest,smoke-test)"
         );
         assert!(job(&execution, Some(StepName::DeployStage), "status").unwrap_err().to_string().contains("has no Job"));
+    }
+
+    #[test]
+    fn a_step_that_ended_without_a_job_says_itself_why() {
+        let mut execution = samples::waiting();
+        let step = &mut execution.status.as_mut().unwrap().steps[1];
+        (step.name, step.state, step.child) = (StepName::Build, StepState::Running, None);
+        step.message = Some("built before by wknd/wknd-41: uses r/a@sha256:1".into());
+        assert_eq!(without_job(&execution, StepName::Build), None, "its Job may still come");
+        execution.status.as_mut().unwrap().steps[1].state = StepState::Finished;
+        let said = without_job(&execution, StepName::Build).unwrap();
+        assert_eq!(said, "build had no Job: built before by wknd/wknd-41: uses r/a@sha256:1");
+        let child = Child { kind: "Job".into(), name: "wknd-42-build".into(), uid: "u-7".into() };
+        execution.status.as_mut().unwrap().steps[1].child = Some(child);
+        assert_eq!(without_job(&execution, StepName::Build), None, "its Job has a log");
     }
 
     #[test]
