@@ -1,5 +1,6 @@
 //! Condition types, their reasons, and how a condition is set without losing when it last changed.
 
+pub use crate::truncate::truncate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// Types of conditions.
@@ -288,16 +289,6 @@ pub fn set_status(
 #[must_use]
 pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
-}
-
-/// Cuts a text to at most `max` bytes, at a character, and shows that it was cut.
-#[must_use]
-pub fn truncate(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_string();
-    }
-    let end = (0..=max.saturating_sub('…'.len_utf8())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}…", &text[..end])
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod revision;
 pub mod shared;
 pub mod step;
 pub mod trigger;
+mod truncate;
 pub mod variable;
 pub mod version;
 pub mod web_tier;

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use launchway_operator::gate::{jacoco, json, junit, sarif};
+use launchway_operator::git::{Advertised, Ref, advertisement, listed};
 use launchway_operator::image::archive::{Archive, EntryKind};
 use launchway_operator::image::blob::{Hasher, Spool};
 use launchway_operator::image::classify::{Flavour, Kind, classify};
@@ -34,7 +36,7 @@ use url::Url;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("zip", zip),
     ("package", package),
     ("filter", filter),
@@ -42,6 +44,8 @@ pub const TARGETS: [Target; 7] = [
     ("dispatcher", dispatcher),
     ("registry", registry),
     ("webhook", webhook),
+    ("git", git),
+    ("reports", reports),
 ];
 
 /// Small enough that a fuzzer finds what lies behind them, and that no input needs much memory.
@@ -309,5 +313,54 @@ pub fn webhook(data: &[u8]) {
     if let Ok(verified) = verdict {
         assert!(knows, "believed {head:?}");
         assert!(verified.meaning == Meaning::Changed || head.to_ascii_lowercase().contains("ping"));
+    }
+}
+
+/// What a Git server answers, to the first question and to the second. Promises: what is taken for a commit is the whole hash
+/// of one, and no more refs come out than fit into the answer.
+pub fn git(data: &[u8]) {
+    let named = |all: &[Ref]| {
+        for one in all {
+            let hex = one.commit().bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            assert!(hex && [40, 64].contains(&one.commit().len()), "{one:?}");
+        }
+        assert!(all.len() <= data.len() / 40, "{} refs out of {} bytes", all.len(), data.len());
+    };
+    if let Ok(Advertised::Tells(all)) = advertisement(data) {
+        named(&all);
+    }
+    match listed(data) {
+        Ok(all) => named(&all),
+        Err(why) => assert!(why.chars().all(|char| !char.is_control()), "{why:?}"),
+    }
+}
+
+/// What a test, a scanner or a build leaves as its report: read as each of the kinds. Promises: nothing is counted that the
+/// report has no room for, a share is one, and metrics have names and values that status takes.
+pub fn reports(data: &[u8]) {
+    let mut metrics = vec![];
+    if let Ok(cases) = junit::read(data) {
+        assert!(cases.first.iter().all(|name| name.len() < 1024), "{:?}", cases.first);
+        let _ = cases.sentence();
+        metrics.extend(cases.metrics());
+    }
+    if let Ok(coverage) = jacoco::read(data) {
+        let own = coverage.metrics();
+        let share = |actual: &str| actual.parse::<f64>().is_ok_and(|share| (0.0..=100.0).contains(&share));
+        assert!(own.iter().all(|metric| share(&metric.actual)), "{own:?}");
+        metrics.extend(own);
+    }
+    let problems = sarif::problems(data);
+    if let Ok(levels) = sarif::read(data) {
+        let count = levels.errors + levels.warnings + levels.notes;
+        assert!(count <= data.len() as u64, "{count} findings out of {} bytes", data.len());
+        metrics.extend(levels.metrics());
+        assert!(problems.map_or(true, |all| all.len() as u64 == count), "what is counted is not what is told");
+    }
+    metrics.extend(json::read(data).unwrap_or_default());
+    for metric in metrics {
+        // As docs/metrics.md states them.
+        assert!((1..=48).contains(&metric.name.len()), "{metric:?}");
+        assert!(metric.actual.len() <= 24 && metric.expected.len() <= 24, "{metric:?}");
     }
 }

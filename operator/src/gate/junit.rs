@@ -1,18 +1,14 @@
 //! JUnit XML, and Maven Surefire's dialect of it: what a test runner says about its cases.
 
-use launchway_crds::{
-    conditions::truncate,
-    step::{Comparator, Metric, Severity},
-};
+use launchway_crds::conditions::truncate;
+use launchway_crds::step::{Comparator, Metric, Severity};
 
 use super::{
     bounded,
     metric::{Rule, metric, none_of},
 };
-use crate::{
-    image::package::xml::{Bounds, Doctype, Node, walk},
-    text::one_line,
-};
+use crate::image::package::xml::{Bounds, Doctype, Node, walk};
+use crate::text::one_line;
 
 /// Largest file.
 pub const MAX: usize = 16 << 20;
