@@ -31,6 +31,8 @@ const REPOSITORIES: [&str; 3] = ["site.git", "small.git", "private/small.git"];
 pub const LOGIN: &str = "git-ssh";
 /// The same, with another key of the server.
 pub const STRANGER: &str = "git-strange-host";
+/// The same, with a key of a user that the server does not know.
+pub const OUTSIDER: &str = "git-outsider";
 /// Secret with what the server needs for SSH.
 const KEYS: &str = "git-keys";
 const READY: Duration = Duration::from_secs(120);
@@ -185,12 +187,13 @@ async fn keys(program: &Program) -> Outcome {
         let read = |path: PathBuf| std::fs::read_to_string(path).map_err(|error| Failure::new(error.to_string()));
         Ok((read(path.clone())?, read(path.with_extension("pub"))?))
     };
-    let ((own, own_public), (user, user_public), (_, other_public)) =
+    let ((own, own_public), (user, user_public), (other, other_public)) =
         (pair("server").await?, pair("user").await?, pair("other").await?);
     let known = |public: &str| format!("{} {public}", host(&program.namespace));
     for (name, data) in [
         (KEYS, json!({ "host": own, "authorized_keys": user_public })),
         (LOGIN, json!({ "ssh-privatekey": user, "known_hosts": known(&own_public) })),
+        (OUTSIDER, json!({ "ssh-privatekey": other, "known_hosts": known(&own_public) })),
         (STRANGER, json!({ "ssh-privatekey": user, "known_hosts": known(&other_public) })),
     ] {
         let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data });
@@ -257,9 +260,17 @@ impl Checkout {
     /// # Errors
     /// When Git fails.
     pub fn push(&self) -> Outcome<String> {
+        self.push_as("refs/heads/main")
+    }
+
+    /// The same under another name.
+    ///
+    /// # Errors
+    /// When Git fails.
+    pub fn push_as(&self, reference: &str) -> Outcome<String> {
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "--allow-empty", "--message=pushed"])?;
-        self.git(&["push", "--quiet", "--force", &self.remote, "HEAD:refs/heads/main"])?;
+        self.git(&["push", "--quiet", "--force", &self.remote, &format!("HEAD:{reference}")])?;
         self.git(&["rev-parse", "HEAD"])
     }
 

@@ -8,6 +8,7 @@ use launchway_e2e::{
     executions::{step, told},
     failure::ensure,
     git_server::Checkout,
+    process::Program as Process,
     program::PIPELINE,
     scenario::measured,
 };
@@ -33,6 +34,11 @@ fn built(name: &'static str, command: &'static str, reason: &'static str) -> Bad
 }
 
 const FAILING_TEST: &str = "mkdir -p target/surefire-reports; echo \"<testsuite><testcase name='a'><failure/></testcase></testsuite>\" >target/surefire-reports/TEST-a.xml";
+const BROKEN_TEST: &str = "mkdir -p target/surefire-reports; echo \"<testsuite><testcase name='a'><error/></testcase></testsuite>\" >target/surefire-reports/TEST-a.xml";
+/// A branch with one file, which is larger than the disk of who takes it.
+const LARGE: &str = "large";
+const NO_COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const TAG: &str = "v1";
 /// The kubelet keeps the newest 50 MiB or so of what a container says.
 const GIGABYTES: &str = "head -c 2G /dev/zero | tr '\\000' x | fold -w 16000; exit 3";
 const TWO_JARS: &str = "mkdir target; echo zip >target/a.zip; echo 'Cloud-Manager-TestType: integration-test' >m; jar cfm target/a.jar m m; cp target/a.jar target/b.jar";
@@ -41,15 +47,30 @@ fn cases(ground: &Ground) -> Vec<Bad> {
     let found = |name, git, reason| Bad { name, git, execution: json!({}), step: StepName::Validate, reason };
     vec![
         found("no-branch", json!({ "branch": "missing" }), "RefNotFound"),
+        found("no-repository", json!({ "url": ground.server.url("missing.git") }), "RepositoryNotFound"),
+        Bad {
+            name: "moved",
+            git: json!({ "tag": TAG }),
+            execution: json!({ "commit": NO_COMMIT }),
+            step: StepName::Validate,
+            reason: "TagMoved",
+        },
         found("no-login", json!({ "url": ground.server.url("private/small.git") }), "GitRefused"),
         Bad {
             // As after a force push: the server does not have it any more.
             name: "vanished",
-            execution: json!({ "commit": "0123456789abcdef0123456789abcdef01234567" }),
+            execution: json!({ "commit": NO_COMMIT }),
             ..built("vanished", "true", "CommitNotFound")
         },
         built("fails", "echo broken; exit 3", "BuildFailed"),
+        built("no-pom", "mvn --batch-mode clean package", "NoPom"),
+        Bad {
+            name: "large",
+            git: json!({ "branch": LARGE, "builder": { "disk": "16Mi" } }),
+            ..built("large", "", "TooLarge")
+        },
         built("tests-fail", FAILING_TEST, "UnitTestsFailed"),
+        built("tests-break", BROKEN_TEST, "UnitTestsFailed"),
         built("no-zip", "mkdir target", "NoArtifacts"),
         built("leaks", "mkdir target; ln -s /var/run/launchway/credentials target/a.zip", "ArtifactInvalid"),
         built("escapes", "mkdir target; echo zip >\"target/a$(printf '\\033')[2J.zip\"", "ArtifactInvalid"),
@@ -69,12 +90,22 @@ pub async fn check(ground: &Ground) -> Outcome {
     let checkout = Checkout::empty(server, "small.git")?;
     checkout.write("README", "nothing to build")?;
     checkout.push()?;
+    checkout.push_as(&format!("refs/tags/{TAG}"))?;
+    let large = Checkout::empty(server, "small.git")?;
+    Process::new("dd")
+        .args(["if=/dev/urandom", "bs=1M", "count=48", "status=none"])
+        .args([&format!("of={}", large.folder().join("large").display())])
+        .run()
+        .await?;
+    large.push_as(&format!("refs/heads/{LARGE}"))?;
     let source = |git: Value| {
         let builder = json!({
             "image": images.builder, "timeout": "4m", "disk": "256Mi", "resources": { "limits": { "memory": "128Mi" } },
         });
         let builder = with(builder, git["builder"].clone());
-        let all = with(json!({ "url": server.url("small.git"), "branch": "main" }), git);
+        // A tag stands for itself.
+        let reference = if git["tag"].is_null() { json!({ "branch": "main" }) } else { json!({}) };
+        let all = with(with(json!({ "url": server.url("small.git") }), reference), git);
         with(all, json!({ "builder": builder }))
     };
     let apply = async |git: Value| {

@@ -5,7 +5,7 @@ use launchway_e2e::{
     Outcome,
     executions::{step, told},
     failure::ensure,
-    git_server::{Checkout, LOGIN, STRANGER},
+    git_server::{Checkout, LOGIN, OUTSIDER, STRANGER},
     process::Program as Process,
     volume::{self, Volume},
 };
@@ -30,22 +30,35 @@ pub async fn check(ground: &Ground) -> Outcome {
     volume.provide(&ground.program.cluster).await?;
     apply(ground, json!({ "secretRef": { "name": STRANGER } })).await?;
     refused(ground, "strange-host", "HostKeyUnknown").await?;
+    apply(ground, json!({ "secretRef": { "name": OUTSIDER } })).await?;
+    refused(ground, "strange-user", "GitRefused").await?;
+    apply(ground, json!({ "branch": "missing" })).await?;
+    refused(ground, "no-branch", "RefNotFound").await?;
     apply(ground, json!({})).await?;
     package(ground, "first", json!({}), "built-1.zip", None).await?;
     package(ground, "same", json!({}), "built-1.zip", Some("first")).await?;
+    let log = typed(ground, &["logs", "same", "build"]).await?;
+    ensure(log.contains(&format!("built before by {}/first", ground.program.namespace)), || format!("says {log:?}"))?;
     let variables = json!([{ "name": "PROFILE", "value": "cloud" }]);
     apply(ground, json!({ "builder": { "variables": variables } })).await?;
     package(ground, "other-variable", json!({}), "built-2.zip", None).await?;
     package(ground, "rebuilt", json!({ "rebuild": true }), "built-3.zip", None).await?;
     apply(ground, json!({ "builder": { "variables": variables }, "reuse": false })).await?;
     package(ground, "no-reuse", json!({}), "built-4.zip", None).await?;
-    Process::new(&ground.scenario.launchway)
-        .args(["cache", "invalidate", NAME, "--namespace", &ground.program.namespace])
+    typed(ground, &["cache", "invalidate", NAME]).await?;
+    package(ground, "empty-cache", json!({}), "built-1.zip", None).await?;
+    volume::remove(&ground.program.cluster, VOLUME).await
+}
+
+/// What a command of the plugin answers.
+async fn typed(ground: &Ground, words: &[&str]) -> Outcome<String> {
+    let left = Process::new(&ground.scenario.launchway)
+        .args(words)
+        .args(["--namespace", &ground.program.namespace])
         .env("KUBECONFIG", ground.program.cluster.kubeconfig.clone())
         .run()
         .await?;
-    package(ground, "empty-cache", json!({}), "built-1.zip", None).await?;
-    volume::remove(&ground.program.cluster, VOLUME).await
+    Ok(left.stdout)
 }
 
 async fn apply(ground: &Ground, git: Value) -> Outcome {

@@ -7,6 +7,7 @@ mod controller;
 mod flux;
 mod polls;
 mod pushed;
+mod scanned;
 mod shared;
 mod version;
 
@@ -43,7 +44,7 @@ fn builds_by_ssh_are_reused_and_have_a_cache() -> Outcome {
 
 #[test]
 fn fifty_pipelines_ask_one_server() -> Outcome {
-    scenario::run("git-polls", |scenario| async move { polls::check(&Ground::prepare(scenario).await?).await })
+    scenario::alone("git-polls", |scenario| async move { polls::check(&Ground::prepare(scenario).await?).await })
 }
 
 #[test]
@@ -54,6 +55,11 @@ fn packages_carry_a_generated_version() -> Outcome {
 #[test]
 fn five_pushes_on_a_shared_branch_are_one_more_run() -> Outcome {
     scenario::run("git-shared", |scenario| async move { shared::check(&Ground::prepare(scenario).await?).await })
+}
+
+#[test]
+fn a_build_is_followed_alone_and_its_scan_is_told() -> Outcome {
+    scenario::run("git-scanned", |scenario| async move { scanned::check(&Ground::prepare(scenario).await?).await })
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub async fn check(ground: &Ground) -> Outcome {
     Ok(())
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) -> Outcome {
+pub(super) fn copy(from: &std::path::Path, to: &std::path::Path) -> Outcome {
     let said = |error: std::io::Error| format!("{}: {error}", to.display());
     std::fs::create_dir(to).map_err(said)?;
     for file in std::fs::read_dir(from).map_err(said)? {
