@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     metrics::Metrics,
     notify::Notifier,
-    observe::{fresh::Freshness, registry::RegistryReader, source::Sources, together::Together},
+    observe::{fresh::Freshness, registry::RegistryReader, source::Sources},
     operator_command::Parts,
     render::job::Installation,
 };
@@ -35,8 +35,6 @@ pub struct Context {
     pub registry: RegistryReader,
     /// How new lists have to be.
     pub fresh: Freshness,
-    /// Lists of Environments that are asked for at once.
-    pub together: Together,
     /// Sources of pipelines that start on changes.
     pub sources: Sources,
     /// Writes Events.
@@ -65,7 +63,6 @@ impl Context {
             metrics: parts.metrics.clone(),
             registry: RegistryReader::new(parts.config.plain_http.clone()),
             fresh: Freshness::default(),
-            together: Together::default(),
             sources: Sources::default(),
             recorder: Recorder::new(parts.client.clone(), reporter),
             installation: installation(&parts.config),
@@ -91,7 +88,6 @@ impl Context {
             installation: installation(&config),
             config: Arc::new(config),
             fresh: Freshness::default(),
-            together: Together::default(),
             sources: Sources::default(),
             identity: OnceCell::new(),
             notifier: Notifier::default(),

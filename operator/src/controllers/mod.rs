@@ -55,8 +55,6 @@ use crate::{
 
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: u16 = 8;
-/// How many Environments are: what is asked for several is one request (`observe/together.rs`).
-const ENVIRONMENTS: u16 = 32;
 /// How often the gauges of executions are brought up to date.
 const GAUGES: Duration = Duration::from_secs(15);
 
@@ -167,7 +165,7 @@ async fn count(executions: Store<ExecutionOutline>, environments: Store<Environm
 fn environments(parts: &Parts, context: &Arc<Context>, feeds: &mut Feeds) -> impl Future<Output = ()> + Send + use<> {
     let executions = feeds.executions.store();
     Controller::for_shared_stream(feeds.environments.changes(), feeds.environments.store())
-        .with_config(Config::default().concurrency(ENVIRONMENTS))
+        .with_config(Config::default().concurrency(CONCURRENCY))
         .watches(metadata::<StatefulSet>(parts), made_by_us(), noted(context, owned))
         // Whoever changes one of these by hand is told of it, and it is put back.
         .watches(metadata::<Service>(parts), made_by_us(), noted(context, owned))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use k8s_openapi::api::{
     apps::v1::ControllerRevision,
     core::v1::{ConfigMap, Secret},
@@ -13,9 +13,7 @@ use kube::{
 };
 use launchway_crds::{Environment, environment::Tier, names::labels};
 
-use super::together::selector;
 use crate::{
-    context::Context,
     error::{Error, bounded},
     plan::environment::configuration_name,
     render::configuration::{Configuration, is_of, secrets},
@@ -54,8 +52,8 @@ pub(super) enum Age {
     Newest,
 }
 
-fn labelled(selector: &str, age: Age) -> ListParams {
-    let own = ListParams::default().labels(selector);
+fn of(environment: &str, also: &str, age: Age) -> ListParams {
+    let own = ListParams::default().labels(&format!("{}={environment}{also}", labels::ENVIRONMENT));
     match age {
         Age::Any => own.at("0").matching(VersionMatch::NotOlderThan),
         Age::Newest => own,
@@ -64,20 +62,14 @@ fn labelled(selector: &str, age: Age) -> ListParams {
 
 /// The ConfigMaps with variables that are there, whosever they are.
 pub(super) async fn present(
-    context: &Context,
+    client: &Client,
     namespace: &str,
     environment: &str,
     age: Age,
 ) -> Result<Vec<PartialObjectMeta<ConfigMap>>, Error> {
-    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
-    let ask = |own: String| async move {
-        let own = labelled(&format!("{own},{}", labels::VARIABLES), age);
-        Ok(bounded("list configuration", maps.list_metadata(&own)).await?.items)
-    };
-    match age {
-        Age::Any => context.together.configurations.of(namespace, environment, ask).await,
-        Age::Newest => ask(selector(&[environment])).await,
-    }
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let own = of(environment, &format!(",{}", labels::VARIABLES), age);
+    Ok(bounded("list configuration", maps.list_metadata(&own)).await?.items)
 }
 
 /// The names of those of an Environment that are whole: one that is wanted, and whose Secret is gone, is made again. Whoever
@@ -92,30 +84,30 @@ pub(super) async fn whole(
     let own = present.iter().filter(|map| is_of(map.meta(), environment));
     let mut present: BTreeSet<String> = own.map(ResourceExt::name_any).collect();
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    for (tier, hash) in wanted.iter().filter(|(tier, _)| **tier != Tier::Dispatcher) {
-        let name = configuration_name(&environment.name_any(), *tier, hash);
-        if present.contains(&name) && bounded("read a configuration", api.get_metadata_opt(&name)).await?.is_none() {
-            present.remove(&name);
+    let names = wanted.iter().filter(|(tier, _)| **tier != Tier::Dispatcher);
+    let names = names.map(|(tier, hash)| configuration_name(&environment.name_any(), *tier, hash));
+    let asked = names.filter(|name| present.contains(name)).map(|name| {
+        let api = &api;
+        async move {
+            let found = bounded("read a configuration", api.get_metadata_opt(&name)).await?;
+            Ok::<_, Error>(found.is_none().then_some(name))
         }
+    });
+    for gone in try_join_all(asked.collect::<Vec<_>>()).await?.into_iter().flatten() {
+        present.remove(&gone);
     }
     Ok(present)
 }
 
 /// What the StatefulSet controller remembers of the workloads of an Environment.
 pub(super) async fn revisions(
-    context: &Context,
+    client: &Client,
     namespace: &str,
     environment: &str,
     age: Age,
 ) -> Result<Vec<ControllerRevision>, Error> {
-    let revisions: Api<ControllerRevision> = Api::namespaced(context.client.clone(), namespace);
-    let ask = |own: String| async move {
-        Ok(bounded("list the revisions of workloads", revisions.list(&labelled(&own, age))).await?.items)
-    };
-    match age {
-        Age::Any => context.together.revisions.of(namespace, environment, ask).await,
-        Age::Newest => ask(selector(&[environment])).await,
-    }
+    let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    Ok(bounded("list the revisions of workloads", revisions.list(&of(environment, "", age))).await?.items)
 }
 
 #[cfg(test)]
@@ -175,8 +167,8 @@ mod tests {
         let empty = |kind: &str| (200, json!({ "kind": kind, "apiVersion": "v1", "metadata": {}, "items": [] }));
         for (age, version) in [(Age::Any, "&resourceVersion=0&resourceVersionMatch=NotOlderThan"), (Age::Newest, "")] {
             let (context, script) = apiserver(vec![empty("ConfigMapList"), empty("ControllerRevisionList")]);
-            present(&context, "wknd", "prod", age).await.unwrap();
-            revisions(&context, "wknd", "prod", age).await.unwrap();
+            present(&context.client, "wknd", "prod", age).await.unwrap();
+            revisions(&context.client, "wknd", "prod", age).await.unwrap();
             let own = "labelSelector=launchway.dev%2Fenvironment%3Dprod";
             let asked = [
                 format!("GET /api/v1/namespaces/wknd/configmaps?{own}%2Claunchway.dev%2Fvariables{version}"),

@@ -12,7 +12,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use kube::{Api, ResourceExt};
+use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{
     Environment,
     deploy::Origin,
@@ -154,15 +154,15 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
 
 async fn read(context: &Context, namespace: &str, name: &str, age: Age) -> Result<Option<Observed>, Error> {
     let environments: Api<Environment> = Api::namespaced(context.client.clone(), namespace);
-    let together = &context.together;
+    let own = ListParams::default().labels(&format!("{}={name}", labels::ENVIRONMENT));
     let (environment, workloads, pods, services, mut found, revisions, present) = tokio::try_join!(
         bounded("read the environment", environments.get_opt(name)),
-        fresh::of_environment(context, "list workloads", &together.workloads, namespace, name),
+        fresh::list::<StatefulSet>(context, "list workloads", namespace, own.clone()),
         pods::of_environment(context, namespace, name),
-        fresh::of_environment(context, "list services", &together.services, namespace, name),
+        fresh::list::<Service>(context, "list services", namespace, own),
         Found::read(context, namespace, name),
-        configuration::revisions(context, namespace, name, age),
-        configuration::present(context, namespace, name, age),
+        configuration::revisions(&context.client, namespace, name, age),
+        configuration::present(&context.client, namespace, name, age),
     )?;
     let Some(mut environment) = environment else { return Ok(None) };
     let keeps = environment.finalizers().iter().any(|name| name == FINALIZER);

@@ -10,7 +10,8 @@
 //! # What is promised
 //!
 //! A list shows every change that a watch of this process has told of, and every write that this process had an answer to.
-//! A process that knows nothing yet of a kind asks plainly, and so sees what its predecessor wrote.
+//! A process that knows nothing yet of a kind asks plainly, and so sees what its predecessor wrote. What that list was as new
+//! as is known from then on: of a kind of which there are no objects no watch ever tells anything.
 
 use std::{
     borrow::Cow,
@@ -26,7 +27,6 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::together::Lists;
 use crate::{
     context::Context,
     error::{Error, bounded},
@@ -40,8 +40,11 @@ impl Freshness {
     /// Remembers the version of an object. A version that is no number, which no Kubernetes apiserver gives, is left alone:
     /// numbers of one kind may be compared.
     pub fn note<K: Resource<DynamicType = ()>>(&self, object: &K) {
-        let version = object.meta().resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
-        let Some(version) = version else { return };
+        self.note_version::<K>(object.meta().resource_version.as_deref());
+    }
+
+    fn note_version<K: Resource<DynamicType = ()>>(&self, version: Option<&str>) {
+        let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) else { return };
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = newest.entry(K::kind(&())).or_default();
         *newest = version.max(*newest);
@@ -82,6 +85,7 @@ where
             context.fresh.forget::<K>();
         }
         let found = found?;
+        context.fresh.note_version::<K>(found.metadata.resource_version.as_deref());
         all.extend(found.items);
         // What follows is of the version that the first page was of.
         match found.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -89,24 +93,6 @@ where
             None => return Ok(all),
         }
     }
-}
-
-/// Lists what belongs to an Environment, as [`list`] does, in one request with others where many are asked for.
-///
-/// # Errors
-/// As [`list`].
-pub(super) async fn of_environment<K>(
-    context: &Context,
-    doing: &'static str,
-    lists: &Lists<K>,
-    namespace: &str,
-    environment: &str,
-) -> Result<Vec<K>, Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-{
-    let ask = |selector: String| list(context, doing, namespace, ListParams::default().labels(&selector));
-    lists.of(namespace, environment, ask).await
 }
 
 #[cfg(test)]
@@ -147,6 +133,21 @@ mod tests {
             format!("{pods}?limit=1"),
         ];
         assert_eq!(lines(&script.asked()), asked);
+    }
+
+    #[tokio::test]
+    async fn of_what_is_not_there_the_second_list_waits_no_more() {
+        let none = |version: &str| {
+            let metadata = json!({ "resourceVersion": version });
+            (200, json!({ "kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": [] }))
+        };
+        let (context, script) = apiserver(vec![none("41"), none("43"), none("43")]);
+        for _ in 0..3 {
+            assert!(list::<Pod>(&context, "list pods", "wknd", ListParams::default()).await.unwrap().is_empty());
+        }
+        let (pods, exact) = ("GET /api/v1/namespaces/wknd/pods", "resourceVersionMatch=NotOlderThan");
+        let newer = |version: u32| format!("{pods}?resourceVersion={version}&{exact}");
+        assert_eq!(lines(&script.asked()), [pods.to_string(), newer(41), newer(43)]);
     }
 
     #[test]

@@ -25,7 +25,6 @@ pub mod registry;
 pub mod scan_end;
 pub mod source;
 pub mod test_end;
-pub mod together;
 mod traffic;
 pub mod webhook;
 
