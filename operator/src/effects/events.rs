@@ -82,6 +82,7 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
         |name| old.steps.iter().find(|step| step.name == name).map_or(StepState::NotStarted, |step| step.state);
     let mut events = vec![];
     let begins = old.start_time.is_none() && new.start_time.is_some();
+    let ends = old.completion_time.is_none() && new.completion_time.is_some();
     if begins {
         events.push(event(EventType::Normal, "ExecutionStarted".into(), "", "execution"));
     }
@@ -89,8 +90,8 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
         let bad = match step.state {
             // That a step began follows from the end of the one before: it would double the Events of an execution.
             StepState::NotStarted | StepState::Running | StepState::Incomplete => continue,
-            // What took no time of its own is no news beside the start.
-            StepState::Finished if begins => continue,
+            // What took no time of its own is no news beside the start, nor the last success beside the end.
+            StepState::Finished if begins || ends => continue,
             StepState::Waiting | StepState::Finished => false,
             StepState::Failed
             | StepState::Error
@@ -107,7 +108,7 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
         events.push(event(kind(bad), reason, &note, step.name.as_str()));
     }
     events.extend(expiring(old, new));
-    if old.completion_time.is_none() && new.completion_time.is_some() {
+    if ends {
         let succeeded = launchway_crds::conditions::get(&new.conditions, launchway_crds::conditions::types::SUCCEEDED);
         let bad = succeeded.is_none_or(|condition| condition.status != "True");
         let note = succeeded.map(|condition| condition.message.clone()).unwrap_or_default();
@@ -203,6 +204,12 @@ mod tests {
         new.steps[0].state = StepState::Finished;
         assert_eq!(reasons(&old, &new), ["StepFinished"]);
         assert_eq!(reasons(&PipelineExecutionStatus::default(), &new), ["ExecutionStarted"], "in one write");
+        let mut over = new.clone();
+        over.completion_time = Some(Time("2026-11-01T01:00:00Z".parse().unwrap()));
+        over.state = "Finished".into();
+        assert_eq!(reasons(&old, &over), ["ExecutionFinished"], "the last step ends with it");
+        over.steps[0].state = StepState::Failed;
+        assert_eq!(reasons(&old, &over), ["StepFailed", "ExecutionFinished"]);
     }
 
     #[test]
