@@ -369,7 +369,8 @@ pub fn names<'a>(pipeline: &Pipeline, uids: impl Iterator<Item = &'a str>) -> Ve
 pub fn mark(status: &mut PipelineStatus, uids: &BTreeSet<String>, state: ImagesState) -> bool {
     let mut changed = false;
     for entry in status.ledger.iter_mut().filter(|entry| uids.contains(&entry.uid)) {
-        changed |= entry.images_state.replace(state) != Some(state);
+        changed |= entry.images_state != Some(state);
+        entry.images_state = Some(state);
     }
     changed
 }
