@@ -246,6 +246,7 @@ proptest! {
         let succeeded = usize::try_from(succeeded).unwrap();
         let done = ends.iter().filter(|end| **end == DONE).count();
         prop_assert!(left(DONE) >= succeeded.min(done), "as many as the limit says are kept");
-        prop_assert!(left(DONE) <= succeeded.max(6).max(done.saturating_sub(20)), "and not many more");
+        // The newest, where a way back goes, and both that made what runs: of 30 releases two may be the same.
+        prop_assert!(left(DONE) <= (succeeded + 4).max(done.saturating_sub(20)), "and not many more");
     }
 }
