@@ -25,11 +25,13 @@ pub enum Turn {
 /// # Errors
 /// When the file cannot be written, or those that work do not end within an hour.
 pub fn turn(name: &str, wanted: Turn) -> Outcome<File> {
-    let mut file = locked("scenario.lock", name, wanted)?;
+    let mut file = locked("scenario.lock", name, wanted, "the scenarios that run to end")?;
+    // Whoever was alone before is there no more.
+    let mut written = file.set_len(0);
     if wanted == Turn::Alone {
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{name} (pid {})", std::process::id()));
-        written.map_err(|error| Failure::new(format!("the lock of the scenarios cannot be written: {error}")))?;
+        written = written.and_then(|()| writeln!(file, "{name} (pid {})", std::process::id()));
     }
+    written.map_err(|error| Failure::new(format!("the lock of the scenarios cannot be written: {error}")))?;
     Ok(file)
 }
 
@@ -38,10 +40,10 @@ pub fn turn(name: &str, wanted: Turn) -> Outcome<File> {
 /// # Errors
 /// As [`turn`].
 pub fn set_up(name: &str) -> Outcome<File> {
-    locked("set-up.lock", name, Turn::Alone)
+    locked("set-up.lock", name, Turn::Alone, "another scenario to be set up")
 }
 
-fn locked(lock: &str, name: &str, wanted: Turn) -> Outcome<File> {
+fn locked(lock: &str, name: &str, wanted: Turn, what: &str) -> Outcome<File> {
     let path = paths::cache_folder("e2e")?.join(lock);
     let said = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", path.display()));
     let file = File::options()
@@ -61,10 +63,10 @@ fn locked(lock: &str, name: &str, wanted: Turn) -> Outcome<File> {
             Err(TryLockError::Error(error)) => return Err(said(&error)),
         }
         let alone = std::fs::read_to_string(&path).unwrap_or_default();
-        let holder = if alone.is_empty() { "the scenarios that run" } else { alone.trim_end() }.to_string();
-        if told.as_ref() != Some(&holder) {
-            println!("{name}: waits for {holder} to end");
-            told = Some(holder);
+        let awaited = if alone.is_empty() { what.to_string() } else { format!("{} to end", alone.trim_end()) };
+        if told.as_ref() != Some(&awaited) {
+            println!("{name}: waits for {awaited}");
+            told = Some(awaited);
         }
         if Instant::now() >= until {
             return Err(said(&format!("what has it did not end within {} s", LIMIT.as_secs())));

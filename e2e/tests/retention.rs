@@ -31,7 +31,7 @@ const TAG: &str = "the-fair-of-2026";
 
 #[test]
 fn images_go_with_the_history_and_what_is_needed_stays() -> Outcome {
-    scenario::run("retention", |scenario| async move {
+    scenario::alone("retention", |scenario| async move {
         let program = scenario.program("", &Options::stand_in(1)).await?;
         let mut pipeline = program.pipeline(&program.images.tester);
         pipeline["spec"]["history"] = json!({"succeeded": 2, "failed": 1, "images": "Delete"});
