@@ -26,7 +26,7 @@ use launchway_operator::release;
 use launchway_operator::worker::build::{Bases, BuildRequest, run};
 use launchway_operator::worker::report::Report;
 use launchway_operator::worker::{build::Built, verdict::Verdict};
-use support::{Registry, client, push_base, write};
+use support::{Registry, client, push_base, request, write};
 use testzip::{Item, deflated, file, link, package, package_items, zip};
 
 fn dispatcher_zip() -> Vec<u8> {
@@ -77,17 +77,10 @@ impl Setup {
     }
 
     async fn build(&self, artifact: &ImageRef, target: &str) -> Verdict<Built> {
+        let host = &self.registry.host;
         let request = BuildRequest {
-            artifact: artifact.clone(),
-            target: format!("{}/{target}", self.registry.host),
-            base: self.bases.clone(),
-            web_tier: false,
             execution: format!("demo/{target}"),
-            plain_http: vec![self.registry.host.clone()],
-            provided: Vec::new(),
-            layer_encoding: LayerEncoding::Gzip,
-            platform: None,
-            sign_key: None,
+            ..request(host, artifact, &format!("{host}/{target}"), &self.bases)
         };
         let spool = tempfile::tempdir().unwrap();
         run(&request, spool.path(), Path::new("/nonexistent")).await

@@ -14,7 +14,6 @@ use launchway_crds::Pipeline;
 use launchway_crds::digest::{ImageRef, Sha256Digest};
 use launchway_crds::pipeline::ImagesState;
 use launchway_operator::artifact;
-use launchway_operator::image::layer::LayerEncoding;
 use launchway_operator::image::manifest::{Descriptor, EMPTY_JSON, INDEX, referrer};
 use launchway_operator::image::{Blob, blob::Hasher};
 use launchway_operator::observe::images::{found, refused};
@@ -24,7 +23,7 @@ use launchway_operator::release;
 use launchway_operator::worker::build::{Bases, BuildRequest, Built, run};
 use launchway_operator::worker::verdict::Verdict;
 use serde_json::{Value, json};
-use support::{Registry, push_base, write};
+use support::{Registry, push_base, request, write};
 use testzip::package;
 
 /// A registry with releases that a pipeline made.
@@ -52,16 +51,8 @@ impl Setup {
         let target = Location::parse(&format!("{}/site/artifacts:latest", self.registry.host)).unwrap();
         let pushed = artifact::push(&self.client, &target, &[folder.path().to_owned()], &Silent).await.unwrap();
         let request = BuildRequest {
-            artifact: pushed.image,
-            target: self.images.to_string(),
-            base: self.bases.clone(),
-            web_tier: false,
             execution: format!("demo/r{number}"),
-            plain_http: vec![self.registry.host.clone()],
-            provided: Vec::new(),
-            layer_encoding: LayerEncoding::Gzip,
-            platform: None,
-            sign_key: None,
+            ..request(&self.registry.host, &pushed.image, &self.images.to_string(), &self.bases)
         };
         let spool = tempfile::tempdir().unwrap();
         match run(&request, spool.path(), Path::new("/nonexistent")).await {

@@ -19,13 +19,12 @@ use launchway_operator::attest::{BUNDLE_TYPE, SBOM_TYPE, STATEMENT_TYPE};
 use launchway_operator::build::attach::documents;
 use launchway_operator::cli::registry::RegistryArgs;
 use launchway_operator::cli::{End, image_build, verify};
-use launchway_operator::image::layer::LayerEncoding;
 use launchway_operator::image::manifest::{Descriptor, Document, LAYER_TAR, MANIFEST};
 use launchway_operator::registry::{Client, Credentials, Location, Repository, Silent};
 use launchway_operator::worker::build::{Bases, BuildRequest, Built, run};
 use launchway_operator::worker::verdict::Verdict;
 use serde_json::Value;
-use support::{Registry, client, push_base, push_marked_base, write, write_layout};
+use support::{Registry, client, push_base, push_marked_base, request, write, write_layout};
 use testzip::{file, link, package, package_items, zip};
 
 fn dispatcher() -> Vec<u8> {
@@ -92,18 +91,9 @@ impl World {
     }
 
     async fn outcome(&self, bases: &Bases, sign_key: Option<PathBuf>, web_tier: bool) -> (Verdict<Built>, Vec<Seen>) {
-        let request = BuildRequest {
-            artifact: self.artifact.clone(),
-            target: self.images().to_string(),
-            base: bases.clone(),
-            web_tier,
-            execution: String::new(),
-            plain_http: vec![self.counting.host.clone()],
-            provided: Vec::new(),
-            layer_encoding: LayerEncoding::Gzip,
-            platform: None,
-            sign_key,
-        };
+        let images = self.images().to_string();
+        let request =
+            BuildRequest { web_tier, sign_key, ..request(&self.counting.host, &self.artifact, &images, bases) };
         let spool = tempfile::tempdir().unwrap();
         self.counting.take();
         let verdict = run(&request, spool.path(), Path::new("/nonexistent")).await;

@@ -15,6 +15,7 @@ use launchway_operator::image::blob::Hasher;
 use launchway_operator::image::layer::{Content, EPOCH, Layer, LayerEncoding, LayerEntry};
 use launchway_operator::image::manifest::{LAYER_GZIP, MANIFEST, canonical};
 use launchway_operator::registry::{Client, ClientOptions, Credentials, Repository, Silent};
+use launchway_operator::worker::build::{Bases, BuildRequest};
 use serde_json::{Value, json};
 
 pub struct Registry {
@@ -213,4 +214,20 @@ pub fn write_layout(folder: &Path, tier: &str) {
 
 pub fn write(folder: &Path, name: &str, bytes: &[u8]) {
     std::fs::write(folder.join(name), bytes).unwrap();
+}
+
+/// A build on a registry without TLS, with nothing asked for that may be left out.
+pub fn request(host: &str, artifact: &ImageRef, target: &str, base: &Bases) -> BuildRequest {
+    BuildRequest {
+        artifact: artifact.clone(),
+        target: target.into(),
+        base: base.clone(),
+        web_tier: false,
+        execution: String::new(),
+        plain_http: vec![host.into()],
+        provided: Vec::new(),
+        layer_encoding: LayerEncoding::Gzip,
+        platform: None,
+        sign_key: None,
+    }
 }
