@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build=(--profile quick --locked --workspace)
 # Those that need a registry, a cluster or other programs are named in hack/test.sh.
-quick=(generated structure packages_doc conformance determinism fixtures hostile_registry hostile_zips corpus order_oracle model)
+quick=(documents generated structure packages_doc conformance determinism fixtures hostile_registry hostile_sinks hostile_zips corpus order_oracle model)
 
 "${CARGO:-cargo}" test "${build[@]}" --lib --bins
 "${CARGO:-cargo}" test "${build[@]}" --exclude launchway-e2e "${quick[@]/#/--test=}"

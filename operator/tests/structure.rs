@@ -183,3 +183,24 @@ fn only_effects_write_and_nobody_writes_pods() {
         assert!(!(pods && inside), "{}: no effect may touch a pod", file.display());
     }
 }
+
+/// What is compiled and named in no script is never run, and passes.
+#[test]
+fn every_test_is_run_by_a_script() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
+    let scripts = [read("hack/unit.sh"), read("hack/test.sh"), read("Makefile")].concat();
+    let named: Vec<&str> = scripts.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let mut count = 0;
+    for folder in ["crds/tests", "operator/tests", "e2e/tests"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file() {
+                count += 1;
+                let name = path.file_stem().unwrap().to_str().unwrap();
+                assert!(named.contains(&name), "{}: name it in hack/unit.sh, hack/test.sh or Makefile", path.display());
+            }
+        }
+    }
+    assert!(count > 40, "tests are not where this test looks: {count}");
+}
