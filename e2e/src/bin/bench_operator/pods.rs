@@ -38,10 +38,21 @@ pub struct Life {
     pub ready: Option<Timestamp>,
     /// End of the first of its containers, init containers left out.
     pub ended: Option<Timestamp>,
+    /// End of the last of them.
+    pub over: Option<Timestamp>,
     /// Told to end.
     pub leaves: Option<Timestamp>,
     /// Deleted.
     pub gone: Option<Timestamp>,
+}
+
+/// From the end of a step to the next pod, as a watch sees both.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    /// Since its first container ended: of a test that is the one of the test, and the one that fetches its report goes on.
+    pub first: Duration,
+    /// Since its last container ended.
+    pub last: Duration,
 }
 
 impl Pods {
@@ -71,17 +82,23 @@ impl Pods {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// From the end of each step's container to the next pod of the execution.
+    /// What lies between each step's end and the next pod of the execution; what a person said between them left out.
     ///
     /// # Errors
     /// When not all of its five Jobs were seen.
-    pub fn gaps(&self, execution: &str) -> Outcome<Vec<Duration>> {
+    pub fn gaps(&self, execution: &str, said: Timestamp) -> Outcome<Vec<Gap>> {
         let mut own: Vec<Life> = self.lives().into_iter().filter(|life| life.name.starts_with(execution)).collect();
         own.sort_by_key(|life| life.made);
-        let gaps =
-            own.windows(2).filter_map(|pair| Duration::try_from(pair[1].made?.duration_since(pair[0].ended?)).ok());
-        let gaps: Vec<Duration> = gaps.collect();
-        if own.len() < 5 { Err(Failure::new(format!("{} of 5 Jobs were seen", own.len()))) } else { Ok(gaps) }
+        if own.len() < 5 {
+            return Err(Failure::new(format!("{} of 5 Jobs were seen", own.len())));
+        }
+        let gap = |pair: &[Life]| {
+            let (ended, over, made) = (pair[0].ended?, pair[0].over?, pair[1].made?);
+            let since = |moment| Duration::try_from(made.duration_since(moment)).ok();
+            let waited = ended < said && said < made;
+            (!waited).then_some(Gap { first: since(ended)?, last: since(over)? })
+        };
+        Ok(own.windows(2).filter_map(gap).collect())
     }
 
     /// The pod of a Job, and how long it was there before its container ended.
@@ -109,16 +126,20 @@ impl Drop for Pods {
 fn note(seen: &mut BTreeMap<String, Life>, event: &WatchEvent<Pod>) {
     let (WatchEvent::Added(pod) | WatchEvent::Modified(pod) | WatchEvent::Deleted(pod)) = event else { return };
     let now = Timestamp::now();
-    let unknown = Life { name: pod.name_any(), made: None, ready: None, ended: None, leaves: None, gone: None };
+    let unknown =
+        Life { name: pod.name_any(), made: None, ready: None, ended: None, over: None, leaves: None, gone: None };
     let life = seen.entry(pod.uid().unwrap_or_default()).or_insert(unknown);
     let status = pod.status.clone().unwrap_or_default();
     let ready =
         status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    let mut states = status.container_statuses.iter().flatten().filter_map(|container| container.state.as_ref());
+    let containers = status.container_statuses.unwrap_or_default();
+    let ended = containers.iter().filter(|found| found.state.as_ref().is_some_and(|state| state.terminated.is_some()));
+    let ended = ended.count();
     let happened = [
         (&mut life.made, matches!(event, WatchEvent::Added(_))),
         (&mut life.ready, ready),
-        (&mut life.ended, states.any(|state| state.terminated.is_some())),
+        (&mut life.ended, ended > 0),
+        (&mut life.over, ended > 0 && ended == containers.len()),
         (&mut life.leaves, pod.metadata.deletion_timestamp.is_some()),
         (&mut life.gone, matches!(event, WatchEvent::Deleted(_))),
     ];

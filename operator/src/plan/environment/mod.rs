@@ -63,13 +63,16 @@ impl Plan {
 }
 
 /// What becomes of the finalizer that keeps an Environment while an execution has it.
+///
+/// It comes with the first lock and stays until the Environment is deleted: taken off after every execution it would be two
+/// writes of each, and between a lock and its finalizer a deletion would find nothing in its way every time, not once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finalizer {
     /// It is as it should be.
     Leave,
-    /// An execution took the Environment.
+    /// An execution took the Environment, for the first time.
     Add,
-    /// Nobody has it any more.
+    /// The Environment is deleted, and nobody has it any more.
     Remove,
 }
 
@@ -245,10 +248,10 @@ pub fn next(world: &World) -> Plan {
     objects::keep(world, &mut plan);
     let held = plan.status.lock.is_some();
     let has = world.environment.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
-    plan.finalizer = match (held, has) {
-        (true, false) if !world.is_deleted() => Finalizer::Add,
-        (false, true) => Finalizer::Remove,
-        (true, _) | (false, false) => Finalizer::Leave,
+    plan.finalizer = match (world.is_deleted(), held, has) {
+        (false, true, false) => Finalizer::Add,
+        (true, false, true) => Finalizer::Remove,
+        (false, _, true) | (false, false, false) | (true, true, _) | (true, false, false) => Finalizer::Leave,
     };
     status::deleting(world, &mut plan.status);
     let refers = world.environment.spec.variables.iter().any(|variable| variable.secret_key_ref.is_some());

@@ -18,15 +18,22 @@ fn locked() -> Cluster {
 }
 
 #[test]
-fn the_finalizer_is_there_as_long_as_an_execution_has_the_environment() {
-    let mut cluster = locked();
+fn the_finalizer_comes_with_the_first_lock_and_goes_with_the_environment() {
+    let mut cluster = Cluster::rolled("Production", 1, 1);
+    assert_eq!(next(&cluster.world).finalizer, Finalizer::Leave, "no execution ever had it");
+    cluster = locked();
     assert_eq!(next(&cluster.world).finalizer, Finalizer::Add);
     cluster.world.environment.metadata.finalizers = Some(vec!["other".into(), FINALIZER.into()]);
-    assert_eq!(next(&cluster.world).finalizer, Finalizer::Leave);
-    cluster.world.lock_holder_runs = false;
+    for holder_runs in [true, false] {
+        cluster.world.lock_holder_runs = holder_runs;
+        assert_eq!(next(&cluster.world).finalizer, Finalizer::Leave, "it serves the next execution, too");
+    }
+    cluster.world.environment.metadata.deletion_timestamp = Some(Time(cluster.world.now));
     assert_eq!(next(&cluster.world).finalizer, Finalizer::Remove);
+    cluster.world.lock_holder_runs = true;
+    assert_eq!(next(&cluster.world).finalizer, Finalizer::Leave, "the execution ends first");
     cluster.world.environment.metadata.finalizers = None;
-    assert_eq!(next(&cluster.world).finalizer, Finalizer::Leave);
+    assert_eq!(next(&cluster.world).finalizer, Finalizer::Leave, "the apiserver takes none for what is being deleted");
 }
 
 #[test]
