@@ -3,14 +3,20 @@
 //! World, promises and mutants are those of the random histories in `operator/tests/model`.
 #![allow(clippy::unwrap_used, missing_docs, dead_code, reason = "a check that panics has failed")]
 
+#[path = "../../operator/tests/model/environments.rs"]
+mod environments;
 #[path = "../../operator/tests/model/facts.rs"]
 mod facts;
+#[path = "../../operator/tests/model/frozen.rs"]
+mod frozen;
 #[path = "../../operator/tests/model/luck.rs"]
 mod luck;
 #[path = "../../operator/tests/model/mutants.rs"]
 mod mutants;
 #[path = "../../operator/tests/model/promises.rs"]
 mod promises;
+#[path = "../../operator/tests/model/rounds.rs"]
+mod rounds;
 #[path = "../../operator/tests/model/shape.rs"]
 mod shape;
 #[path = "../../operator/tests/model/site.rs"]

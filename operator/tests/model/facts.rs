@@ -25,7 +25,8 @@ use launchway_operator::plan::memory;
 
 use serde_json::Value;
 
-use super::site::{Execution, Frozen, Kind, PipelineShape, Planner, Site};
+use super::frozen::Frozen;
+use super::site::{Execution, Kind, PipelineShape, Planner, Site};
 
 pub fn image(letter: char) -> ImageRef {
     format!("registry.example.com/wknd/images@sha256:{}", letter.to_string().repeat(64)).parse().unwrap()

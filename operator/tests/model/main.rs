@@ -8,10 +8,13 @@
 )]
 
 mod cluster;
+mod environments;
 mod facts;
+mod frozen;
 mod luck;
 mod promises;
 mod random;
 mod rollouts;
+mod rounds;
 mod shape;
 mod site;

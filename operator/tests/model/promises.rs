@@ -21,7 +21,8 @@ use launchway_operator::plan::execution::{
 };
 
 use super::facts::approval_hours;
-use super::site::{Execution, Frozen, Kind, PipelineShape, Planner, Site};
+use super::frozen::Frozen;
+use super::site::{Execution, Kind, PipelineShape, Planner, Site};
 
 /// A promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
