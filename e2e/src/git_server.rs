@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{Pod, Service},
-};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{
     Api, ResourceExt,
     api::{ListParams, LogParams},
@@ -18,11 +15,12 @@ use serde_json::json;
 
 use crate::{
     Failure, Outcome,
-    cluster::{Cluster, call, until},
+    cluster::{Cluster, call},
     images::push,
     paths,
     process::Program as Process,
     program::Program,
+    server::Server,
 };
 
 const NAME: &str = "git";
@@ -35,7 +33,6 @@ pub const STRANGER: &str = "git-strange-host";
 pub const OUTSIDER: &str = "git-outsider";
 /// Secret with what the server needs for SSH.
 const KEYS: &str = "git-keys";
-const READY: Duration = Duration::from_secs(120);
 
 /// Longest build of both images, with a Maven repository in one.
 const BUILD: Duration = Duration::from_secs(1800);
@@ -99,41 +96,27 @@ impl GitServer {
     /// # Errors
     /// When it does not get ready.
     pub async fn start(program: &Program, image: &str) -> Outcome<Self> {
-        let labels = json!({ "app": NAME });
         keys(program).await?;
-        program
-            .apply(&json!({
-                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME },
-                "spec": { "selector": { "matchLabels": labels }, "template": {
-                    "metadata": { "labels": labels },
-                    "spec": {
-                        "automountServiceAccountToken": false,
-                        "securityContext": { "runAsNonRoot": true, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": { "type": "RuntimeDefault" } },
-                        "containers": [{
-                            "name": NAME, "image": image, "args": REPOSITORIES,
-                            "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
-                            "readinessProbe": { "tcpSocket": { "port": 8080 }, "periodSeconds": 1 },
-                            "volumeMounts": [{ "name": "srv", "mountPath": "/srv/git" }, { "name": "tmp", "mountPath": "/tmp" }, { "name": "keys", "mountPath": "/keys", "readOnly": true }],
-                        }],
-                        "volumes": [{ "name": "srv", "emptyDir": {} }, { "name": "tmp", "emptyDir": {} }, { "name": "keys", "secret": { "secretName": KEYS } }],
-                    },
-                } },
-            }))
-            .await?;
-        // 443 is a port that the operator may call; nothing here speaks TLS.
-        let service = json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": { "name": NAME },
-            "spec": { "selector": labels, "ports": [
+        let server = Server {
+            name: NAME,
+            container: json!({
+                "image": image, "args": REPOSITORIES,
+                "readinessProbe": { "tcpSocket": { "port": 8080 }, "periodSeconds": 1 },
+                "volumeMounts": [
+                    { "name": "srv", "mountPath": "/srv/git" }, { "name": "tmp", "mountPath": "/tmp" },
+                    { "name": "keys", "mountPath": "/keys", "readOnly": true },
+                ],
+            }),
+            volumes: json!([
+                { "name": "srv", "emptyDir": {} }, { "name": "tmp", "emptyDir": {} },
+                { "name": "keys", "secret": { "secretName": KEYS } },
+            ]),
+            // 443 is a port that the operator may call; nothing here speaks TLS.
+            ports: json!([
                 { "name": "http", "port": 443, "targetPort": 8080 }, { "name": "ssh", "port": 22, "targetPort": 2222 },
-            ] },
-        });
-        program.apply(&service).await?;
-        let deployments: Api<Deployment> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
-        until("the Git server is ready", READY, || async {
-            let ready = call(deployments.get(NAME)).await?.status.and_then(|status| status.ready_replicas);
-            Ok(if ready == Some(1) { Ok(()) } else { Err(format!("{ready:?} pods are ready")) })
-        })
-        .await?;
+            ]),
+        };
+        server.start(program).await?;
         let services: Api<Service> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
         let address = call(services.get(NAME)).await?.spec.and_then(|spec| spec.cluster_ip);
         let address = address.ok_or("the Git server's Service has no address")?;

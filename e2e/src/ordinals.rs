@@ -1,12 +1,8 @@
 //! Which revision each ordinal of a StatefulSet should be on, as its own status and partition say, and which it is on.
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
-use kube::{
-    Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
-};
+use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::names::labels;
-use serde_json::json;
 
 use crate::{Outcome, cluster::call, program::Program};
 
@@ -71,16 +67,6 @@ impl Program {
         let found = call(api.list(&ListParams::default().labels(REVISION))).await?;
         let own = |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.name == set);
         Ok(found.items.iter().filter(own).map(made).collect())
-    }
-
-    /// Asks for another number of pairs, as a HorizontalPodAutoscaler does: by the scale subresource.
-    ///
-    /// # Errors
-    /// When the apiserver refuses.
-    pub async fn scale(&self, environment: &str, pairs: i32) -> Outcome {
-        let scale = json!({"spec": {"replicas": pairs}});
-        let patch = Patch::Merge(&scale);
-        call(self.environments().patch_scale(environment, &PatchParams::default(), &patch)).await.map(drop)
     }
 }
 

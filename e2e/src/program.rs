@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     Failure, Outcome,
     cluster::{Cluster, call, until},
+    external_metrics,
     images::{Images, Runtime},
     people,
 };
@@ -237,11 +238,12 @@ impl Program {
     }
 }
 
-/// Deletes a namespace and waits until it is gone.
+/// Deletes a namespace, before it what the apiserver has served from it, and waits until it is gone.
 ///
 /// # Errors
 /// When it stays.
 pub async fn remove(cluster: &Cluster, namespace: &str) -> Outcome {
+    external_metrics::remove(cluster, namespace).await?;
     let all: Api<Namespace> = Api::all(cluster.client.clone());
     if call(all.get_opt(namespace)).await?.is_none() {
         return Ok(());
