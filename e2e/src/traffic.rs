@@ -17,6 +17,8 @@ use crate::{Failure, Outcome, failure::ensure, page, scenario::measured};
 
 /// Requests a second of each kind, where nothing else is asked for.
 const USUAL: u32 = 20;
+/// The same where what is shown is that no visitor notices.
+const OFTEN: u32 = 50;
 /// What a browser waits for a page at least: slower is failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Failures that are kept in words.
@@ -78,15 +80,19 @@ impl Visitors {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn come(url: &str) -> Outcome<Self> {
-        Self::come_often(url, USUAL)
+        Self::come_at(url, USUAL)
     }
 
-    /// Lets visitors come to a page, so many a second on new connections and as many on kept ones.
+    /// Lets visitors come to a page, 50 a second on new connections and as many on kept ones.
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn come_often(url: &str, a_second: u32) -> Outcome<Self> {
-        let pause = Duration::from_secs(1) / a_second.max(1);
+    pub fn come_often(url: &str) -> Outcome<Self> {
+        Self::come_at(url, OFTEN)
+    }
+
+    fn come_at(url: &str, a_second: u32) -> Outcome<Self> {
+        let pause = Duration::from_secs(1) / a_second;
         let stop = Arc::new(AtomicBool::new(false));
         let mut kinds = vec![];
         for (name, kept) in [("new connections", false), ("kept connections", true)] {

@@ -10,8 +10,6 @@ use launchway_e2e::{
 };
 
 const ROLL: Duration = Duration::from_secs(420);
-/// Requests a second on new connections, and as many on kept ones.
-const RATE: u32 = 50;
 
 #[test]
 fn pairs_are_replaced_without_a_failed_request() -> Outcome {
@@ -29,7 +27,7 @@ async fn rolled(scenario: &Scenario, pairs: i32) -> Outcome {
     let artifact = program.push(artifacts::site(2, None).await?.path()).await?;
     program.run("r2", Some(artifact.digest())).await?;
     scenario.on_failure(&program, "r2", program.awaits_approval("r2", ROLL)).await?;
-    let visitors = Visitors::come_often(&format!("{}{PAGE}", program.address(PRODUCTION).await?), RATE)?;
+    let visitors = Visitors::come_often(&format!("{}{PAGE}", program.address(PRODUCTION).await?))?;
     program.approve("r2", &scenario.launchway).await?;
     let began = Instant::now();
     let rolled = scenario.on_failure(&program, "r2", program.succeeded("r2", ROLL)).await;

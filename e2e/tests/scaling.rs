@@ -46,7 +46,7 @@ fn pairs_come_and_go_during_a_rollout() -> Outcome {
         let artifact = program.push(artifacts::site(2, None).await?.path()).await?;
         program.run("r2", Some(artifact.digest())).await?;
         scenario.on_failure(&program, "r2", program.awaits_approval("r2", ROLL)).await?;
-        let visitors = Visitors::come(&format!("{}{PAGE}", program.address(PRODUCTION).await?))?;
+        let visitors = Visitors::come_often(&format!("{}{PAGE}", program.address(PRODUCTION).await?))?;
         program.approve("r2", &scenario.launchway).await?;
         let over = AtomicBool::new(false);
         let (scaled, watched) = tokio::join!(
