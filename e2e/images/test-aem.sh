@@ -25,9 +25,8 @@ index_entry() { # LAYER ENTRY
   mv "$index.next" "$index"
 }
 
-is_ready() { run_in "$1" /opt/launchway/bin/ready >"$WORK/ready.out" 2>&1; }
-
-says() { run_in "$1" /opt/launchway/bin/ready >"$WORK/ready.out" 2>&1; grep -qE -- "$2" "$WORK/ready.out"; }
+# said NAME PATTERN: this stands in its log, as what it lacked at some time.
+said() { is_ready "$1"; sed -n 's/^launchway-ready:\t//p' "$WORK/$1.log" | tr '\t' '\n' | grep -qE -- "$2"; }
 
 ready_or_says() { is_ready "$1" || grep -qE -- "$2" "$WORK/ready.out"; }
 
@@ -53,7 +52,8 @@ aem_failures() { # IMAGE
   chown 65532:65532 "$WORK/$image-bad-volume"
   start_aem "$image" author-bad author "$layer" --rw "$WORK/$image-bad-volume:/opt/launchway/data"
   if is_ready author-bad; then fail "ready right after the start"; fi
-  expect "not ready while the runtime starts" '^pending (test:test-package-with-etc:1.0|runtime): waits for ' "$(cat "$WORK/ready.out")"
+  within 10 said author-bad '^pending (test:test-package-with-etc:1.0|runtime): waits for ' || fail "no word while the runtime starts: $(cat "$WORK/author-bad.log")"
+  pass "not ready while the runtime starts, and says what it waits for"
   within 150 says author-bad '^pending my_packages:test_a:2.0: waits for dependency my_packages:test_b$' \
     || fail "no word of the missing dependency: $(cat "$WORK/ready.out")"
   pass "a package without its dependency is pending and names it"
@@ -66,7 +66,7 @@ aem_failures() { # IMAGE
   [ -n "$(record test/test-package-with-etc-1.0.zip)" ] || fail "the good package is not installed"
   [ -z "$(record my_packages/tmp_foo.zip)" ] || fail "a publish package is on the author"
   pass "the good package is installed, the other tier's package is not"
-  run_in author-bad /opt/launchway/bin/live || fail "not live"
+  is_live author-bad || fail "not live"
   stop_container author-bad
   start_aem "$image" author-again author "$layer" --rw "$WORK/$image-bad-volume:/opt/launchway/data"
   within 150 says author-again '^failed launchway:broken:1.0: .*NoSuchNodeTypeException.*no:such' \

@@ -67,8 +67,8 @@ config_test() { # VAR=VALUE… -- TREE: runs the image's config-test as an init 
 httpd_serving() {
   say "httpd: the WKND tree in front of publish (10 s)"
   start_httpd dispatcher --tree "$WORK/wknd:/etc/httpd"
-  within 20 run_in dispatcher /opt/launchway/bin/ready >/dev/null || fail "dispatcher is not ready: $(run_in dispatcher /opt/launchway/bin/ready)"
-  run_in dispatcher /opt/launchway/bin/live || fail "dispatcher is not live"
+  within 20 is_ready dispatcher || fail "dispatcher is not ready: $(cat "$WORK/ready.out")"
+  is_live dispatcher || fail "dispatcher is not live"
   pass "ready and live"
   make_page /content/wknd/us/en 'Welcome to WKND'
   make_page /content/wknd/us/en/about 'About'
@@ -110,41 +110,95 @@ httpd_flush() {
   expect "another site stays" '^HIT$' "$(cache_state "$SITE/content/other/page.html")"
 }
 
+# held_httpd NAME [ARG…]: what it does before it serves waits for a word.
+held_httpd() {
+  local name=$1 bin=$WORK/held-bin
+  shift
+  mkdir -p "$bin"
+  cp "$(unpacked httpd)/opt/launchway/bin/check" "$bin/check-for-real"
+  printf '#!/bin/bash\n[ -e /tmp/go ] || { echo "pending test: holds it"; exit 1; }\nexec /opt/launchway/bin/check-for-real\n' >"$bin/check"
+  chmod 755 "$bin/check"
+  start_httpd "$name" --tree "$WORK/wknd:/etc/httpd" --tree "$bin:/opt/launchway/bin" "$@"
+}
+
 # What a dispatcher does once before it is ready for the first time, seen by the state of its cache before and after.
 httpd_before_serving() {
-  local output log=$WORK/dispatcher-once.log
+  local log=$WORK/dispatcher-once.log
   say "httpd: what is dropped and requested before a dispatcher serves (15 s)"
   printf '<sly data-sly-use.x="no.such.Class"/>' >"$WORK/broken.html"
   web -o /dev/null -u admin:admin -F "broken.html=@$WORK/broken.html;type=text/html" http://127.0.0.1:8080/apps/launchway/broken
   web -o /dev/null -u admin:admin -F sling:resourceType=launchway/broken http://127.0.0.1:8080/content/wknd/us/broken
   stop_container dispatcher WINCH
   make_page /content/other/logo 'Logo'
-  start_httpd dispatcher-once --tree "$WORK/wknd:/etc/httpd" LAUNCHWAY_INVALIDATE=/content/wknd/us/en \
+  held_httpd dispatcher-once LAUNCHWAY_INVALIDATE=/content/wknd/us/en \
     LAUNCHWAY_FLUSH=/content/other/page "LAUNCHWAY_WARM_UP=/us/de.html /us/none.html /us/broken.html" LAUNCHWAY_WARM_UP_SECONDS=6
-  within 20 run_in dispatcher-once /opt/launchway/bin/live >/dev/null || fail "httpd does not start"
+  within 20 is_live dispatcher-once || fail "httpd does not start"
   fill /us/en.html /us/en/about.html /content/other/page.html /content/other/logo.html
   expect "pages are cached before it is ready" '^HIT$' "$(cache_state "$SITE/us/en.html")"
   for page in wknd/us/en wknd/us/en/about other/page other/logo; do make_page "/content/$page" 'Second edition'; done
-  output=$(run_in dispatcher-once /opt/launchway/bin/ready) && fail "ready, although warm-up pages do not answer well"
+  within 5 says dispatcher-once '^pending test: holds it' || fail "ready before anything was done"
+  run_in dispatcher-once /bin/touch /tmp/go
+  within 5 says dispatcher-once '^pending warm-up: waits for /us/none.html to answer .now 404' \
+    || fail "no word of a page of the warm-up that is not there: $(cat "$WORK/ready.out")"
+  pass "a page that is not there is waited for"
   expect "an invalidated page is fetched anew" 'Second edition' "$(web "$SITE/us/en.html")"
   expect "and what its stat files cover" 'Second edition' "$(web "$SITE/us/en/about.html")"
   expect "a flushed page is fetched anew" 'Second edition' "$(web "$SITE/content/other/page.html")"
   expect "and nothing beside it" 'Logo' "$(web "$SITE/content/other/logo.html")"
-  expect "a page that is not there is waited for" '^pending warm-up: waits for /us/none.html to answer .now 404' "$output"
   expect "a page of the warm-up is in the cache" '^HIT$' "$(cache_state "$SITE/us/de.html")"
-  within 15 run_in dispatcher-once /opt/launchway/bin/ready >/dev/null || fail "the warm-up has no end"
+  within 15 is_ready dispatcher-once || fail "the warm-up has no end"
   expect "its end is told in the log" 'warm-up: /us/broken.html answers 500 after [0-9]+ s: this dispatcher serves without it' "$(cat "$log")"
   make_page /content/wknd/us/en 'Third edition'
   run_in dispatcher-once /opt/launchway/bin/ready >/dev/null || fail "no longer ready"
   expect "paths are dropped once" 'Second edition' "$(web "$SITE/us/en.html")"
   stop_container dispatcher-once WINCH
   start_httpd dispatcher-refused --tree "$WORK/wknd:/etc/httpd" LAUNCHWAY_INVALIDATE=content/wknd
-  within 20 run_in dispatcher-refused /opt/launchway/bin/live >/dev/null || fail "httpd does not start"
-  output=$(run_in dispatcher-refused /opt/launchway/bin/ready) && fail "ready, although an invalidation is refused"
-  expect "an invalidation that is refused is named" '^pending invalidate: waits for content/wknd to be dropped .* .now 400' "$output"
+  within 20 says dispatcher-refused '^pending invalidate: waits for content/wknd to be dropped .* .now 400' \
+    || fail "no word of an invalidation that is refused: $(cat "$WORK/ready.out")"
+  pass "an invalidation that is refused is named"
   stop_container dispatcher-refused WINCH
   start_httpd dispatcher --tree "$WORK/wknd:/etc/httpd"
-  within 20 run_in dispatcher /opt/launchway/bin/ready >/dev/null || fail "dispatcher is not ready again"
+  within 20 is_ready dispatcher || fail "dispatcher is not ready again"
+}
+
+# What the kubelet asks at a port of its own.
+httpd_probes() {
+  local probes=$OUTSIDE:9181
+  say "httpd: what the kubelet asks (10 s)"
+  expect "nothing else is at that port" '^404$' "$(curl -s -o /dev/null -w '%{http_code}' "$probes/us/en.html")"
+  expect "nor the door of invalidations" '^404$' "$(curl -s -o /dev/null -w '%{http_code}' -H 'CQ-Action: Activate' \
+    -H 'CQ-Handle: /content/wknd/us/en' "$probes/dispatcher/invalidate.cache")"
+  run_in dispatcher /bin/sh -c 'kill -9 $(grep -lz "[b]in/readiness" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3)'
+  sleep 1
+  within 10 is_ready dispatcher || fail "who asks for readiness died, and is not started again"
+  pass "who asks for readiness is started again"
+  stop_container dispatcher WINCH
+  cp -a "$WORK/wknd" "$WORK/closed"
+  cat >"$WORK/closed/conf.d/closed.conf" <<'CONF'
+Redirect 301 "/" "https://www.example.com/"
+ProxyPass "/" "http://192.0.2.1/"
+ErrorDocument 404 "https://www.example.com/"
+ErrorDocument 503 "https://www.example.com/"
+RewriteEngine On
+RewriteOptions InheritDownBefore
+RewriteRule "^" "https://www.example.com/" [R=302,END]
+<Location "/">
+	Require all denied
+	SetHandler server-status
+</Location>
+<VirtualHost *>
+	Redirect 301 "/" "https://www.example.com/"
+</VirtualHost>
+CONF
+  start_httpd dispatcher-closed --tree "$WORK/closed:/etc/httpd"
+  within 20 is_live dispatcher-closed || fail "a tree that lets nobody in is not live"
+  within 5 says dispatcher-closed '^pending httpd: waits for Apache to answer /system/probes/live .now [34]0' \
+    || fail "a tree that lets nobody in: $(cat "$WORK/ready.out")"
+  expect "a tree keeps visitors out, and not the kubelet" '^[34]0. 200 503$' "$(curl -s -o /dev/null -w '%{http_code} ' \
+    "$OUTSIDE/" "$probes/live" "$probes/ready" -o /dev/null -o /dev/null | sed 's/ $//')"
+  stop_container dispatcher-closed WINCH
+  start_httpd dispatcher --tree "$WORK/wknd:/etc/httpd"
+  within 20 is_ready dispatcher || fail "dispatcher is not ready again"
 }
 
 # A counter by the end of its name.
@@ -166,7 +220,7 @@ httpd_counters() {
   pass "hits, misses and errors count, also with the log of a virtual host"
   expect "the time of answers is in seconds" '^[0-9]+\.[0-9]{6}$' "$(counted request_seconds)"
   fill /us/en.html /us/broken.html
-  run_in dispatcher /opt/launchway/bin/ready >/dev/null || fail "no longer ready"
+  is_ready dispatcher || fail "no longer ready"
   flush_outside >/dev/null
   sleep 2
   expect "probes, warm-up and invalidations do not" "^$((before + 5)) $((errors + 1))\$" "$(counted requests) $(counted errors)"
@@ -189,15 +243,17 @@ httpd_reconnect() {
   stop_container publish
   expect "without publish, what is not cached is an error" '^50[23]$' "$(status_of "$SITE/us/none.html")"
   expect "what is cached is served" '^HIT$' "$(cache_state "$SITE/us/en.html")"
-  if run_in dispatcher /opt/launchway/bin/ready >"$WORK/ready.out"; then fail "dispatcher is ready without publish"; fi
-  expect "not ready, and says why, although it was ready" '^pending publish: ' "$(cat "$WORK/ready.out")"
-  run_in dispatcher /opt/launchway/bin/live || fail "dispatcher is not live without publish"
+  within 5 says dispatcher '^pending publish: ' || fail "dispatcher is ready without publish, or does not say why: $(cat "$WORK/ready.out")"
+  pass "not ready, and says why, although it was ready"
+  is_live dispatcher || fail "dispatcher is not live without publish"
   umount -l "$WORK/publish/root" 2>/dev/null || true
   rm -rf "$WORK/publish"
   start_aem sling publish publish "$WORK/sling-good"
   within 150 is_ready publish || fail "publish does not come back: $(cat "$WORK/ready.out")"
   codes=$(for _ in {1..20}; do status_of "$SITE/server/default/jcr:root/content.json"; echo; done | sort | uniq -c | tr -s ' ')
   expect "every request works from the first moment" '^ 20 200$' "$codes"
+  within 5 is_ready dispatcher || fail "not ready again with its publish: $(cat "$WORK/ready.out")"
+  expect "its last word is that it is ready" $'^launchway-ready:\tready$' "$(grep '^launchway-ready:' "$WORK/dispatcher.log" | tail -n 1)"
 }
 
 httpd_drain() {
@@ -216,6 +272,7 @@ httpd_drain() {
   expect "the image stops gracefully" '^SIGWINCH$' "$(image_config httpd .StopSignal)"
   stop_container dispatcher WINCH
   expect "httpd ends by itself" 'shutting down gracefully' "$(cat "$WORK/dispatcher.log")"
+  if sed -n '/shutting down gracefully/,$p' "$WORK/dispatcher.log" | grep '^launchway-ready:'; then fail "its end is told as something that is missing"; fi
 }
 
 # What a flush agent sends from another address; answers with the status.
@@ -228,7 +285,7 @@ httpd_other_trees() {
   say "httpd: an AMS tree, and no tree at all (5 s)"
   if [ -d "$WORK/ams" ]; then
     start_httpd dispatcher-ams country=us language=en --tree "$WORK/ams:/etc/httpd" "LAUNCHWAY_FLUSH_CLIENTS=$HOST_IP/32"
-    within 20 run_in dispatcher-ams /opt/launchway/bin/ready >/dev/null || fail "the AMS tree is not ready"
+    within 20 is_ready dispatcher-ams || fail "the AMS tree is not ready"
     expect "AMS tree serves publish" '^200$' "$(status_of "$SITE/content/other/page.html")"
     make_page /content/other/near 'Near'
     fill /content/other/page.html /content/other/near.html
@@ -242,7 +299,7 @@ httpd_other_trees() {
     stop_container dispatcher-ams WINCH
   fi
   start_httpd bare
-  within 20 run_in bare /opt/launchway/bin/ready >/dev/null || fail "the bare image is not ready"
+  within 20 is_ready bare || fail "the bare image is not ready"
   expect "the bare image is a plain proxy" '^200$' "$(status_of "$SITE/server/default/jcr:root/content.json")"
   stop_container bare WINCH
 }
@@ -258,6 +315,7 @@ test_httpd() {
   httpd_flush
   httpd_before_serving
   httpd_counters
+  httpd_probes
   httpd_reconnect
   make_page /content/other/page 'Other'
   httpd_drain

@@ -87,7 +87,7 @@ start_container() {
       --bind) mounts=$(jq --arg s "${2%%:*}" --arg d "${2#*:}" '. + [{destination: $d, source: $s, type: "bind", options: ["rbind", "ro"]}]' <<<"$mounts"); shift ;;
       --rw) mounts=$(jq --arg s "${2%%:*}" --arg d "${2#*:}" '. + [{destination: $d, source: $s, type: "bind", options: ["rbind", "rw"]}]' <<<"$mounts"); shift ;;
       --bind-file) mounts=$(jq --arg s "${2%%:*}" --arg d "${2#*:}" '. + [{destination: $d, source: $s, type: "bind", options: ["bind", "rw"]}]' <<<"$mounts"); shift ;;
-      --tree) tree=$bundle/layer; mkdir -p "$tree${2#*:}"; cp -a "${2%%:*}/." "$tree${2#*:}/"; keep_base_files "$image" "$tree${2#*:}"; root=$tree:$root; shift ;;
+      --tree) tree=$bundle/layer; mkdir -p "$tree${2#*:}"; cp -a "${2%%:*}/." "$tree${2#*:}/"; keep_base_files "$image" "$tree${2#*:}"; [[ $root == "$tree":* ]] || root=$tree:$root; shift ;;
       --cmd) shift; cmd=$(printf '%s\n' "$@" | jq -R . | jq -sc .); break ;;
       *) env+=("$1") ;;
     esac
@@ -115,6 +115,7 @@ start_container() {
   mv "$bundle/config.next" "$bundle/config.json"
   runc --root "$WORK/runc" run --detach --bundle "$bundle" "$name" </dev/null >"$WORK/$name.log" 2>&1 \
     || fail "container $name does not start: $(cat "$WORK/$name.log")"
+  printf '%s\n' "$image" >"$WORK/$name.image"
 }
 
 run_in() { # NAME COMMAND…: as the kubelet's exec does
@@ -122,6 +123,30 @@ run_in() { # NAME COMMAND…: as the kubelet's exec does
   shift
   runc --root "$WORK/runc" exec --user 65532:65532 "$name" "$@" </dev/null
 }
+
+# probed NAME ready|live: asks as the kubelet does, by the command or by the path that the image states, and prints what the
+# container says: a command itself, with a path the last word of readiness in its log.
+probed() {
+  local name=$1 labels path port code command=()
+  labels=$(image_config "$(cat "$WORK/$name.image")" .Labels)
+  path=$(jq -r --arg key "dev.launchway.http.$2" '.[$key] // empty' <<<"$labels")
+  if [ -z "$path" ]; then
+    mapfile -t command < <(jq -r --arg key "dev.launchway.command.$2" '.[$key] | fromjson[]' <<<"$labels")
+    run_in "$name" "${command[@]}"
+    return
+  fi
+  port=$(jq -r '."dev.launchway.probe-port" // ."dev.launchway.port"' <<<"$labels")
+  code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 "http://$NS_IP:$port$path")
+  [ "$2" = live ] || sed -n 's/^launchway-ready:\t//p' "$WORK/$name.log" | tail -n 1 | tr '\t' '\n'
+  [ "$code" -ge 200 ] && [ "$code" -lt 400 ]
+}
+
+is_ready() { probed "$1" ready >"$WORK/ready.out" 2>&1; }
+
+# says NAME PATTERN: not ready, and for this reason.
+says() { ! is_ready "$1" && grep -qE -- "$2" "$WORK/ready.out"; }
+
+is_live() { probed "$1" live; }
 
 running() { [ "$(runc --root "$WORK/runc" state "$1" 2>/dev/null | jq -r .status)" = running ]; }
 

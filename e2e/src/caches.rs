@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::{Failure, Outcome, page, pods::Member, program::Program};
 
-/// Between two rounds of requests: much shorter than the readiness command's pause of two seconds.
+/// Between two rounds of requests: much shorter than what a dispatcher does before it serves takes.
 const PAUSE: Duration = Duration::from_millis(30);
 /// Rounds between two looks at which dispatchers there are.
 const ROUNDS: u32 = 10;

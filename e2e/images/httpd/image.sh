@@ -18,15 +18,15 @@ build_httpd() {
   ln -s ../bin/rotatelogs "$files/usr/sbin/rotatelogs"
   finish httpd "$key" "$base" "$files" \
     --config.user "$RUN_UID:$RUN_UID" --config.workingdir /etc/httpd --config.entrypoint /opt/launchway/bin/start \
-    --config.exposedports 80/tcp --config.exposedports 9180/tcp --config.stopsignal SIGWINCH \
+    --config.exposedports 80/tcp --config.exposedports 9180/tcp --config.exposedports 9181/tcp --config.stopsignal SIGWINCH \
     --config.env PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin --config.env LANG=C.UTF-8 \
     --config.label dev.launchway.contract=1 --config.label dev.launchway.tier=dispatcher --config.label dev.launchway.port=80 \
     --config.label dev.launchway.metrics-port=9180 \
     --config.label dev.launchway.config-path=/etc/httpd --config.label dev.launchway.cache-path=/mnt/var/www \
     --config.label dev.launchway.writable-paths=/tmp,/run \
     --config.label dev.launchway.immutable-files=conf.d/available_vhosts/default.vhost,conf.d/dispatcher_vhost.conf,conf.d/rewrites/default_rewrite.rules \
-    --config.label 'dev.launchway.command.ready=["/opt/launchway/bin/ready"]' \
-    --config.label 'dev.launchway.command.live=["/opt/launchway/bin/live"]' \
+    --config.label dev.launchway.probe-port=9181 \
+    --config.label dev.launchway.http.ready=/ready --config.label dev.launchway.http.live=/live \
     --config.label 'dev.launchway.command.drain=["/opt/launchway/bin/drain"]' \
     --config.label 'dev.launchway.command.config-test=["/opt/launchway/bin/config-test"]'
   rm -rf "$files"

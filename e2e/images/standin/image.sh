@@ -3,11 +3,11 @@
 
 build_standin() {
   local key tar base files
-  tar=$(rootfs standin essential python3,ca-certificates,curl "$PASSWD_HOOK")
+  tar=$(rootfs standin essential python3,ca-certificates "$PASSWD_HOOK")
   base=$(base_layout standin "$(basename "$tar" .tar | cut -d- -f2)" "$tar")
-  key=$( { tree_key "$IMAGES_DIR/common" "$IMAGES_DIR/standin" "$IMAGES_DIR/lib.sh"; basename "$base"; } | sha256sum | cut -c1-16)
+  key=$( { tree_key "$IMAGES_DIR/standin" "$IMAGES_DIR/lib.sh"; basename "$base"; } | sha256sum | cut -c1-16)
   files=$(mktemp -d)
-  cp -a "$IMAGES_DIR/common/rootfs/." "$IMAGES_DIR/standin/rootfs/." "$files/"
+  cp -a "$IMAGES_DIR/standin/rootfs/." "$files/"
   mkdir -p "$files/opt/launchway/install" "$files/opt/launchway/data"
   finish standin "$key" "$base" "$files" \
     --config.user "$RUN_UID:$RUN_UID" --config.workingdir / --config.entrypoint /opt/launchway/bin/start \
@@ -18,7 +18,6 @@ build_standin() {
     --config.label dev.launchway.index-path=/opt/launchway/packages.json \
     --config.label dev.launchway.data-path=/opt/launchway/data \
     --config.label dev.launchway.writable-paths=/tmp \
-    --config.label 'dev.launchway.command.ready=["/opt/launchway/bin/ready"]' \
-    --config.label 'dev.launchway.command.live=["/opt/launchway/bin/live"]'
+    --config.label dev.launchway.http.ready=/system/probes/ready --config.label dev.launchway.http.live=/system/probes/live
   rm -rf "$files"
 }

@@ -6,6 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod probe;
+#[cfg(test)]
+mod tests;
+
+pub use probe::{Probe, Probes};
+
 /// Prefix of all labels.
 pub const PREFIX: &str = "dev.launchway.";
 
@@ -34,14 +40,6 @@ impl ImageTier {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Commands {
-    /// Readiness probe.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(max = 512)))]
-    pub ready: Vec<String>,
-    /// Liveness probe.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(max = 512)))]
-    pub live: Vec<String>,
     /// Run before a container is stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 512)))]
@@ -99,6 +97,8 @@ pub struct RuntimeContract {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 256)))]
     pub immutable_files: Vec<String>,
+    /// How the kubelet learns whether it is ready, and whether it is alive.
+    pub probes: Probes,
     /// Commands.
     pub commands: Commands,
     /// Signal that stops the container, when the image states one.
@@ -224,18 +224,9 @@ impl RuntimeContract {
         let (user, group) = numeric_user(inner.get("User").and_then(Value::as_str).unwrap_or_default())?;
         let aem = tier == ImageTier::Aem;
         let metrics_port = if aem { None } else { metrics_port(&labels, port)? };
-        let commands = Commands {
-            ready: labels.command("command.ready")?,
-            live: labels.command("command.live")?,
-            drain: labels.command("command.drain")?,
-            config_test: labels.command("command.config-test")?,
-        };
-        if commands.ready.is_empty() {
-            return Err(error(
-                "dev.launchway.command.ready",
-                "it is missing; without it nothing proves that a release runs",
-            ));
-        }
+        let probes = Probes::of(&labels, port)?;
+        let commands =
+            Commands { drain: labels.command("command.drain")?, config_test: labels.command("command.config-test")? };
         let writable_paths = list(labels.get("writable-paths"))
             .map(|path| absolute("dev.launchway.writable-paths", path))
             .collect::<Result<Vec<_>, _>>()?;
@@ -265,6 +256,7 @@ impl RuntimeContract {
             cache_path: labels.path("cache-path")?,
             writable_paths,
             immutable_files,
+            probes,
             commands,
             stop_signal: inner
                 .get("StopSignal")
@@ -287,91 +279,5 @@ fn numeric_user(user: &str) -> Result<(i64, Option<i64>), ContractError> {
                 user.escape_debug()
             ),
         )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use serde_json::json;
-
-    fn config(changes: &[(&str, Option<&str>)]) -> Value {
-        let mut labels: BTreeMap<String, String> = [
-            ("contract", "1"),
-            ("tier", "aem"),
-            ("port", "8080"),
-            ("install-path", "/opt/launchway/install"),
-            ("index-path", "/opt/launchway/packages.json"),
-            ("data-path", "/opt/launchway/data/"),
-            ("writable-paths", "/tmp, /run"),
-            ("command.ready", "[\"/ready\"]"),
-        ]
-        .iter()
-        .map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned()))
-        .collect();
-        for (key, value) in changes {
-            match value {
-                Some(value) => labels.insert(format!("{PREFIX}{key}"), (*value).to_owned()),
-                None => labels.remove(&format!("{PREFIX}{key}")),
-            };
-        }
-        json!({"config": {"User": "1000:1000", "StopSignal": "SIGWINCH", "Labels": labels}})
-    }
-
-    #[test]
-    fn complete() {
-        let contract = RuntimeContract::from_config(&config(&[])).unwrap();
-        assert_eq!(
-            (contract.tier, contract.port, contract.user, contract.group),
-            (ImageTier::Aem, 8080, 1000, Some(1000))
-        );
-        assert_eq!(contract.data_path.as_deref(), Some("/opt/launchway/data"));
-        assert_eq!(contract.writable_paths, ["/tmp", "/run"]);
-        assert_eq!(contract.stop_signal.as_deref(), Some("SIGWINCH"));
-        let json = serde_json::to_string(&contract).unwrap();
-        assert_eq!(serde_json::from_str::<RuntimeContract>(&json).unwrap(), contract);
-    }
-
-    #[test]
-    fn a_dispatcher_may_have_a_port_for_counters() {
-        let dispatcher = |port| {
-            let changes = [("tier", Some("dispatcher")), ("config-path", Some("/etc/httpd")), ("metrics-port", port)];
-            RuntimeContract::from_config(&config(&changes))
-        };
-        assert_eq!(dispatcher(Some("9180")).unwrap().metrics_port, Some(9180));
-        assert_eq!(dispatcher(None).unwrap().metrics_port, None);
-        for wrong in ["0", "metrics", "8080"] {
-            assert_eq!(dispatcher(Some(wrong)).unwrap_err().label, "dev.launchway.metrics-port", "{wrong}");
-        }
-        // Of author and publish nobody asks for counters.
-        assert_eq!(RuntimeContract::from_config(&config(&[("metrics-port", Some("x"))])).unwrap().metrics_port, None);
-    }
-
-    #[test]
-    fn errors_name_the_label() {
-        for (key, value) in [
-            ("contract", None),
-            ("contract", Some("2")),
-            ("tier", Some("x")),
-            ("port", Some("0")),
-            ("install-path", None),
-            ("install-path", Some("opt")),
-            ("install-path", Some("/opt/../etc")),
-            ("command.ready", None),
-            ("command.ready", Some("/ready")),
-            ("command.ready", Some("[]")),
-            ("writable-paths", Some("tmp")),
-            ("immutable-files", Some("../x")),
-        ] {
-            let problem = RuntimeContract::from_config(&config(&[(key, value)])).unwrap_err();
-            assert_eq!(problem.label, format!("{PREFIX}{key}"), "{problem}");
-        }
-        for user in ["", "0", "root", "1000:staff", "-1"] {
-            let mut value = config(&[]);
-            value["config"]["User"] = json!(user);
-            assert_eq!(RuntimeContract::from_config(&value).unwrap_err().label, "User");
-        }
-        assert!(RuntimeContract::from_config(&json!({})).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The log of a pod, in bounds: what its readiness command says there, and how it ends.
+//! The log of a pod, in bounds: what it says of its readiness there, and how it ends.
 
 use futures::{AsyncBufRead, AsyncReadExt};
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use crate::{error::bounded, text::printable};
 pub(super) const TAIL_MAX: usize = 400;
 /// How many lines are read for it.
 const TAIL_LINES: i64 = 20;
-/// How far back the log is read for what a readiness command says: it repeats itself every 30 s.
+/// How far back the log is read for what is said of readiness: it is repeated every 30 s.
 const WINDOW_SECONDS: i64 = 90;
 /// How much of the log is read, in bytes and in lines.
 const LOG_MAX: u64 = 1 << 20;

@@ -179,11 +179,11 @@ fn configuration_is_refused(pod: &Pod) -> bool {
 #[derive(Clone, Debug, Default)]
 struct Why {
     problem: Option<String>,
-    /// Since when its readiness command says so.
+    /// Since when its readiness probe says so.
     since: Option<Timestamp>,
     /// The kubelet names it.
     troubled: bool,
-    /// Waiting cannot help: its readiness command says that a package failed to install (base-image contract).
+    /// Waiting cannot help: its readiness probe says that a package failed to install (base-image contract).
     hopeless: bool,
     /// The end of its log, when the problem does not have it.
     log: Option<String>,

@@ -1,7 +1,7 @@
-//! What a pod's readiness command says, in the words of the base-image contract (`docs/base-images.md`).
+//! What a pod says of its readiness, in the words of the base-image contract (`docs/base-images.md`).
 //!
-//! The container's log is asked first: the kubelet records what a probe says as Events, and its spam filter stops that
-//! after some 25 of one pod, which is before a large package has failed.
+//! The container's log is asked first: the kubelet records what a command says as Events, and its spam filter stops that
+//! after some 25 of one pod, which is before a large package has failed. Of a probe by HTTP it records the status only.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -18,7 +18,7 @@ use super::{
 /// What begins a line of the log that says whether the pod is ready.
 const MARK: &str = "launchway-ready:";
 
-/// What a readiness command printed when it last failed.
+/// What a readiness probe printed when it last failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
     lines: Vec<String>,
@@ -45,9 +45,9 @@ impl Said {
 /// What a running pod that is not ready says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
-    /// What its readiness command said last, if it said anything.
+    /// What its readiness probe said last, if it said anything.
     pub said: Option<Said>,
-    /// How its log ends, without the words of that command.
+    /// How its log ends, without the words of that probe.
     pub tail: Option<String>,
 }
 
@@ -70,13 +70,13 @@ pub(super) async fn heard(client: &Client, namespace: &str, pod: &Pod, container
     Ok(Heard { said, tail })
 }
 
-/// The end of a log without what the readiness command writes there.
+/// The end of a log without what the readiness probe writes there.
 fn without_words<'a>(lines: impl Iterator<Item = &'a str>) -> Option<String> {
     let lines: Vec<&str> = lines.filter(|line| !line.trim_start().starts_with(MARK)).collect();
     log::tail(&lines.join("\n"), log::TAIL_MAX)
 }
 
-/// The last word of the readiness command in a log: none when it was "ready", or when there is none.
+/// The last word of the readiness probe in a log: none when it was "ready", or when there is none.
 fn in_log(log: &[Line]) -> Option<Said> {
     let mut words = log.iter().rev().filter_map(|line| Some((line.text.strip_prefix(MARK)?, line.at)));
     let (last, at) = words.next()?;
@@ -133,6 +133,14 @@ mod tests {
         let (problem, hopeless) = said.into_problem();
         assert_eq!((problem.as_deref(), hopeless), (Some("pending a:b:1: waits for dependency x"), false));
         assert_eq!(event("Liveness probe failed: failed x"), None);
+    }
+
+    #[test]
+    fn of_a_probe_by_http_the_log_says_why_and_without_it_the_status_has_to_do() {
+        let said = event("Readiness probe failed: HTTP probe failed with statuscode: 503").unwrap();
+        assert_eq!(said.into_problem(), (Some("HTTP probe failed with statuscode: 503".into()), false));
+        let said = in_log(&log(&["launchway-ready:\tfailed a:c:1: bad"])).unwrap();
+        assert_eq!(said.into_problem(), (Some("failed a:c:1: bad".into()), true));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod meta;
 pub mod network_policy;
 pub mod ownership;
 mod pod;
+mod probe;
 pub mod revision;
 pub mod scan_job;
 pub mod service;

@@ -14,7 +14,7 @@ use launchway_crds::{
 use serde_json::{Value, json};
 
 use crate::{
-    image::contract::RuntimeContract,
+    image::contract::{Probe, RuntimeContract},
     plan::{
         environment::{ServiceName, world::Content},
         execution::action::{Registries, Work},
@@ -95,7 +95,7 @@ fn set(deployed: &Deployed, tier: Tier) -> Value {
     })
 }
 
-fn rendered(tier: Tier) -> Value {
+pub fn rendered(tier: Tier) -> Value {
     set(&deployed(), tier)
 }
 
@@ -135,37 +135,35 @@ fn workloads_are_restricted_and_pinned_and_belong_to_their_environment() {
     }
 }
 
-#[test]
-fn one_probe_that_a_busy_node_was_too_slow_for_takes_no_pod_out_of_its_service() {
-    for (tier, period, failures) in [(Tier::Author, 3, 3), (Tier::Publish, 3, 3), (Tier::Dispatcher, 2, 2)] {
-        let probe = rendered(tier)["spec"]["template"]["spec"]["containers"][0]["readinessProbe"].clone();
-        assert_eq!(probe["exec"]["command"], json!(["/ready"]));
-        assert_eq!(
-            (&probe["periodSeconds"], &probe["failureThreshold"]),
-            (&json!(period), &json!(failures)),
-            "{tier:?}"
-        );
-        assert_eq!(probe["successThreshold"], 1, "what is good again serves at once");
-    }
+/// A dispatcher's pod whose image has another contract than the usual one.
+pub fn dispatcher_pod(change: impl FnOnce(&mut RuntimeContract)) -> Value {
+    let mut dispatcher = contract("dispatcher", "8080");
+    change(&mut dispatcher);
+    let contracts = Contracts { aem: contract("aem", "8080"), dispatcher };
+    let (environment, content, configuration) =
+        (environment(), Content::Release(Box::new(deployed())), hashes("0123456789"));
+    let release =
+        Release { environment: &environment, content: &content, contracts: &contracts, configuration: &configuration };
+    let set = serde_json::to_value(workload::stateful_set(&release, Tier::Dispatcher, 1, 0)).unwrap();
+    set["spec"]["template"]["spec"].clone()
 }
 
 #[test]
-fn low_ports_are_allowed_for_counters_as_for_visitors() {
-    for (metrics, allowed) in [(Some(180), true), (Some(9180), false), (None, false)] {
-        let mut dispatcher = contract("dispatcher", "8080");
-        dispatcher.metrics_port = metrics;
-        let contracts = Contracts { aem: contract("aem", "8080"), dispatcher };
-        let (environment, content, configuration) =
-            (environment(), Content::Release(Box::new(deployed())), hashes("0123456789"));
-        let release = Release {
-            environment: &environment,
-            content: &content,
-            contracts: &contracts,
-            configuration: &configuration,
-        };
-        let set = serde_json::to_value(workload::stateful_set(&release, Tier::Dispatcher, 1, 0)).unwrap();
-        let sysctls = &set["spec"]["template"]["spec"]["securityContext"]["sysctls"];
-        assert_eq!(sysctls.is_array(), allowed, "{metrics:?}: {sysctls}");
+fn low_ports_are_allowed_for_counters_and_probes_as_for_visitors() {
+    let live = |port| Some(Probe::Http { path: "/live".into(), port });
+    for (metrics, live, allowed) in [
+        (Some(180), None, true),
+        (Some(9180), None, false),
+        (None, None, false),
+        (None, live(181), true),
+        (None, live(9181), false),
+    ] {
+        let pod = dispatcher_pod(|contract| {
+            contract.metrics_port = metrics;
+            contract.probes.live.clone_from(&live);
+        });
+        let sysctls = &pod["securityContext"]["sysctls"];
+        assert_eq!(sysctls.is_array(), allowed, "{metrics:?} {live:?}: {sysctls}");
     }
 }
 

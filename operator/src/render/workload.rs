@@ -7,9 +7,9 @@ use k8s_openapi::{
             StatefulSetSpec, StatefulSetUpdateStrategy,
         },
         core::v1::{
-            Container, ContainerPort, EnvVar, EnvVarSource, ExecAction, Lifecycle, LifecycleHandler,
-            LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, Volume, VolumeMount, VolumeResourceRequirements,
+            Container, ContainerPort, EnvVar, EnvVarSource, Lifecycle, LifecycleHandler, LocalObjectReference,
+            ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec,
+            PodTemplateSpec, Volume, VolumeMount, VolumeResourceRequirements,
         },
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -29,7 +29,7 @@ use crate::{
 };
 
 use super::{
-    Release, configuration, meta, pod,
+    Release, configuration, meta, pod, probe,
     service::{HTTP_NAME, HTTP_PORT, METRICS_NAME},
     spread::spread,
 };
@@ -42,12 +42,6 @@ const DATA: &str = "data";
 /// Seconds after the ready time-out, at which a rollout stops, until a dispatcher that starts outside of one serves although a
 /// page of the warm-up does not answer well.
 const WARM_UP_GRACE: u64 = 60;
-/// How often readiness is asked for, in seconds, and how many failures in a row end it. One may be the node's, which was too
-/// busy to run the command in time. An author and a publish have nobody who takes over: that they are taken out of their
-/// Service for a moment helps nobody. A dispatcher whose publish is gone has to leave soon. A pod that is being deleted
-/// leaves at once, whatever these say, and one whose container ended is not ready from then on.
-const READY: (i32, i32) = (3, 3);
-const DISPATCHER_READY: (i32, i32) = (2, 2);
 /// Seconds that a JVM with a repository gets to end by itself.
 const STOP_SECONDS: i64 = 60;
 
@@ -174,15 +168,11 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> 
         Tier::Dispatcher => i64::from(spec.dispatcher.drain_seconds) + STOP_SECONDS / 2,
         Tier::Author | Tier::Publish => STOP_SECONDS,
     };
-    let (period, failures) = match tier {
-        Tier::Dispatcher => DISPATCHER_READY,
-        Tier::Author | Tier::Publish => READY,
-    };
     PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
-            sysctls: ports(contract).iter().any(|port| port.container_port < 1024).then(|| vec![pod::low_ports()]),
+            sysctls: listens(contract).any(|port| port < 1024).then(|| vec![pod::low_ports()]),
             ..pod::non_root(contract.user, contract.group)
         }),
         image_pull_secrets: spec.runtime.as_ref().filter(|runtime| !runtime.image_pull_secrets.is_empty()).map(
@@ -200,15 +190,14 @@ fn pod_spec(release: &Release<'_>, tier: Tier, environment: &str, aem: &str) -> 
             resources: Some(resources.into()),
             lifecycle: (!contract.commands.drain.is_empty()).then(|| Lifecycle {
                 pre_stop: Some(LifecycleHandler {
-                    exec: exec(&contract.commands.drain),
+                    exec: Some(probe::exec(&contract.commands.drain)),
                     ..LifecycleHandler::default()
                 }),
                 ..Lifecycle::default()
             }),
-            readiness_probe: Some(probe(&contract.commands.ready, period, failures)),
-            // A JVM may take long to start; until it did, only readiness speaks.
-            startup_probe: (!contract.commands.live.is_empty()).then(|| probe(&contract.commands.live, 2, 150)),
-            liveness_probe: (!contract.commands.live.is_empty()).then(|| probe(&contract.commands.live, 10, 6)),
+            readiness_probe: Some(probe::readiness(&contract.probes.ready, tier)),
+            startup_probe: contract.probes.live.as_ref().map(probe::startup),
+            liveness_probe: contract.probes.live.as_ref().map(probe::liveness),
             termination_message_policy: Some("FallbackToLogsOnError".into()),
             ..base
         }],
@@ -230,19 +219,9 @@ fn ports(contract: &RuntimeContract) -> Vec<ContainerPort> {
     std::iter::once(port(HTTP_NAME, contract.port)).chain(metrics).collect()
 }
 
-fn exec(command: &[String]) -> Option<ExecAction> {
-    Some(ExecAction { command: Some(command.to_vec()) })
-}
-
-fn probe(command: &[String], period: i32, failures: i32) -> Probe {
-    Probe {
-        exec: exec(command),
-        period_seconds: Some(period),
-        timeout_seconds: Some(10),
-        failure_threshold: Some(failures),
-        success_threshold: Some(1),
-        ..Probe::default()
-    }
+/// The ports that the container listens at, as far as the contract tells.
+fn listens(contract: &RuntimeContract) -> impl Iterator<Item = u16> {
+    std::iter::once(contract.port).chain(contract.metrics_port).chain(contract.probes.ports())
 }
 
 /// Writable folders: the repository, the cache, and what else the contract names.

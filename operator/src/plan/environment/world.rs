@@ -204,12 +204,12 @@ pub struct Pod {
     pub ready: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
-    /// Since when it is so, in whole seconds: ready; or not ready, and its readiness command says the same; or, where that
+    /// Since when it is so, in whole seconds: ready; or not ready, and its readiness probe says the same; or, where that
     /// says nothing, since its container runs, or it is there.
     pub since: Timestamp,
     /// Why it is not ready, as far as the kubelet tells.
     pub problem: Option<String>,
-    /// Whether the problem is one of the kubelet's, such as a container that ended. Else it is the readiness command that
+    /// Whether the problem is one of the kubelet's, such as a container that ended. Else it is the readiness probe that
     /// says how far the start is.
     pub troubled: bool,
     /// Whether the problem cannot go away by waiting: the runtime says that a package failed.

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import pages  # noqa: E402
+from readiness import Readiness  # noqa: E402
 from repository import Index, Repository  # noqa: E402
 
-RUN = "/tmp/launchway"
 SLOWEST_SECONDS = 60
 
 
@@ -24,26 +24,19 @@ class Runtime:
 
     def __init__(self, tier, run_modes, start_seconds):
         self.repository = Repository(Index(tier), run_modes)
-        self.ready = False
+        self.readiness = Readiness(
+            f"pending {id_}: waits for the stand-in to start" for id_ in self.repository.wanted or ["runtime"]
+        )
         self._start_seconds = start_seconds
 
     def start(self):
         """Installs; says meanwhile what is missing."""
-        wanted = self.repository.wanted or ["runtime"]
-        self._say(f"pending {id_}: waits for the stand-in to start" for id_ in wanted)
         time.sleep(self._start_seconds)
         self.repository.install()
         missing = self.repository.report()
-        self._say(missing)
-        self.ready = not missing
         told = "; ".join(missing) or "everything is installed"
         print(f"standin: {len(self.repository.unpacked)} packages installed, {told}", flush=True)
-
-    @staticmethod
-    def _say(lines):
-        with open(f"{RUN}/state.next", "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        os.replace(f"{RUN}/state.next", f"{RUN}/state")
+        self.readiness.say(missing)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._probe(asked.path)
         # A slow page is asked for, so that a test can catch it in flight.
         time.sleep(min(float(parse_qs(asked.query).get("standin-seconds", ["0"])[0]), SLOWEST_SECONDS))
-        if not self.runtime.repository.unpacked and not self.runtime.ready:
+        if not self.runtime.repository.unpacked and not self.runtime.readiness.ready:
             return self._send(503, "text/plain; charset=utf-8", b"the stand-in starts\n")
         # Pages with a query are in no cache: so many of them are asked for, and so many fail.
         if asked.query and self.runtime.repository.errors.next():
@@ -71,10 +64,11 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(200, "application/json", b'{"overallResult":"OK"}')
         if path not in ("/system/probes/ready", "/system/probes/health"):
             return self._send(404, "text/plain; charset=utf-8", b"no such probe\n")
-        status = "OK" if self.runtime.ready else "TEMPORARILY_UNAVAILABLE"
+        ready = self.runtime.readiness.ready
+        status = "OK" if ready else "TEMPORARILY_UNAVAILABLE"
         results = [{"name": "Packages", "status": status}]
         body = json.dumps({"overallResult": status, "results": results}, separators=(",", ":"))
-        return self._send(200 if self.runtime.ready else 503, "application/json", body.encode())
+        return self._send(200 if ready else 503, "application/json", body.encode())
 
     def _send(self, status, type_, body):
         self.send_response(status)
@@ -102,7 +96,6 @@ def main():
     if tier not in ("author", "publish"):
         sys.exit(f'standin: LAUNCHWAY_TIER is "{tier}": it must be author or publish')
     run_modes = {tier, *os.environ.get("LAUNCHWAY_RUN_MODES", tier).split(",")}
-    os.makedirs(RUN, exist_ok=True)
     seconds = float(os.environ.get("STANDIN_START_SECONDS", "0"))
     Handler.runtime = Runtime(tier, run_modes, seconds)
     server = Server(("", 8080), Handler)
@@ -110,7 +103,8 @@ def main():
     print(f"standin: {tier}, run modes {','.join(sorted(run_modes))}, release {release}", flush=True)
     # The first process of a container has no default for any signal. Ending waits for the server's own thread.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-    threading.Thread(target=Handler.runtime.start, daemon=True).start()
+    for work in (Handler.runtime.start, Handler.runtime.readiness.repeat):
+        threading.Thread(target=work, daemon=True).start()
     server.serve_forever(poll_interval=0.1)
     server.server_close()
 
