@@ -284,7 +284,13 @@ impl Default for StageApproval {
 
 /// Tests of a release on stage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Tests {
+    /// Secret with the keys `username` and `password` of a user for tests, for the product, functional, UI and audit images:
+    /// they find it as `AEM_AUTHOR_USERNAME`, `AEM_AUTHOR_PASSWORD`, `AEM_PUBLISH_USERNAME` and `AEM_PUBLISH_PASSWORD`. The
+    /// operator never reads it. A test whose Secret or key is missing does not start, says so, and ends after its `timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_secret_ref: Option<LocalName>,
     /// Pages that must answer through stage's dispatcher. Without any, the step is Incomplete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
@@ -341,6 +347,10 @@ pub struct PerformanceTest {
     /// What is good enough.
     #[serde(default)]
     pub thresholds: Thresholds,
+    /// Secret with the keys `username` and `password` of the user that visitors are, for pages that ask for one. Default:
+    /// nobody in particular. The operator never reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_secret_ref: Option<LocalName>,
 }
 
 /// Pages of one kind and their share of all views.
@@ -425,7 +435,8 @@ pub struct SmokeCheck {
 pub struct TestImage {
     /// The image, by digest.
     pub image: ImageRef,
-    /// Further environment variables. Names of the operator's own win.
+    /// Further environment variables, readable by everyone who can read the Pipeline. Names of the operator's own win; those
+    /// of a login do so with `loginSecretRef` alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50, "additionalProperties" = {"type": "string", "maxLength": 2048}))]
     pub variables: BTreeMap<String, String>,

@@ -21,6 +21,10 @@ test_tester() {
     LAUNCHWAY_TEST_CONTAINS=Welcome
   within 10 stopped tester-pass || fail "tester does not end"
   expect "passes when the page contains the text" '^passed: ' "$(cat "$WORK/tester-pass.log")"
+  start_container tester-login tester LAUNCHWAY_TEST_URL=http://127.0.0.1:8090 LAUNCHWAY_TEST_PATH=/page.html \
+    AEM_PUBLISH_USERNAME=tess AEM_PUBLISH_PASSWORD='a word'
+  within 10 stopped tester-login || fail "tester does not end"
+  expect "asks as the user that it is given" '^passed: GET .* as tess answered 200' "$(cat "$WORK/tester-login.log")"
   printf '' >"$WORK/termination"
   chmod 666 "$WORK/termination"
   start_container tester-fail tester LAUNCHWAY_TEST_URL=http://127.0.0.1:8090 LAUNCHWAY_TEST_PATH=/page.html \

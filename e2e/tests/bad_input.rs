@@ -175,7 +175,35 @@ async fn sites(scenario: &Scenario, program: &Program) -> Outcome {
         let after = program.running(PRODUCTION).await?;
         ensure(before == after, || format!("{variant} changed production: {before:?} became {after:?}"))?;
     }
-    scenario.deploy(program, "good-2", 2).await
+    logins(scenario, program).await
+}
+
+/// A test whose user nobody has made yet does not start, says for what it waits, and gives up; with the user it passes.
+async fn logins(scenario: &Scenario, program: &Program) -> Outcome {
+    let tests = |timeout: &'static str| {
+        move |spec: &mut Value| {
+            let tests = &mut spec["stage"]["tests"];
+            tests["loginSecretRef"] = json!({"name": "test-user"});
+            tests["functional"]["timeout"] = json!(timeout);
+        }
+    };
+    pipeline(scenario, program, tests("20s")).await?;
+    let site = artifacts::site(2, None).await?;
+    run(program, "no-login", &program.push(site.path()).await?).await?;
+    let says = &["secret \"test-user\" not found", "create Secret test-user with the keys username and password"];
+    let bad = Bad { name: "no-login", step: StepName::FunctionalTest, reason: reasons::TIMED_OUT, says };
+    bad.ends(scenario, program, LONG).await?;
+
+    pipeline(scenario, program, tests("3m")).await?;
+    let user = json!({"username": "tess", "password": "a word"});
+    program
+        .apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "test-user"}, "stringData": user}))
+        .await?;
+    scenario.deploy(program, "good-2", 2).await?;
+    let status = program.execution("good-2").await?.status.unwrap_or_default();
+    let said = step(&status, StepName::FunctionalTest)?.message.clone().unwrap_or_default();
+    println!("  good-2: functionalTest: {said}");
+    ensure(said.contains(" as tess answered 200"), || said.clone())
 }
 
 async fn run(program: &Program, name: &str, artifact: &ImageRef) -> Outcome {

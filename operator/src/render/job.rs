@@ -248,10 +248,11 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
                 "report": destination(&keep),
             });
             let request = ("LAUNCHWAY_PERFORMANCE", request.to_string());
-            let parts = own_test(&installation.image, "performance-test", request, None, &keep);
+            let login = test.login_secret_ref.as_ref().map(|secret| secret.name.as_str());
+            let parts = own_test(&installation.image, "performance-test", request, login, &keep);
             Shape::test(parts, Span::from_secs(test.duration.as_secs() + LOAD_MARGIN_SECONDS), false)
         }
-        Work::ImageTest { test, url, author, release, registries } => {
+        Work::ImageTest { test, url, author, release, login, registries } => {
             let image_test = ImageTest {
                 kind: TestKind::of(step).unwrap_or(TestKind::Functional),
                 image: &test.image,
@@ -259,7 +260,7 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
                 publish: url,
                 author,
                 release,
-                login: None,
+                login: login.as_ref().map(|secret| secret.name.as_str()),
             };
             Shape::test(test_job::image_test(&image_test, &keep(registries), &installation.image), test.timeout, true)
         }

@@ -45,7 +45,7 @@ pub struct ImageTest<'a> {
     pub kind: TestKind,
     /// The image.
     pub image: &'a ImageRef,
-    /// Variables of the pipeline. Names of ours win.
+    /// Variables of the pipeline. Names of ours win; those of a login with `login` alone.
     pub variables: &'a BTreeMap<String, String>,
     /// Address of the dispatchers.
     pub publish: &'a str,
@@ -171,7 +171,8 @@ pub(super) fn resources(cpu: Option<&str>, memory: &str) -> ResourceRequirements
     ResourceRequirements { requests: Some(requests), limits: Some(limits), claims: None }
 }
 
-/// The environment of a test's container: the pipeline's variables, then ours; the last of two of one name wins.
+/// The environment of a test's container: the pipeline's variables, then ours; the last of two of one name wins. The login
+/// is empty only where neither a Secret nor the pipeline has one.
 fn variables(test: &ImageTest<'_>) -> Vec<EnvVar> {
     let mut all: Vec<EnvVar> = test.variables.iter().map(|(name, value)| pod::env(name, value.clone())).collect();
     all.extend([
@@ -185,10 +186,11 @@ fn variables(test: &ImageTest<'_>) -> Vec<EnvVar> {
     for tier in ["AUTHOR", "PUBLISH"] {
         for (part, key) in [("USERNAME", "username"), ("PASSWORD", "password")] {
             let name = format!("AEM_{tier}_{part}");
-            all.push(match test.login {
-                Some(secret) => of_secret(&name, secret, key),
-                None => pod::env(&name, ""),
-            });
+            match test.login {
+                Some(secret) => all.push(of_secret(&name, secret, key)),
+                None if test.variables.contains_key(&name) => {}
+                None => all.push(pod::env(&name, "")),
+            }
         }
     }
     all.push(pod::env("LAUNCHWAY_JAVA_OPTIONS", java_options()));
@@ -254,7 +256,24 @@ mod tests {
         assert_eq!(seen(test, "REPORTS_PATH").value.as_deref(), Some("/reports"));
         assert_eq!(seen(test, "MY").value.as_deref(), Some("own"));
         assert_eq!(seen(test, "AEM_PUBLISH_URL").value.as_deref(), Some("http://dispatcher"));
-        assert!(seen(test, "AEM_AUTHOR_PASSWORD").value_from.is_some());
+        for (name, key) in [
+            ("AEM_AUTHOR_USERNAME", "username"),
+            ("AEM_AUTHOR_PASSWORD", "password"),
+            ("AEM_PUBLISH_USERNAME", "username"),
+            ("AEM_PUBLISH_PASSWORD", "password"),
+        ] {
+            let selector = seen(test, name).value_from.clone().unwrap().secret_key_ref.unwrap();
+            assert_eq!((selector.name.as_str(), selector.key.as_str(), selector.optional), ("test-user", key, None));
+        }
+    }
+
+    #[test]
+    fn a_login_of_the_pipelines_own_stays_where_there_is_no_secret() {
+        let parts = parts(TestKind::Functional, None);
+        let test = &parts.containers[0];
+        assert_eq!(seen(test, "AEM_AUTHOR_PASSWORD").value.as_deref(), Some("mine"));
+        assert_eq!(seen(test, "AEM_AUTHOR_USERNAME").value.as_deref(), Some(""));
+        assert_eq!(seen(test, "REPORTS_PATH").value.as_deref(), Some("/reports"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod further;
+mod test_jobs;
 
 use super::{Contracts, Release, job, service, workload};
 
@@ -302,8 +303,8 @@ fn tiers_name_the_deployments_that_their_images_came_with() {
     assert_eq!(variable(&set(&deployed, Tier::Dispatcher), "LAUNCHWAY_RELEASE"), image('7').digest().to_string());
 }
 
-#[test]
-fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
+/// The Job of a step of execution `wknd-1`.
+fn rendered_job(step: StepName, work: &Work) -> Value {
     let execution: PipelineExecution = serde_json::from_value(json!({
         "apiVersion": "launchway.dev/v1alpha1", "kind": "PipelineExecution",
         "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "uid-1" },
@@ -315,6 +316,11 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         build_memory: "256Mi".into(),
         builder: None,
     };
+    serde_json::to_value(job::job(&execution, step, work, &installation)).unwrap()
+}
+
+#[test]
+fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
     let registries = Registries {
         target: Some("registry.example.com/wknd/images".into()),
         plain_http: vec![],
@@ -338,12 +344,13 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         url: "http://stage".into(),
         author: "http://author".into(),
         release: image('e'),
+        login: None,
         registries: registries.clone(),
     };
     let smoke = Work::SmokeTest { url: "http://stage".into(), checks: vec![] };
     for (step, work) in [(StepName::BuildImage, build), (StepName::FunctionalTest, test), (StepName::SmokeTest, smoke)]
     {
-        let rendered = serde_json::to_value(job::job(&execution, step, &work, &installation)).unwrap();
+        let rendered = rendered_job(step, &work);
         assert_eq!(rendered["spec"]["backoffLimit"], 0);
         assert!(rendered["spec"]["activeDeadlineSeconds"].as_i64().unwrap() > 0);
         assert_eq!(rendered["metadata"]["name"], format!("wknd-1-{}", step.dashed()));

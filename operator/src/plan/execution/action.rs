@@ -221,7 +221,26 @@ pub enum Work {
         author: String,
         /// The release under test.
         release: ImageRef,
+        /// Secret with `username` and `password` of a user for tests.
+        login: Option<LocalName>,
         /// Where the report goes.
         registries: Registries,
     },
+}
+
+impl Work {
+    /// The Secret with the user of a test: without it, its container does not start.
+    #[must_use]
+    pub const fn login(&self) -> Option<&LocalName> {
+        match self {
+            Self::LoadTest { test, .. } => test.login_secret_ref.as_ref(),
+            Self::ImageTest { login, .. } => login.as_ref(),
+            Self::Resolve(_)
+            | Self::Build { .. }
+            | Self::CodeQuality { .. }
+            | Self::BuildImage { .. }
+            | Self::SmokeTest { .. }
+            | Self::SecurityTest { .. } => None,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Pipeline,
+    common::LocalName,
     conditions::reasons,
     digest::{ImageRef, Sha256Digest},
     execution::{ArtifactFile, Child, FILES_MAX, PipelineExecutionStatus},
@@ -202,11 +203,13 @@ pub(super) fn report_performance_test(world: &World, status: &mut PipelineExecut
 
 /// A test that is somebody's image.
 pub(super) fn image_test(world: &World, status: &mut PipelineExecutionStatus, step: StepName) -> Verdict {
-    let Some(test) = tests(world).and_then(|tests| image_of(tests, step)).cloned() else {
+    let tests = tests(world);
+    let Some(test) = tests.and_then(|tests| image_of(tests, step)).cloned() else {
         return no_test(&format!("the pipeline has no image for {}", step.as_str()));
     };
+    let login = tests.and_then(|tests| tests.login_secret_ref.clone());
     let (Some((url, author)), Some(release)) = (urls(world), status.release.clone()) else { return no_address() };
-    let work = Work::ImageTest { test, url, author, release, registries: reports(world) };
+    let work = Work::ImageTest { test, url, author, release, login, registries: reports(world) };
     match measured(world, status, step, work, "runs the test image") {
         // An audit rates and never blocks (`cloud-manager.md` §5.4): not even when it breaks.
         Verdict::Ended { state: StepState::Failed | StepState::Error, message, .. }
@@ -319,7 +322,7 @@ pub(super) fn job(world: &World, step: StepName, work: Work, doing: &str) -> Res
         JobFacts::Active { name, uid, pod } => {
             let (problem, wake) = match pod {
                 JobPod::Missing { since } => refusal::of_pod(world, name, *since),
-                JobPod::Waits { problem } => (Some(problem.clone()), None),
+                JobPod::Waits { problem } => (Some(format!("{problem}{}", without_login(&work, problem))), None),
                 JobPod::Works => (None, None),
             };
             Err(Verdict::Running {
@@ -330,7 +333,35 @@ pub(super) fn job(world: &World, step: StepName, work: Work, doing: &str) -> Res
                 actions: vec![],
             })
         }
-        JobFacts::Ended { end, .. } => Ok(end.clone()),
+        JobFacts::Ended { end, .. } => Ok(with_last_words(world, step, doing, end.clone())),
+    }
+}
+
+/// What to do about a test that does not start for want of its user, in addition to the kubelet's words.
+fn without_login(work: &Work, problem: &str) -> String {
+    // The kubelet gives this reason for a Secret, or a key of one, that is not there.
+    match work.login().filter(|_| problem.contains("CreateContainerConfigError")) {
+        Some(LocalName { name }) => format!(
+            ": create Secret {name} with the keys username and password, which the test waits for, or correct loginSecretRef \
+             of the Pipeline's tests and run it again"
+        ),
+        None => String::new(),
+    }
+}
+
+/// The end of a step's Job. When its time is over, Kubernetes deletes the pod that told what it waited for: that is then in
+/// the step's last message alone.
+fn with_last_words(world: &World, step: StepName, doing: &str, end: JobEnd) -> JobEnd {
+    let status = world.execution.status.as_ref();
+    let told = status.and_then(|status| step_of(status, step)?.message.as_deref());
+    let waited = told.and_then(|told| told.strip_prefix(doing)?.strip_prefix(": "));
+    match (end, waited) {
+        (JobEnd::Failed { reason, message, report }, Some(waited))
+            if reason == reasons::TIMED_OUT && !message.contains(waited) =>
+        {
+            JobEnd::Failed { reason, message: format!("{message}; it waited until the end: {waited}"), report }
+        }
+        (end, _) => end,
     }
 }
 

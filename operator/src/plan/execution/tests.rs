@@ -549,6 +549,7 @@ mod edits;
 mod flux;
 mod git;
 mod kinds;
+mod logins;
 mod news;
 mod pauses;
 mod refused;

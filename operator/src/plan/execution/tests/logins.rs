@@ -1,0 +1,77 @@
+//! The user of tests: which Jobs get one, and what is told of a Secret that is not there.
+
+use super::*;
+
+const MISSING: &str = "test: CreateContainerConfigError: couldn't find key password in Secret wknd/test-user";
+
+/// A pipeline with a functional test and a user for it, at that test.
+fn at_functional_test() -> Play {
+    let mut play = Play::new();
+    let tests = &mut play.world.pipeline.as_mut().unwrap().spec.stage.as_mut().unwrap().tests;
+    tests.login_secret_ref = Some(LocalName { name: "test-user".into() });
+    tests.functional = Some(serde_json::from_value(serde_json::json!({ "image": image('7') })).unwrap());
+    play.until_approval();
+    assert_eq!(play.step(StepName::FunctionalTest).0, StepState::Running);
+    play
+}
+
+impl Play {
+    /// The Job of the functional test works, and its pod does this.
+    fn tests_with(&mut self, pod: JobPod) -> &mut Self {
+        let (name, uid) = ("wknd-1-functional-test".into(), "functional-test".into());
+        self.world.jobs.insert(StepName::FunctionalTest, JobFacts::Active { name, uid, pod });
+        self.run()
+    }
+
+    fn told(&self) -> String {
+        let steps = &self.world.execution.status.as_ref().unwrap().steps;
+        steps.iter().find(|step| step.name == StepName::FunctionalTest).unwrap().message.clone().unwrap()
+    }
+
+    fn out_of_time(&mut self) -> &mut Self {
+        let message = "Job wknd-1-functional-test did not end in its time".into();
+        self.job_ends(JobEnd::Failed { reason: reasons::TIMED_OUT.into(), message, report: None }).run()
+    }
+}
+
+#[test]
+fn the_job_of_a_test_gets_the_pipelines_user() {
+    let play = at_functional_test();
+    let mut seen = play.seen();
+    seen.jobs.insert(StepName::FunctionalTest, JobFacts::Absent);
+    let actions = next(&seen).actions;
+    let [Action::CreateJob { work, .. }] = actions.as_slice() else { panic!("{actions:?}") };
+    assert_eq!(work.login().map(|secret| secret.name.as_str()), Some("test-user"));
+}
+
+#[test]
+fn a_login_that_is_not_there_is_told_with_its_remedy_while_the_test_waits_and_when_it_gives_up() {
+    let mut play = at_functional_test();
+    play.tests_with(JobPod::Waits { problem: MISSING.into() });
+    let told = play.told();
+    for part in [MISSING, "create Secret test-user with the keys username and password", "correct loginSecretRef"] {
+        assert!(told.contains(part), "{told}");
+    }
+    let writes = play.writes;
+    play.run();
+    assert_eq!(play.writes, writes, "waiting costs nothing");
+
+    // The pod is gone, and with it what it said.
+    play.out_of_time();
+    assert_eq!(play.step(StepName::FunctionalTest), (StepState::Failed, reasons::TIMED_OUT));
+    let told = play.told();
+    for part in ["did not end in its time", MISSING, "create Secret test-user"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(play.result(), reasons::FAILED);
+    assert!(play.status("stage").lock.is_none(), "its Environments are free");
+}
+
+#[test]
+fn another_trouble_is_told_without_a_remedy_for_logins_and_what_is_over_is_not_told_again() {
+    let mut play = at_functional_test();
+    play.tests_with(JobPod::Waits { problem: "test: ImagePullBackOff: no such image".into() });
+    assert!(!play.told().contains("Secret"), "{}", play.told());
+    play.tests_with(JobPod::Works).out_of_time();
+    assert_eq!(play.told(), "Job wknd-1-functional-test did not end in its time");
+}
