@@ -12,7 +12,8 @@ const HOST: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
-    /// Names that the site is asked for by: every path of them goes to the dispatchers.
+    /// Names that the site is asked for by: every path of them goes to the dispatchers. Built-in tests ask for the first that
+    /// is no wildcard.
     #[schemars(extend("x-kubernetes-list-type" = "set"), length(min = 1, max = 16), inner(length(min = 1, max = 253), regex(pattern = HOST)))]
     pub hosts: Vec<String>,
     /// Secret of type `kubernetes.io/tls` with the certificate of these names. Without it the Ingress has no TLS of its own.

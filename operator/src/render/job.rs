@@ -15,11 +15,11 @@ use launchway_crds::{
     pipeline::SIGNING_KEY,
     step::StepName,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     gate::TestKind,
-    plan::execution::action::{Registries, Work},
+    plan::execution::action::{Registries, Site, Work},
 };
 
 use super::{
@@ -225,21 +225,21 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
                 None => build,
             }
         }
-        Work::SmokeTest { url, checks } => {
-            let request = json!({ "url": url, "checks": checks, "timeoutSeconds": SMOKE_SECONDS / 5 });
+        Work::SmokeTest { site, checks } => {
+            let request = asked_of(site, json!({ "checks": checks, "timeoutSeconds": SMOKE_SECONDS / 5 }));
             let env = vec![pod::env("LAUNCHWAY_SMOKE", request.to_string())];
             Shape::worker(installation, "smoke-test", "64Mi", env, Span::from_secs(SMOKE_SECONDS))
         }
-        Work::SecurityTest { url, test, registries } => {
+        Work::SecurityTest { site, test, registries } => {
             let keep = keep(registries);
-            let request = json!({ "url": url, "skip": test.skip, "report": destination(&keep) }).to_string();
-            let parts = own_test(&installation.image, "security-test", ("LAUNCHWAY_SECURITY", request), None, &keep);
+            let request = asked_of(site, json!({ "skip": test.skip, "report": destination(&keep) }));
+            let request = ("LAUNCHWAY_SECURITY", request.to_string());
+            let parts = own_test(&installation.image, "security-test", request, None, &keep);
             Shape::test(parts, Span::from_secs(SMOKE_SECONDS), false)
         }
-        Work::LoadTest { url, test, registries } => {
+        Work::LoadTest { site, test, registries } => {
             let keep = keep(registries);
             let request = json!({
-                "url": url,
                 "sets": test.pages,
                 "durationSeconds": test.duration.as_secs(),
                 "concurrency": test.visitors,
@@ -247,7 +247,7 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
                 "thresholds": test.thresholds,
                 "report": destination(&keep),
             });
-            let request = ("LAUNCHWAY_PERFORMANCE", request.to_string());
+            let request = ("LAUNCHWAY_PERFORMANCE", asked_of(site, request).to_string());
             let login = test.login_secret_ref.as_ref().map(|secret| secret.name.as_str());
             let parts = own_test(&installation.image, "performance-test", request, login, &keep);
             Shape::test(parts, Span::from_secs(test.duration.as_secs() + LOAD_MARGIN_SECONDS), false)
@@ -265,6 +265,15 @@ fn shape(execution: &PipelineExecution, step: StepName, work: &Work, installatio
             Shape::test(test_job::image_test(&image_test, &keep(registries), &installation.image), test.timeout, true)
         }
     }
+}
+
+/// The request of a worker, with the site that it asks. Without a name of its own it is asked for by its address.
+fn asked_of(Site { url, host }: &Site, mut request: Value) -> Value {
+    request["url"] = json!(url);
+    if let Some(host) = host {
+        request["host"] = json!(host);
+    }
+    request
 }
 
 fn limits(memory: &str) -> Option<ResourceRequirements> {

@@ -17,7 +17,7 @@ use crate::{
     image::contract::{Probe, RuntimeContract},
     plan::{
         environment::{ServiceName, world::Content},
-        execution::action::{Registries, Work},
+        execution::action::{Registries, Site, Work},
     },
 };
 
@@ -347,7 +347,7 @@ fn jobs_are_restricted_run_once_and_get_credentials_as_files() {
         login: None,
         registries: registries.clone(),
     };
-    let smoke = Work::SmokeTest { url: "http://stage".into(), checks: vec![] };
+    let smoke = Work::SmokeTest { site: Site { url: "http://stage".into(), host: None }, checks: vec![] };
     for (step, work) in [(StepName::BuildImage, build), (StepName::FunctionalTest, test), (StepName::SmokeTest, smoke)]
     {
         let rendered = rendered_job(step, &work);

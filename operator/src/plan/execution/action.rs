@@ -130,6 +130,15 @@ pub struct Sources {
     pub cache_epoch: String,
 }
 
+/// The dispatchers of the place where a release is tested, for tests that ask them for pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Their address inside of the cluster.
+    pub url: String,
+    /// The name that visitors ask for, where the Environment has one: which virtual host answers depends on it.
+    pub host: Option<String>,
+}
+
 /// What a Job does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
@@ -188,15 +197,15 @@ pub enum Work {
     },
     /// Request pages.
     SmokeTest {
-        /// Address of the dispatcher.
-        url: String,
+        /// The dispatchers.
+        site: Site,
         /// Pages.
         checks: Vec<SmokeCheck>,
     },
     /// Send requests that must be refused.
     SecurityTest {
-        /// Address of the dispatcher.
-        url: String,
+        /// The dispatchers.
+        site: Site,
         /// What is asked for.
         test: SecurityTest,
         /// Where the report goes.
@@ -204,8 +213,8 @@ pub enum Work {
     },
     /// Request pages as many visitors would.
     LoadTest {
-        /// Address of the dispatcher.
-        url: String,
+        /// The dispatchers.
+        site: Site,
         /// What is asked for.
         test: PerformanceTest,
         /// Where the report goes.

@@ -18,7 +18,7 @@ use crate::{gate::thresholds, plan::bases};
 
 use super::{
     Verdict,
-    action::{Action, Registries, Work},
+    action::{Action, Registries, Site, Work},
     gate, git, identity,
     prepare::faulty,
     refusal,
@@ -153,8 +153,8 @@ pub(super) fn smoke_test(world: &World, status: &mut PipelineExecutionStatus) ->
     if checks.is_empty() {
         return no_test("tests.smoke of the pipeline is empty");
     }
-    let Some(urls) = urls(world) else { return no_address() };
-    match job(world, StepName::SmokeTest, Work::SmokeTest { url: urls.0, checks }, "requests pages") {
+    let Some(site) = site(world) else { return no_address() };
+    match job(world, StepName::SmokeTest, Work::SmokeTest { site, checks }, "requests pages") {
         Ok(end) => verdict_of(world, status, StepName::SmokeTest, end),
         Err(verdict) => verdict,
     }
@@ -163,12 +163,12 @@ pub(super) fn smoke_test(world: &World, status: &mut PipelineExecutionStatus) ->
 /// Requests that must be refused are refused.
 pub(super) fn security_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(test) = tests(world).and_then(|tests| tests.security.clone()) else { return gone(world) };
-    let Some((url, _)) = urls(world) else { return no_address() };
+    let Some(site) = site(world) else { return no_address() };
     measured(
         world,
         status,
         StepName::SecurityTest,
-        Work::SecurityTest { url, test, registries: reports(world) },
+        Work::SecurityTest { site, test, registries: reports(world) },
         "sends what must be refused",
     )
 }
@@ -176,11 +176,11 @@ pub(super) fn security_test(world: &World, status: &mut PipelineExecutionStatus)
 /// Pages are requested as many visitors would; the next step says what that means.
 pub(super) fn load_test(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
     let Some(test) = tests(world).and_then(|tests| tests.performance.clone()) else { return gone(world) };
-    let Some((url, _)) = urls(world) else { return no_address() };
+    let Some(site) = site(world) else { return no_address() };
     match job(
         world,
         StepName::LoadTest,
-        Work::LoadTest { url, test, registries: reports(world) },
+        Work::LoadTest { site, test, registries: reports(world) },
         "requests pages as many visitors would",
     ) {
         Ok(JobEnd::Measured { metrics, message, report }) => {
@@ -290,6 +290,14 @@ pub(super) fn keep(status: &mut PipelineExecutionStatus, step: StepName, metrics
 fn urls(world: &World) -> Option<(String, String)> {
     let urls = world.stage.as_ref()?.status.as_ref()?.urls.clone()?;
     Some((urls.dispatcher, urls.author))
+}
+
+/// The dispatchers, and the first name of the route that is one: a wildcard stands for names that nobody here knows.
+fn site(world: &World) -> Option<Site> {
+    let (url, _) = urls(world)?;
+    let route = world.stage.as_ref().and_then(|stage| stage.spec.route.as_ref());
+    let host = route.and_then(|route| route.hosts.iter().find(|host| !host.starts_with("*.")).cloned());
+    Some(Site { url, host })
 }
 
 fn no_test(message: &str) -> Verdict {

@@ -1,23 +1,27 @@
-//! What Jobs of tests are given: who they are.
+//! What Jobs of tests are given: the site that they ask, and who they are.
 
-use launchway_crds::{common::LocalName, step::StepName};
+use launchway_crds::{common::LocalName, pipeline::SecurityTest, step::StepName};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{image, rendered_job};
-use crate::plan::execution::action::{Registries, Work};
+use crate::{
+    plan::execution::action::{Registries, Site, Work},
+    worker::{performance, security, smoke},
+};
 
 fn login() -> Option<LocalName> {
     Some(LocalName { name: "test-user".into() })
 }
 
-fn load_test(login: Option<LocalName>) -> Value {
+fn site(host: Option<&str>) -> Site {
+    Site { url: "http://stage".into(), host: host.map(str::to_string) }
+}
+
+fn load_test(host: Option<&str>, login: Option<&LocalName>) -> Value {
     let pages = json!([{ "name": "popular", "weight": 100, "paths": ["/"] }]);
-    let test = json!({ "pages": pages, "loginSecretRef": login });
-    let (url, registries) = ("http://stage".into(), Registries::default());
-    rendered_job(
-        StepName::LoadTest,
-        &Work::LoadTest { url, test: serde_json::from_value(test).unwrap(), registries },
-    )
+    let test = serde_json::from_value(json!({ "pages": pages, "loginSecretRef": login })).unwrap();
+    rendered_job(StepName::LoadTest, &Work::LoadTest { site: site(host), test, registries: Registries::default() })
 }
 
 fn image_test(step: StepName, login: Option<LocalName>) -> Value {
@@ -55,6 +59,32 @@ fn a_login_is_named_in_the_job_and_only_where_the_pipeline_has_one() {
         assert_eq!(from_secrets(&image_test(step, None)), [], "{}", step.as_str());
     }
     let visitors = [("LAUNCHWAY_TEST_USERNAME", "username"), ("LAUNCHWAY_TEST_PASSWORD", "password")];
-    assert_eq!(from_secrets(&load_test(login())), expected(&visitors));
-    assert_eq!(from_secrets(&load_test(None)), []);
+    assert_eq!(from_secrets(&load_test(None, login().as_ref())), expected(&visitors));
+    assert_eq!(from_secrets(&load_test(None, None)), []);
+}
+
+/// The request that the worker of a Job reads.
+fn request<T: DeserializeOwned>(job: &Value, variable: &str) -> T {
+    let all = job["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    let found = all.iter().find(|one| one["name"] == variable).unwrap();
+    serde_json::from_str(found["value"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn built_in_tests_ask_for_the_site_by_the_name_that_visitors_use() {
+    for host in [Some("www.example.com"), None] {
+        let named = (String::from("http://stage"), host.map(str::to_string));
+
+        let work = Work::SmokeTest { site: site(host), checks: vec![] };
+        let smoke: smoke::Request = request(&rendered_job(StepName::SmokeTest, &work), "LAUNCHWAY_SMOKE");
+        assert_eq!((smoke.url, smoke.host), named);
+
+        let (test, registries) = (SecurityTest::default(), Registries::default());
+        let work = Work::SecurityTest { site: site(host), test, registries };
+        let security: security::Request = request(&rendered_job(StepName::SecurityTest, &work), security::REQUEST);
+        assert_eq!((security.url, security.host), named);
+
+        let load: performance::Request = request(&load_test(host, None), performance::REQUEST);
+        assert_eq!((load.url, load.host), named);
+    }
 }

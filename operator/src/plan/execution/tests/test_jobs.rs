@@ -1,4 +1,4 @@
-//! The user of tests: which Jobs get one, and what is told of a Secret that is not there.
+//! What Jobs of tests get: the name of the site, and a user; and what is told of a Secret that is not there.
 
 use super::*;
 
@@ -16,6 +16,15 @@ fn at_functional_test() -> Play {
 }
 
 impl Play {
+    /// What the Job of the step that runs does: it is made anew.
+    fn job_of(&self, step: StepName) -> Work {
+        let mut seen = self.seen();
+        seen.jobs.insert(step, JobFacts::Absent);
+        let actions = next(&seen).actions;
+        let [Action::CreateJob { work, .. }] = actions.as_slice() else { panic!("{actions:?}") };
+        Work::clone(work)
+    }
+
     /// The Job of the functional test works, and its pod does this.
     fn tests_with(&mut self, pod: JobPod) -> &mut Self {
         let (name, uid) = ("wknd-1-functional-test".into(), "functional-test".into());
@@ -36,12 +45,28 @@ impl Play {
 
 #[test]
 fn the_job_of_a_test_gets_the_pipelines_user() {
-    let play = at_functional_test();
-    let mut seen = play.seen();
-    seen.jobs.insert(StepName::FunctionalTest, JobFacts::Absent);
-    let actions = next(&seen).actions;
-    let [Action::CreateJob { work, .. }] = actions.as_slice() else { panic!("{actions:?}") };
+    let work = at_functional_test().job_of(StepName::FunctionalTest);
     assert_eq!(work.login().map(|secret| secret.name.as_str()), Some("test-user"));
+}
+
+/// Stage is asked for by the name that visitors use: which virtual host answers depends on it.
+#[test]
+fn built_in_tests_get_the_first_name_of_the_route_that_is_one() {
+    for (hosts, expected) in [
+        (vec!["www.example.com", "example.com"], Some("www.example.com")),
+        (vec!["*.example.com", "www.example.com"], Some("www.example.com")),
+        (vec!["*.example.com"], None),
+        (vec![], None),
+    ] {
+        let mut play = Play::new();
+        if !hosts.is_empty() {
+            let route = serde_json::json!({ "hosts": hosts });
+            play.world.stage.as_mut().unwrap().spec.route = serde_json::from_value(route).unwrap();
+        }
+        play.run().built().deployed("stage");
+        let Work::SmokeTest { site, .. } = play.job_of(StepName::SmokeTest) else { panic!() };
+        assert_eq!((site.url.as_str(), site.host.as_deref()), ("http://stage-dispatcher", expected), "{hosts:?}");
+    }
 }
 
 #[test]
