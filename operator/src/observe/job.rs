@@ -2,7 +2,7 @@
 
 use k8s_openapi::{
     api::{
-        batch::v1::Job,
+        batch::v1::{Job, JobCondition},
         core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -73,18 +73,19 @@ pub(super) fn facts(seen: Seen, execution: &PipelineExecution, step: StepName, r
     let pods: Vec<&Pod> =
         seen.pods.iter().filter(|pod| owned(pod.owner_references(), job.metadata.uid.as_ref())).collect();
     let uid = job.metadata.uid.clone().unwrap_or_default();
-    let failed = job
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .find(|condition| condition.type_ == "Failed" && condition.status == "True");
-    // The container's end is known more than a second before the Job's.
-    if let Some(end) = pods.iter().find_map(|pod| outcome(repository, step, pod)) {
+    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let is_true = |type_: &str| conditions.clone().find(|one| one.type_ == type_ && one.status == "True");
+    let out_of_time = |condition: &JobCondition| condition.reason.as_deref() == Some("DeadlineExceeded");
+    // It is the Job's target to fail before it has failed, which it has when its pods are gone.
+    let stops = ["FailureTarget", "Failed"].into_iter().filter_map(is_true).any(out_of_time);
+    // The container's end is known more than a second before the Job's. One that was ended with its Job had none of its own.
+    let mut ended = pods.iter().filter(|pod| !stops || phase(pod) == Some("Succeeded"));
+    if let Some(end) = ended.find_map(|pod| outcome(repository, step, pod)) {
         return JobFacts::Ended { name, uid, end };
     }
-    if let Some(condition) = failed {
+    if let Some(condition) = is_true("Failed") {
         let message = condition.message.clone().unwrap_or_default();
-        let end = if condition.reason.as_deref() == Some("DeadlineExceeded") {
+        let end = if out_of_time(condition) {
             let pending =
                 pods.iter().copied().find_map(pods::problem).map_or(String::new(), |problem| format!(": {problem}"));
             // The Job's controller counts a pod that it ends as failed.
@@ -102,12 +103,19 @@ pub(super) fn facts(seen: Seen, execution: &PipelineExecution, step: StepName, r
         };
         return JobFacts::Ended { name, uid, end };
     }
+    if stops {
+        return JobFacts::Active { name, uid, pod: JobPod::Stops };
+    }
     let pod = match (job.metadata.creation_timestamp, pods.iter().copied().find_map(pods::problem)) {
         (Some(made), _) if pods.is_empty() => JobPod::Missing { since: made.0 },
         (_, Some(problem)) => JobPod::Waits { problem },
         (_, None) => JobPod::Works,
     };
     JobFacts::Active { name, uid, pod }
+}
+
+fn phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
 }
 
 /// How the work of a pod ended, if it has.
@@ -262,6 +270,48 @@ mod tests {
             };
             assert!(message.contains(told), "{message}");
         }
+    }
+
+    /// A test that never started is ended like one that failed, and its sidecar reads what it left: nothing.
+    #[test]
+    fn a_pod_that_is_ended_with_its_job_says_nothing_of_its_own() {
+        let execution: PipelineExecution = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "wknd-1", "namespace": "wknd", "uid": "run" },
+            "spec": { "pipelineRef": { "name": "wknd" } },
+        }))
+        .unwrap();
+        let read = r#"{"ok":{"metrics":[],"message":""}}"#;
+        let facts = |phase: &str, condition: Option<&str>| {
+            let owner = |uid: &str| serde_json::json!([{ "apiVersion": "", "kind": "", "name": "", "uid": uid, "controller": true }]);
+            let conditions: Vec<_> = condition
+                .map(|type_| serde_json::json!({ "type": type_, "status": "True", "reason": "DeadlineExceeded" }))
+                .into_iter()
+                .collect();
+            let job = serde_json::json!({
+                "metadata": { "uid": "job", "ownerReferences": owner("run") }, "status": { "conditions": conditions },
+            });
+            let container = |name: &str, code: i32, message: &str| {
+                let ended = serde_json::json!({ "terminated": { "exitCode": code, "message": message } });
+                serde_json::json!([{ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": ended }])
+            };
+            let code = if phase == "Succeeded" { 0 } else { 137 };
+            let pod = serde_json::json!({ "metadata": { "ownerReferences": owner("job") }, "status": {
+                "phase": phase,
+                "containerStatuses": container("test", code, ""),
+                "initContainerStatuses": container("collect", 0, read),
+            } });
+            let pods = vec![serde_json::from_value(pod).unwrap()];
+            let seen = Seen { job: Some(serde_json::from_value(job).unwrap()), pods };
+            facts(seen, &execution, StepName::FunctionalTest, "")
+        };
+        let measured = |facts| matches!(facts, JobFacts::Ended { end: JobEnd::Measured { .. }, .. });
+        assert!(measured(facts("Failed", None)), "its own end");
+        assert!(matches!(facts("Failed", Some("FailureTarget")), JobFacts::Active { pod: JobPod::Stops, .. }));
+        let JobFacts::Ended { end: JobEnd::Failed { reason, .. }, .. } = facts("Failed", Some("Failed")) else {
+            panic!()
+        };
+        assert_eq!(reason, reasons::TIMED_OUT);
+        assert!(measured(facts("Succeeded", Some("FailureTarget"))), "it passed in the last moment");
     }
 
     #[test]

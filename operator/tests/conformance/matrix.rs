@@ -327,6 +327,52 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     row(
+        "E12a",
+        "Functional tests: a JAR of the build, found by its manifest; which of two runs is undefined; classes not named `…IT` do \
+         not run",
+        Out(
+            "a test is an image that the Pipeline names by digest: there is one or none, and what it runs is its own. No JAR is \
+             taken out of a build; `docs/tests.md` says how an image starts one",
+        ),
+    ),
+    row(
+        "E13a",
+        "UI tests: an archive of the build that is made into an image, if it has `testing.properties`",
+        Out(
+            "no image is built from an archive inside of the cluster; a Pipeline that names no image for UI tests has none, and \
+             the step is Incomplete",
+        ),
+    ),
+    row(
+        "E14a",
+        "Audit: at most 25 paths; a site behind an allow list",
+        Out(
+            "which pages are rated, and how many, is the audit image's own; it asks stage inside of the cluster, where no allow \
+             list stands in its way",
+        ),
+    ),
+    row(
+        "T1",
+        "Programs of AEM Assets: `assetsTest` uploads images and PDFs by weight, and is judged with the load test",
+        Out(
+            "what an upload takes depends on the product's processing of assets, which no open runtime has. A test image can \
+             upload, with the user of `tests.loginSecretRef`, and leave metrics of its own",
+        ),
+    ),
+    row(
+        "T2",
+        "Tests have a user: functional and UI tests for author and publish, the performance test for pages that ask for one",
+        Same(
+            "`tests.loginSecretRef` and `tests.performance.loginSecretRef`: a Secret instead of secret variables of the pipeline",
+            &[
+                (TEST_JOBS, "a_login_is_named_in_the_job_and_only_where_the_pipeline_has_one"),
+                (TEST_STEPS, "a_login_that_is_not_there_is_told_with_its_remedy"),
+                (PERFORMANCE, "a_login_and_a_host_are_sent"),
+                (BAD_INPUT, "bad_input_ends_with_its_reason_and_the_next_release_works"),
+            ],
+        ),
+    ),
+    row(
         "E15",
         "Approval: approve or reject; 14 days; the same user may",
         Otherwise(

@@ -152,6 +152,8 @@ pub mod files {
     pub const DETERMINISM: &str = "operator/tests/determinism.rs";
     pub const RENDER: &str = "operator/src/render/tests.rs";
     pub const TEST_JOB: &str = "operator/src/render/test_job.rs";
+    pub const TEST_JOBS: &str = "operator/src/render/tests/test_jobs.rs";
+    pub const TEST_STEPS: &str = "operator/src/plan/execution/tests/test_jobs.rs";
     pub const TREE: &str = "operator/src/cli/tree_tests.rs";
     pub const LOGS: &str = "operator/src/cli/logs.rs";
     pub const RELEASES: &str = "operator/src/cli/releases_tests.rs";

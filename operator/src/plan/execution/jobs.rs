@@ -332,6 +332,7 @@ pub(super) fn job(world: &World, step: StepName, work: Work, doing: &str) -> Res
                 JobPod::Missing { since } => refusal::of_pod(world, name, *since),
                 JobPod::Waits { problem } => (Some(format!("{problem}{}", without_login(&work, problem))), None),
                 JobPod::Works => (None, None),
+                JobPod::Stops => (waited(world, step, doing).map(str::to_owned), None),
             };
             Err(Verdict::Running {
                 message: problem.map_or_else(|| doing.to_string(), |problem| format!("{doing}: {problem}")),
@@ -357,13 +358,16 @@ fn without_login(work: &Work, problem: &str) -> String {
     }
 }
 
-/// The end of a step's Job. When its time is over, Kubernetes deletes the pod that told what it waited for: that is then in
-/// the step's last message alone.
+/// What the pod of a step's Job waited for when that was last told. Kubernetes ends the pod of a Job whose time is over, and
+/// what it says from then on is about that end.
+fn waited<'a>(world: &'a World, step: StepName, doing: &str) -> Option<&'a str> {
+    let told = step_of(world.execution.status.as_ref()?, step)?.message.as_deref()?;
+    told.strip_prefix(doing)?.strip_prefix(": ")
+}
+
+/// The end of a step's Job, with what its pod waited for until its time was over.
 fn with_last_words(world: &World, step: StepName, doing: &str, end: JobEnd) -> JobEnd {
-    let status = world.execution.status.as_ref();
-    let told = status.and_then(|status| step_of(status, step)?.message.as_deref());
-    let waited = told.and_then(|told| told.strip_prefix(doing)?.strip_prefix(": "));
-    match (end, waited) {
+    match (end, waited(world, step, doing)) {
         (JobEnd::Failed { reason, message, report }, Some(waited))
             if reason == reasons::TIMED_OUT && !message.contains(waited) =>
         {

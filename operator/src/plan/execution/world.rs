@@ -227,6 +227,8 @@ pub enum JobPod {
     },
     /// Nothing is known to be wrong with it.
     Works,
+    /// The Job's time is over, and Kubernetes ends it.
+    Stops,
 }
 
 /// How a Job ended.

@@ -32,7 +32,7 @@ impl Play {
         self.run()
     }
 
-    fn told(&self) -> String {
+    fn said(&self) -> String {
         let steps = &self.world.execution.status.as_ref().unwrap().steps;
         steps.iter().find(|step| step.name == StepName::FunctionalTest).unwrap().message.clone().unwrap()
     }
@@ -70,10 +70,10 @@ fn built_in_tests_get_the_first_name_of_the_route_that_is_one() {
 }
 
 #[test]
-fn a_login_that_is_not_there_is_told_with_its_remedy_while_the_test_waits_and_when_it_gives_up() {
+fn a_login_that_is_not_there_is_told_with_its_remedy() {
     let mut play = at_functional_test();
     play.tests_with(JobPod::Waits { problem: MISSING.into() });
-    let told = play.told();
+    let told = play.said();
     for part in [MISSING, "create Secret test-user with the keys username and password", "correct loginSecretRef"] {
         assert!(told.contains(part), "{told}");
     }
@@ -81,10 +81,12 @@ fn a_login_that_is_not_there_is_told_with_its_remedy_while_the_test_waits_and_wh
     play.run();
     assert_eq!(play.writes, writes, "waiting costs nothing");
 
-    // The pod is gone, and with it what it said.
+    // The pod is ended, and gone, and with it what it said.
+    play.tests_with(JobPod::Stops);
+    assert_eq!(play.writes, writes, "it says what it said");
     play.out_of_time();
     assert_eq!(play.step(StepName::FunctionalTest), (StepState::Failed, reasons::TIMED_OUT));
-    let told = play.told();
+    let told = play.said();
     for part in ["did not end in its time", MISSING, "create Secret test-user"] {
         assert!(told.contains(part), "{told}");
     }
@@ -96,7 +98,7 @@ fn a_login_that_is_not_there_is_told_with_its_remedy_while_the_test_waits_and_wh
 fn another_trouble_is_told_without_a_remedy_for_logins_and_what_is_over_is_not_told_again() {
     let mut play = at_functional_test();
     play.tests_with(JobPod::Waits { problem: "test: ImagePullBackOff: no such image".into() });
-    assert!(!play.told().contains("Secret"), "{}", play.told());
+    assert!(!play.said().contains("Secret"), "{}", play.said());
     play.tests_with(JobPod::Works).out_of_time();
-    assert_eq!(play.told(), "Job wknd-1-functional-test did not end in its time");
+    assert_eq!(play.said(), "Job wknd-1-functional-test did not end in its time");
 }
