@@ -218,7 +218,8 @@ impl Objects<'_> {
     {
         let (api, name) = (self.api::<K>(), object.name_any());
         let made = async {
-            match api.create(&PostParams::default(), object).await {
+            let ours = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+            match api.create(&ours, object).await {
                 Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
                 other => other.map(|_| true),
             }

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
-use k8s_openapi::api::{
-    apps::v1::ControllerRevision,
-    core::v1::{ConfigMap, Secret},
+use k8s_openapi::{
+    api::{
+        apps::v1::ControllerRevision,
+        core::v1::{ConfigMap, Secret},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -15,8 +18,11 @@ use launchway_crds::{Environment, environment::Tier, names::labels};
 
 use crate::{
     error::{Error, bounded},
-    plan::environment::configuration_name,
-    render::configuration::{Configuration, is_of, secrets},
+    plan::environment::{
+        configuration_name,
+        objects::{Cause, Deviation, Object},
+    },
+    render::configuration::{Configuration, holds, is_made_by_others, is_of, secrets},
 };
 
 /// Secrets of one Environment that are read at once: there may be as many as variables, and a round waits for all of them.
@@ -72,31 +78,100 @@ pub(super) async fn present(
     Ok(bounded("list configuration", maps.list_metadata(&own)).await?.items)
 }
 
-/// The names of those of an Environment that are whole: one that is wanted, and whose Secret is gone, is made again. Whoever
-/// writes a label may call an object the Environment's; it is neither used nor deleted.
+/// The configuration of an Environment, as far as it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Whole {
+    /// Names of those that are whole.
+    pub present: BTreeSet<String>,
+    /// Objects that are wanted and that somebody else made, with other content than their names say.
+    pub replaced: Vec<Deviation>,
+}
+
+/// Which are whole: one that is wanted, and whose Secret is gone, is made again. Whoever writes a label may call an object the
+/// Environment's; it is neither used nor deleted.
 pub(super) async fn whole(
     client: &Client,
     namespace: &str,
     environment: &Environment,
     present: &[PartialObjectMeta<ConfigMap>],
     wanted: &BTreeMap<Tier, String>,
-) -> Result<BTreeSet<String>, Error> {
-    let own = present.iter().filter(|map| is_of(map.meta(), environment));
-    let mut present: BTreeSet<String> = own.map(ResourceExt::name_any).collect();
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let names = wanted.iter().filter(|(tier, _)| **tier != Tier::Dispatcher);
-    let names = names.map(|(tier, hash)| configuration_name(&environment.name_any(), *tier, hash));
-    let asked = names.filter(|name| present.contains(name)).map(|name| {
-        let api = &api;
-        async move {
-            let found = bounded("read a configuration", api.get_metadata_opt(&name)).await?;
-            Ok::<_, Error>(found.is_none().then_some(name))
+) -> Result<Whole, Error> {
+    let own: BTreeMap<String, &ObjectMeta> =
+        present.iter().filter(|map| is_of(map.meta(), environment)).map(|map| (map.name_any(), map.meta())).collect();
+    let pair = |(tier, hash): (&Tier, &String)| {
+        let name = configuration_name(&environment.name_any(), *tier, hash);
+        let map = is_made_by_others(own.get(&name)?);
+        Some(Pair { tier: *tier, hash: hash.clone(), name, map, secret: false })
+    };
+    let pairs = wanted.iter().filter_map(pair);
+    let looked = pairs.map(|pair| pair.look(client, namespace, environment)).collect::<Vec<_>>();
+    let mut whole = Whole { present: own.keys().cloned().collect(), replaced: vec![] };
+    for seen in try_join_all(looked).await? {
+        match seen {
+            Seen::Halved(name) => {
+                whole.present.remove(&name);
+            }
+            Seen::Whole(replaced) => whole.replaced.extend(replaced),
         }
-    });
-    for gone in try_join_all(asked.collect::<Vec<_>>()).await?.into_iter().flatten() {
-        present.remove(&gone);
     }
-    Ok(present)
+    Ok(whole)
+}
+
+/// The objects of a tier, of which the ConfigMap is there.
+struct Pair {
+    tier: Tier,
+    hash: String,
+    name: String,
+    /// Whether somebody else made the ConfigMap.
+    map: bool,
+    /// Whether somebody else made the Secret.
+    secret: bool,
+}
+
+enum Seen {
+    /// The Secret of this name is gone.
+    Halved(String),
+    /// Both are there, and these are not what they were.
+    Whole(Vec<Deviation>),
+}
+
+impl Pair {
+    /// Looks whether the Secret is there, where the tier has one, and at the content of what the operator did not make itself:
+    /// its own is never another, for it cannot be changed.
+    async fn look(mut self, client: &Client, namespace: &str, environment: &Environment) -> Result<Seen, Error> {
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        if self.tier != Tier::Dispatcher {
+            match bounded("read a configuration", secrets.get_metadata_opt(&self.name)).await? {
+                Some(secret) => self.secret = is_made_by_others(secret.meta()),
+                None => return Ok(Seen::Halved(self.name)),
+            }
+        }
+        if !(self.map || self.secret) {
+            return Ok(Seen::Whole(vec![]));
+        }
+        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+        let map = bounded("read a configuration", maps.get_opt(&self.name)).await?;
+        let secret = match self.tier {
+            Tier::Author | Tier::Publish => bounded("read a configuration", secrets.get_opt(&self.name)).await?,
+            Tier::Dispatcher => None,
+        };
+        // One that is gone by now is found gone by the next look.
+        let Some(map) = map else { return Ok(Seen::Whole(vec![])) };
+        if holds(environment, self.tier, &self.hash, &map, secret.as_ref()) {
+            return Ok(Seen::Whole(vec![]));
+        }
+        let objects = [
+            self.map.then(|| (Object::ConfigMap(self.name.clone()), map.meta())),
+            secret.as_ref().filter(|_| self.secret).map(|secret| (Object::Secret(self.name.clone()), secret.meta())),
+        ];
+        Ok(Seen::Whole(objects.into_iter().flatten().map(|(object, meta)| replaced(object, meta)).collect()))
+    }
+}
+
+fn replaced(object: Object, meta: &ObjectMeta) -> Deviation {
+    let by = meta.managed_fields.iter().flatten().find_map(|entry| entry.manager.as_deref()).unwrap_or("somebody");
+    let why = format!("was deleted and made anew by {by}, and what is in it is not what its name says");
+    Deviation { object, cause: Cause::NotOurs(vec![why]) }
 }
 
 /// What the StatefulSet controller remembers of the workloads of an Environment.
@@ -160,6 +235,90 @@ mod tests {
         let resolved = tokio::time::timeout(Duration::from_secs(10), resolve(&client, "wknd", &environment));
         let why = resolved.await.expect("they are read one after the other").unwrap().unwrap_err();
         assert!(why.contains("secret-3") && !why.contains("secret-5"), "{why}");
+    }
+
+    /// A ConfigMap and a Secret of publish, and what the apiserver has of them: made by the operator, or by somebody else.
+    struct Copies {
+        environment: Environment,
+        name: String,
+        wanted: BTreeMap<Tier, String>,
+        map: serde_json::Value,
+        secret: serde_json::Value,
+    }
+
+    impl Copies {
+        fn new() -> Self {
+            let environment: Environment = serde_json::from_value(json!({
+                "apiVersion": "launchway.dev/v1alpha1", "kind": "Environment",
+                "metadata": { "name": "prod", "namespace": "wknd", "uid": "env-uid" },
+                "spec": { "type": "Production", "variables": [
+                    { "name": "API_URL", "value": "https://api", "services": ["publish"] },
+                ] },
+            }))
+            .unwrap();
+            let configuration = Configuration::resolve(&environment, &BTreeMap::new()).unwrap();
+            let wanted = configuration.hashes().clone();
+            let name = configuration_name("prod", Tier::Publish, &wanted[&Tier::Publish]);
+            let mut map = serde_json::to_value(configuration.config_map(&environment, Tier::Publish)).unwrap();
+            let mut secret = serde_json::to_value(configuration.secret(&environment, Tier::Publish)).unwrap();
+            for object in [&mut map, &mut secret] {
+                object["metadata"]["managedFields"] = json!([{ "manager": "launchway", "operation": "Update" }]);
+            }
+            Self { environment, name, wanted, map, secret }
+        }
+
+        /// What is found of them, and what was asked for that.
+        async fn whole(&self, reads_content: bool) -> (Whole, Vec<String>) {
+            let mut answers = vec![(200, self.secret.clone())];
+            if reads_content {
+                answers.extend([(200, self.map.clone()), (200, self.secret.clone())]);
+            }
+            let (context, script) = apiserver(answers);
+            let present: PartialObjectMeta<ConfigMap> = serde_json::from_value(self.map.clone()).unwrap();
+            let found = whole(&context.client, "wknd", &self.environment, &[present], &self.wanted).await.unwrap();
+            let asked = script.asked();
+            (found, lines(&asked).into_iter().map(str::to_owned).collect())
+        }
+    }
+
+    fn told(whole: &Whole) -> Vec<(&'static str, &Vec<String>)> {
+        whole
+            .replaced
+            .iter()
+            .map(|deviation| match &deviation.cause {
+                Cause::NotOurs(why) => (deviation.object.kind(), why),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_the_operator_made_is_not_looked_into() {
+        let copies = Copies::new();
+        let (found, asked) = copies.whole(false).await;
+        assert_eq!((found.present, found.replaced), ([copies.name.clone()].into(), vec![]));
+        assert_eq!(asked, [format!("GET /api/v1/namespaces/wknd/secrets/{}", copies.name)]);
+    }
+
+    #[tokio::test]
+    async fn what_somebody_made_in_its_place_is_told_unless_it_is_the_same() {
+        let kubectl = json!([{ "manager": "kubectl-create", "operation": "Update" }]);
+        let mut copies = Copies::new();
+        copies.map["metadata"]["managedFields"] = kubectl.clone();
+        assert_eq!(copies.whole(true).await.0.replaced, vec![], "a backup was restored");
+
+        copies.map["data"]["API_URL"] = json!("https://evil");
+        let (found, asked) = copies.whole(true).await;
+        assert!(found.present.contains(&copies.name), "it is there: one that is missing is made, and this cannot be");
+        let [("ConfigMap", why)] = told(&found)[..] else { panic!("{found:?}") };
+        assert!(why[0].contains("made anew by kubectl-create"), "{why:?}");
+        assert_eq!(asked.len(), 3);
+
+        let mut copies = Copies::new();
+        copies.secret["metadata"]["managedFields"] = kubectl;
+        copies.secret["data"] = json!({ "API_KEY": "ZXZpbA==" });
+        let found = copies.whole(true).await.0;
+        assert!(matches!(told(&found)[..], [("Secret", _)]), "{found:?}");
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ use crate::{
 };
 
 use super::{
-    configuration::{self, Age},
+    configuration::{self, Age, Whole},
     fresh,
     further::Found,
     lock, now, pods, traffic,
@@ -183,7 +183,8 @@ async fn read(context: &Context, namespace: &str, name: &str, age: Age) -> Resul
     };
     let all: Vec<&StatefulSet> = sets.all().map(|(_, set)| set).collect();
     let kept = Kept::of(&all, revisions);
-    let present = configuration::whole(&context.client, namespace, &environment, &present, &hashes).await?;
+    let Whole { present, replaced } =
+        configuration::whole(&context.client, namespace, &environment, &present, &hashes).await?;
     let pods::Found { facts: pods, mut referred, counters } = pods;
     referred.extend(kept.configurations());
     let (variables, missing) = match resolved {
@@ -215,6 +216,7 @@ async fn read(context: &Context, namespace: &str, name: &str, age: Age) -> Resul
     let mut observed = Observed { world, contracts, configuration: variables, kept, counters };
     if let Some(aim) = aim(&observed.world) {
         observed.world.deviations = deviations(&observed.source(&aim), &sets, &services, &found);
+        observed.world.deviations.extend(replaced);
     }
     Ok(Some(observed))
 }

@@ -13,7 +13,7 @@ use k8s_openapi::{
 use launchway_crds::{
     Environment,
     environment::Tier,
-    names::labels,
+    names::{FIELD_MANAGER, labels},
     variable::{SECRET_VALUE_MAX, SecretKeyRef, Variable},
 };
 use serde::Serialize;
@@ -22,6 +22,8 @@ use crate::{image::blob::Hasher, plan::environment::configuration_name};
 
 use super::meta;
 
+/// The manager of what a version of the operator made that did not give its name: so the apiserver writes that.
+const NAMELESS: &str = "unknown";
 /// Hex digits of the hash in names.
 const HASH_LENGTH: usize = 10;
 /// What the variables of a tier may take in one object: the apiserver stores at most 1 MiB.
@@ -41,6 +43,15 @@ pub struct Configuration {
 struct Variables {
     plain: BTreeMap<String, String>,
     secret: BTreeMap<String, String>,
+}
+
+impl Variables {
+    fn hash(&self, environment: &Environment, tier: Tier) -> String {
+        // Who reads a name must not learn that two Environments, or two tiers, have the same secret.
+        let owner = (&environment.metadata.namespace, &environment.metadata.name);
+        let content = serde_json::json!([owner, tier, self]).to_string();
+        Hasher::of(content.as_bytes()).hex()[..HASH_LENGTH].to_owned()
+    }
 }
 
 /// Values are left out: they are secrets.
@@ -69,6 +80,23 @@ pub fn is_of(object: &ObjectMeta, environment: &Environment) -> bool {
         });
     }
     owners.iter().any(|owner| Some(&owner.uid) == environment.metadata.uid.as_ref())
+}
+
+/// Whether somebody else than the operator made an object: nobody else's data ever gets into one that is immutable.
+#[must_use]
+pub fn is_made_by_others(object: &ObjectMeta) -> bool {
+    let mut managers = object.managed_fields.iter().flatten().filter_map(|entry| entry.manager.as_deref());
+    !managers.any(|manager| manager == FIELD_MANAGER || manager == NAMELESS)
+}
+
+/// Whether the objects of a tier hold the variables of this hash. Whoever restores a backup makes them anew, too.
+#[must_use]
+pub fn holds(environment: &Environment, tier: Tier, hash: &str, map: &ConfigMap, secret: Option<&Secret>) -> bool {
+    let text = |(name, value): (&String, &ByteString)| Some((name.clone(), String::from_utf8(value.0.clone()).ok()?));
+    let plain = map.data.clone().unwrap_or_default();
+    let secret: Option<BTreeMap<String, String>> =
+        secret.into_iter().flat_map(|secret| secret.data.iter().flatten()).map(text).collect();
+    secret.is_some_and(|secret| Variables { plain, secret }.hash(environment, tier) == hash)
 }
 
 impl Configuration {
@@ -103,12 +131,7 @@ impl Configuration {
             let more = if more > 0 { format!("; and {more} more") } else { String::new() };
             return Err(format!("{}{more}", problems.join("; ")));
         }
-        // Who reads a name must not learn that two Environments, or two tiers, have the same secret.
-        let owner = (&environment.metadata.namespace, &environment.metadata.name);
-        let hash = |(tier, variables): (&Tier, &Variables)| {
-            let content = serde_json::json!([owner, tier, variables]).to_string();
-            (*tier, Hasher::of(content.as_bytes()).hex()[..HASH_LENGTH].to_owned())
-        };
+        let hash = |(tier, variables): (&Tier, &Variables)| (*tier, variables.hash(environment, *tier));
         Ok(Self { hashes: tiers.iter().map(hash).collect(), tiers })
     }
 
@@ -261,6 +284,41 @@ mod tests {
         assert_eq!(keys(Tier::Publish), Some(vec!["API_KEY".to_owned()]));
         assert_eq!((keys(Tier::Author), keys(Tier::Dispatcher)), (Some(vec![]), None));
         assert!(!format!("{one:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn what_an_object_holds_is_told_by_its_name() {
+        let owner = environment(&variables());
+        let one = Configuration::resolve(&owner, &secret(b"s3cret")).unwrap();
+        for tier in Tier::ALL {
+            let (map, secret) = (one.config_map(&owner, tier).unwrap(), one.secret(&owner, tier));
+            let hash = &one.hashes()[&tier];
+            assert!(holds(&owner, tier, hash, &map, secret.as_ref()), "{tier:?}");
+            let other = ConfigMap { data: Some([("API_URL".into(), "https://evil".into())].into()), ..map.clone() };
+            assert!(!holds(&owner, tier, hash, &other, secret.as_ref()), "{tier:?}");
+            for value in [&b"other"[..], b"\xff"] {
+                let data = Some([("API_KEY".into(), ByteString(value.to_vec()))].into());
+                assert!(!holds(&owner, tier, hash, &map, Some(&Secret { data, ..Secret::default() })), "{tier:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_made_an_object_is_read_from_its_managers() {
+        let made_by = |managers: &[&str]| {
+            let entries: Vec<_> = managers.iter().map(|manager| json!({ "manager": manager })).collect();
+            is_made_by_others(&serde_json::from_value(json!({ "managedFields": entries })).unwrap())
+        };
+        for (managers, others) in [
+            (&["launchway"][..], false),
+            (&["unknown"], false),
+            (&["kubectl-label", "launchway"], false),
+            (&["kubectl-create"], true),
+            (&["kubectl-client-side-apply", "velero-server"], true),
+            (&[], true),
+        ] {
+            assert_eq!(made_by(managers), others, "{managers:?}");
+        }
     }
 
     #[test]

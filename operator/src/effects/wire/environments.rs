@@ -185,7 +185,10 @@ async fn configuration_is_created_and_one_that_is_there_has_to_be_the_same() {
     let there = || (201, json!({ "metadata": {} }));
     let (result, asked) = done(&change, vec![there(), there()]).await;
     result.unwrap();
-    assert_eq!(lines(&asked), ["POST /api/v1/namespaces/wknd/configmaps", "POST /api/v1/namespaces/wknd/secrets"]);
+    // By its manager an object of ours is told from one that somebody made in its place.
+    let made =
+        ["configmaps", "secrets"].map(|kind| format!("POST /api/v1/namespaces/wknd/{kind}?fieldManager=launchway"));
+    assert_eq!(lines(&asked), made);
     assert_eq!((&asked[0].body["immutable"], &asked[1].body["immutable"]), (&json!(true), &json!(true)));
 
     let mut own = asked[0].body.clone();

@@ -103,6 +103,10 @@ pub enum Object {
     Service(ServiceName),
     /// Another object.
     Further(Further),
+    /// A ConfigMap with variables, by name. It never changes: somebody deleted it, and made another one.
+    ConfigMap(String),
+    /// A Secret with variables, by name; as the ConfigMap.
+    Secret(String),
     /// A pod: read, never written.
     Pod {
         /// Its tier.
@@ -120,6 +124,8 @@ impl Object {
             Self::Workload(_) => "StatefulSet",
             Self::Service(_) => "Service",
             Self::Further(further) => further.kind(),
+            Self::ConfigMap(_) => "ConfigMap",
+            Self::Secret(_) => "Secret",
             Self::Pod { .. } => "Pod",
         }
     }
@@ -129,6 +135,7 @@ impl Object {
             Self::Workload(tier) => format!("{environment}-{}", tier.as_str()),
             Self::Service(name) => name.of(environment, revision),
             Self::Further(further) => further.of(environment),
+            Self::ConfigMap(name) | Self::Secret(name) => name.clone(),
             Self::Pod { tier, ordinal } => format!("{environment}-{}-{ordinal}", tier.as_str()),
         }
     }
@@ -195,7 +202,7 @@ pub(super) fn keep(world: &World, plan: &mut Plan) {
 /// The change that makes an object what it should be, if there is one and the plan does not have it already.
 fn put_back(world: &World, plan: &Plan, deviation: &Deviation) -> Option<Change> {
     let change = match (&deviation.object, &deviation.cause) {
-        (_, Cause::NotOurs(_)) | (Object::Pod { .. }, _) => return None,
+        (_, Cause::NotOurs(_)) | (Object::Pod { .. } | Object::ConfigMap(_) | Object::Secret(_), _) => return None,
         // Its pods would be replaced.
         (Object::Workload(_), Cause::Outdated) => return None,
         (Object::Workload(tier), Cause::Edited(_)) => {
@@ -314,6 +321,11 @@ fn remedy(drift: &[Deviation], environment: &str, namespace: &str) -> String {
         Some(object @ Object::Pod { .. }) => format!(
             "The operator never writes pods: kubectl delete pod {} --namespace {namespace}, and its StatefulSet makes it anew",
             object.name(environment, "")
+        ),
+        Some(object @ (Object::ConfigMap(name) | Object::Secret(name))) => format!(
+            "Pods that start get what is in it: kubectl delete {} {name} --namespace {namespace}, and the operator makes it \
+             anew; then delete the pods that were started since",
+            object.kind().to_lowercase()
         ),
         Some(object) => format!(
             "The operator does not own what others add: take it away with kubectl edit {} {} --namespace {namespace}",
