@@ -13,7 +13,7 @@ RELEASE := --release --locked --package launchway-operator
 # Scenarios of `make test`, and those that only `make test-all` adds.
 SCENARIOS := main_job
 # Long ones first, and at the end those that have to be alone.
-LONG_SCENARIOS := git real_packages restore kills rolling bad_input bad_releases cancel re_execute dispatchers metric_guard scaling times on_change split exclusion bare_environment emergency deletion signing retention restarts guard waiting_costs_nothing
+LONG_SCENARIOS := git real_packages restore kills rolling bad_input bad_releases cancel re_execute every_step dispatchers metric_guard scaling times on_change split exclusion bare_environment emergency deletion signing retention restarts guard waiting_costs_nothing
 
 .PHONY: help
 help: ## Show this list

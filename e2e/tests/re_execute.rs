@@ -1,4 +1,4 @@
-//! The deployment to production is done again: after success and after failure; and what is refused says why.
+//! The deployment to production is done again: after success, failure and cancellation; and what is refused says why.
 
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ const FULL: &str = "full";
 #[test]
 fn the_last_deployment_to_production_is_done_again_and_no_other() -> Outcome {
     scenario::run("re-execute", |scenario| async move {
-        let program = scenario.program("", &Options { ready_timeout: "1m", ..Options::stand_in(1) }).await?;
+        let options = Options { ready_timeout: "1m", ..Options::stand_in(1) };
+        let program = scenario.program("", &options).await?;
         again(&program, "of-nothing", "r1").await?;
         refused(&program, "of-nothing", "has no execution to do again").await?;
 
@@ -55,6 +56,11 @@ fn the_last_deployment_to_production_is_done_again_and_no_other() -> Outcome {
         cancelled(&scenario, &program, &second).await?;
         again(&program, "of-a-cancelled", "r3").await?;
         refused(&program, "of-a-cancelled", "its deployment to production never began").await?;
+
+        let release = half_way(&scenario, &program, &options).await?;
+        again(&program, "r4-again", "r4").await?;
+        repeated(&scenario, &program, "r4-again", release).await?;
+        program.serves(PRODUCTION, "Release 3").await?;
 
         let back = json!({"pipelineRef": {"name": PIPELINE}, "rollBackTo": "r1", "requestedBy": DEVELOPER});
         program.run_spec("back", back).await?;
@@ -123,6 +129,28 @@ async fn cancelled(scenario: &Scenario, program: &Program, artifact: &ImageRef) 
         })
         .await?;
     ensure(status.state == reasons::CANCELLED, || told(&status))
+}
+
+/// A deployment that pauses after the first of two pairs, and is cancelled there by somebody who has looked at that pair.
+async fn half_way(scenario: &Scenario, program: &Program, options: &Options) -> Outcome<Sha256Digest> {
+    program.apply(&program.environment_object(PRODUCTION, "Production", 2, options)).await?;
+    let mut pipeline = program.pipeline(&program.images.tester);
+    pipeline["spec"]["production"]["pause"] = json!({"afterPairs": 1});
+    program.apply(&pipeline).await?;
+    let third = program.push(artifacts::site(3, None).await?.path()).await?;
+    program.run("r4", Some(third.digest())).await?;
+    let work = async {
+        program.awaits_approval("r4", LONG).await?;
+        program.approve("r4", &scenario.launchway).await?;
+        program.says_why("r4", StepName::DeployProduction, reasons::PAUSED, LONG).await?;
+        scenario.types(program, DEVELOPER, &["cancel", "r4", "--reason", "the first pair looks wrong"]).await?;
+        program.ended("r4", SOON).await
+    };
+    let status = scenario.on_failure(program, "r4", work).await?;
+    let message = step(&status, StepName::DeployProduction)?.message.clone().unwrap_or_default();
+    ensure(message.contains("cancelled by dana: the first pair looks wrong"), || told(&status))?;
+    println!("  r4: {message}");
+    release(&status)
 }
 
 /// A pipeline that ends on stage has no deployment to production to do again.
