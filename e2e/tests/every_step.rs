@@ -34,6 +34,8 @@ const FEWEST_MAX: usize = 40;
 const GOOD: &str =
     r#"<testsuite name="browser" tests="2"><testcase name="opens"/><testcase name="closes"/></testsuite>"#;
 const BAD: &str = r#"<testsuite name="browser" tests="1"><testcase name="opens"><failure/></testcase></testsuite>"#;
+/// What a content audit finds.
+const RATED: &str = r#"{"format":"launchway-metrics/1","metrics":[{"name":"accessibility","severity":"informational","comparator":"GTE","expected":80,"actual":90}]}"#;
 
 #[test]
 fn every_step_of_every_kind_of_pipeline_comes_to_its_end() -> Outcome {
@@ -174,8 +176,8 @@ fn everything(program: &Program) -> Value {
         "pages": [{"name": "popular", "weight": 100, "paths": [PAGE]}],
         "duration": "10s", "visitors": 2, "pagesPerMinute": 300, "thresholds": {"pagesPerMinute": 60},
     });
-    tests["product"] = page.clone();
-    tests["audit"] = page;
+    tests["product"] = page;
+    tests["audit"] = json!({"image": program.images.tester, "variables": {"LAUNCHWAY_TEST_METRICS": RATED}});
     // Its cases pass, so that its exit code says nothing.
     tests["ui"] = ui(program, GOOD, 1);
     spec["production"]["schedule"] = json!({"required": true});
