@@ -218,7 +218,7 @@ pub struct PipelineExecutionStatus {
     pub approvals: Vec<ApprovalRecord>,
     /// Failing metrics that somebody accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 4))]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = StepName::GATES.len()))]
     pub overrides: Vec<OverrideRecord>,
     /// The time that somebody chose for production.
     #[serde(default, skip_serializing_if = "Option::is_none")]

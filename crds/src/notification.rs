@@ -75,5 +75,6 @@ pub struct Untold {
     pub at: Time,
 }
 
-/// How much may be untold at once: what happens beyond that is not told. An execution has no more to tell.
+/// How much may be untold at once. An execution seldom has more to tell: where it has, and nobody takes what is told, the
+/// oldest waits are left out, never its start or its end.
 pub const UNTOLD_MAX: usize = 48;

@@ -73,6 +73,16 @@ impl StepName {
         Self::DeployProduction,
     ];
 
+    /// Steps with a gate: where an important metric fails, a person accepts it or rejects the release.
+    pub const GATES: [Self; 6] = [
+        Self::CodeQuality,
+        Self::SecurityTest,
+        Self::ReportPerformanceTest,
+        Self::ProductTest,
+        Self::FunctionalTest,
+        Self::UiTest,
+    ];
+
     /// The name in status.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

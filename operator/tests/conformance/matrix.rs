@@ -135,9 +135,12 @@ pub const ROWS: &[Row] = &[
         "P13",
         "Important metrics: ask, fail, or continue; who accepted what can be seen later",
         Same(
-            "`spec.gates.importantFailures`; `status.overrides` has who, when and which",
+            "`spec.gates.importantFailures`; `status.overrides` has who, when and which. So at every step that measures: code \
+             quality, security, performance, and the tests of product, project and pages",
             &[
                 (DECISION, "tiers_decide_as_documented"),
+                (HERE, "every_gate_takes_an_override"),
+                (HERE, "the_policies_admit_an_answer_to_every_wait"),
                 (KINDS, "an_important_failure_is_asked_about_and_overridden_by_name"),
             ],
         ),
@@ -484,6 +487,7 @@ pub const ROWS: &[Row] = &[
                 (GUARD, "a_release_that_does_worse_stops_at_once_where_it_is"),
                 (GUARD, "with_restore_what_ran_before_comes_back_unwatched_and_the_record_says_what_was_seen"),
                 (GUARD, "with_nothing_to_judge_the_guard_says_what_follows"),
+                (PAUSES, "every_way_to_start_pauses_and_no_repetition_or_way_back_does"),
                 (PAUSES, "a_deployment_pauses_where_the_pipeline_says_and_goes_on_when_somebody_says_so"),
                 (PAUSES, "a_deployment_that_pauses_is_stopped_by_a_word_a_cancellation_or_time"),
                 (METRIC_GUARD, "visitors_decide_whether_a_release_goes_on"),
@@ -513,6 +517,7 @@ pub const ROWS: &[Row] = &[
             &[
                 (NEWS, "transitions_are_told_once_each_and_nothing_in_between"),
                 (NEWS, "what_was_not_told_stays_until_it_was"),
+                (NEWS, "what_is_too_much_to_tell_leaves_out_the_oldest_waits"),
                 (EVENT, "an_id_is_the_same_at_every_try_and_another_for_everything_else"),
                 (QUEUE, "pauses_grow_and_are_bounded"),
                 (SINKS, "an_event_arrives_whole_and_with_a_signature_that_can_be_checked"),

@@ -18,9 +18,10 @@ use launchway_crds::{
     },
 };
 use launchway_operator::plan::execution::{
-    next,
-    world::{JobEnd, World},
+    needs, next,
+    world::{Guard, Guarded, JobEnd, World},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::planned::{self, UID, annotate, at, everything, fresh, image, job_ended, state, steps};
@@ -108,7 +109,7 @@ fn failing() -> Metric {
 fn waiting(step: StepName) -> World {
     let mut world = at(fresh(&everything("FullStack"), &json!({})), step);
     match step {
-        CodeQuality | SecurityTest => {
+        CodeQuality | SecurityTest | ProductTest | FunctionalTest | UiTest => {
             job_ended(
                 &mut world,
                 JobEnd::Measured { metrics: vec![failing()], message: "measured".into(), report: None },
@@ -128,11 +129,14 @@ fn waiting(step: StepName) -> World {
 }
 
 /// Steps that wait for a person, and how many days.
-const WAITS: [(StepName, i64); 7] = [
+const WAITS: [(StepName, i64); 10] = [
     (CodeQuality, 14),
     (ApprovalStage, 7),
     (SecurityTest, 14),
     (ReportPerformanceTest, 14),
+    (ProductTest, 14),
+    (FunctionalTest, 14),
+    (UiTest, 14),
     (ApprovalProduction, 14),
     (Schedule, 14),
     (Managed, 14),
@@ -169,6 +173,51 @@ fn a_rejection_ends_every_wait_for_a_person() {
         assert_eq!(state(&ended, step), (StepState::Cancelled, reasons::REJECTED), "{step:?}");
         assert_eq!(ended.state, reasons::CANCELLED, "{step:?}");
     }
+}
+
+/// Matrix P13: whoever may, accepts at every gate what it asks about, and is recorded.
+#[test]
+fn every_gate_takes_an_override() {
+    for step in StepName::GATES {
+        let mut world = waiting(step);
+        let asked = StepName::as_str(step);
+        let wrote = json!([{ "manager": "kubectl", "operation": "Update", "time": world.now.to_string(),
+            "fieldsV1": { "f:metadata": { "f:annotations": { "f:launchway.dev/override": {} } } } }]);
+        world.execution.metadata.managed_fields = Some(serde_json::from_value(wrote).unwrap());
+        annotate(&mut world, requests::OVERRIDE, &format!("{asked}:coverage"));
+        annotate(&mut world, requests::OVERRIDDEN_BY, "mia");
+        // Whether the request was checked is asked before it counts.
+        assert_eq!(needs(&world).guard, Some(Guarded::Request(requests::OVERRIDE)), "{asked}");
+        let since = "2026-11-01T00:00:00Z".parse().unwrap();
+        world.guard = Guard::InForce { since, creations_since: since };
+        let status = next(&world).status;
+        assert_eq!(state(&status, step), (StepState::Finished, reasons::OVERRIDDEN), "{asked}");
+        let [taken] = status.overrides.as_slice() else { panic!("{asked}: {:?}", status.overrides) };
+        assert_eq!((taken.step, taken.by.as_str(), taken.metrics.as_slice()), (step, "mia", &["coverage".into()][..]));
+    }
+}
+
+/// What the operator waits for, the apiserver lets people answer: the policies know the same steps.
+#[test]
+fn the_policies_admit_an_answer_to_every_wait() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/policy/requests.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let policies: Vec<Value> =
+        serde_yaml::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap()).collect();
+    let awaited = |request: &str| -> BTreeSet<String> {
+        let wanted = |policy: &&Value| {
+            policy["kind"] == "ValidatingAdmissionPolicy"
+                && policy["metadata"]["name"] == format!("launchway-requests-{request}")
+        };
+        let variables = policies.iter().find(wanted).unwrap()["spec"]["variables"].as_array().unwrap();
+        let awaited = variables.iter().find(|variable| variable["name"] == "awaited").unwrap();
+        let (_, steps) = awaited["expression"].as_str().unwrap().split_once("waitsFor in [").unwrap();
+        steps.trim_end_matches(']').split(", ").map(|step| step.trim_matches('\'').to_owned()).collect()
+    };
+    let names =
+        |steps: &[StepName]| -> BTreeSet<String> { steps.iter().map(|step| step.as_str().to_owned()).collect() };
+    assert_eq!(awaited("override"), names(&StepName::GATES));
+    assert_eq!(awaited("reject"), names(&WAITS.map(|(step, _)| step)));
 }
 
 /// Matrix E19: safe before a deployment and after it, refused in one.

@@ -18,6 +18,9 @@ steps:
   codeQuality: {verb: override}
   securityTest: {verb: override}
   reportPerformanceTest: {verb: override}
+  productTest: {verb: override}
+  functionalTest: {verb: override}
+  uiTest: {verb: override}
   approvalStage: {verb: approve, environment: stage, answer: approve-stage}
   approvalProduction: {verb: approve, environment: production, answer: approve-production}
   schedule: {verb: schedule, environment: production}
@@ -65,7 +68,7 @@ requests:
 - name: override
   by: overridden-by
   value: metrics
-  steps: [codeQuality, securityTest, reportPerformanceTest]
+  steps: [codeQuality, securityTest, reportPerformanceTest, productTest, functionalTest, uiTest]
   changeable: true
   consumed: "!variables.awaited || (has(variables.status.overrides) && variables.status.overrides != null && variables.status.overrides.exists(taken, variables.askedBefore.startsWith(taken.step + ':')))"
   noun: override
@@ -75,7 +78,7 @@ requests:
 - name: reject
   by: rejected-by
   value: reason
-  steps: [codeQuality, securityTest, reportPerformanceTest, approvalStage, approvalProduction, schedule, managed]
+  steps: [codeQuality, securityTest, reportPerformanceTest, productTest, functionalTest, uiTest, approvalStage, approvalProduction, schedule, managed]
   noun: rejection
   article: anybody's word
   does: reject

@@ -164,7 +164,12 @@ pub(super) fn asked(world: &World, step: StepName) -> Option<&'static str> {
         StepName::Managed => requests::MANAGED_GO,
         StepName::DeployProduction => requests::RESUME,
         StepName::Schedule => requests::SCHEDULE,
-        StepName::CodeQuality | StepName::SecurityTest | StepName::ReportPerformanceTest => requests::OVERRIDE,
+        StepName::CodeQuality
+        | StepName::SecurityTest
+        | StepName::ReportPerformanceTest
+        | StepName::ProductTest
+        | StepName::FunctionalTest
+        | StepName::UiTest => requests::OVERRIDE,
         StepName::Validate
         | StepName::Build
         | StepName::BuildImage
@@ -172,9 +177,6 @@ pub(super) fn asked(world: &World, step: StepName) -> Option<&'static str> {
         | StepName::DeployStage
         | StepName::SmokeTest
         | StepName::LoadTest
-        | StepName::ProductTest
-        | StepName::FunctionalTest
-        | StepName::UiTest
         | StepName::ContentAudit => return None,
     };
     request(world, key).map(|_| key)

@@ -22,7 +22,21 @@ pub(super) fn fill(world: &World, new: &mut PipelineExecutionStatus) {
     let wanted = |untold: &Untold| sinks.iter().any(|sink| sink.events.contains(&untold.event));
     let news: Vec<Untold> = happened(world, old, new).into_iter().flatten().filter(wanted).collect();
     new.untold.extend(news);
-    new.untold.truncate(UNTOLD_MAX);
+    bound(&mut new.untold);
+}
+
+/// Where nobody takes what is told, the oldest waits go: they are over, and the start, the end and what is waited for now are
+/// worth more.
+fn bound(untold: &mut Vec<Untold>) {
+    let mut over = untold.len().saturating_sub(UNTOLD_MAX);
+    untold.retain(|told| {
+        let goes = match told.event {
+            Happening::Waiting | Happening::Expiring => over > 0,
+            Happening::Started | Happening::Ended => false,
+        };
+        over -= usize::from(goes);
+        !goes
+    });
 }
 
 fn happened(world: &World, old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> [Option<Untold>; 4] {

@@ -1,14 +1,8 @@
 //! A deployment that pauses between two pairs until somebody resumes or stops it.
 
 use launchway_crds::{
-    Environment,
-    common::Span,
-    conditions::reasons,
-    environment::RolloutStatus,
-    execution::{PipelineExecutionSpec, Trigger},
-    names::requests,
-    pause::Pause,
-    step::StepName,
+    Environment, common::Span, conditions::reasons, environment::RolloutStatus, execution::PipelineExecutionSpec,
+    names::requests, pause::Pause, step::StepName,
 };
 
 use super::{
@@ -35,7 +29,7 @@ fn asked_for(world: &World) -> Option<Pause> {
 
 /// After how many pairs the deployment pauses. One that is done again, or undone, is not put off.
 pub(super) fn after(world: &World, asked: &PipelineExecutionSpec, step: StepName) -> Option<i32> {
-    let fresh = matches!(route::trigger(asked), Trigger::Manual | Trigger::Promote);
+    let fresh = route::fresh(route::trigger(asked));
     asked_for(world).filter(|_| fresh && step == StepName::DeployProduction).map(|pause| pause.after_pairs)
 }
 

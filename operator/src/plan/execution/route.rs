@@ -69,7 +69,8 @@ pub(super) fn steps(
     StepName::ALL.into_iter().filter(|step| wanted(*step)).collect()
 }
 
-const fn fresh(trigger: Trigger) -> bool {
+/// Whether a release goes its way for the first time: it is not done again, nor a way back.
+pub(super) const fn fresh(trigger: Trigger) -> bool {
     matches!(trigger, Trigger::Manual | Trigger::OnChange | Trigger::Promote)
 }
 

@@ -24,7 +24,7 @@ use super::{
     action::{Action, Work},
     after_record,
     ledger::remember,
-    needs, next, revision,
+    needs, next, pause, revision,
     world::{
         Denied, Fault, FoundArtifact, FoundRelease, GitFacts, Guard, JobEnd, JobFacts, JobPod, Needs, ReleaseDigests,
         RevisionFacts, Siblings, World,

@@ -1,6 +1,6 @@
 //! What others are told of an execution, and when.
 
-use launchway_crds::notification::{Happening, Sink};
+use launchway_crds::notification::{Happening, Sink, UNTOLD_MAX, Untold};
 
 use super::*;
 
@@ -55,6 +55,32 @@ fn what_was_not_told_stays_until_it_was() {
     play.until_approval().approved("bob").deployed("prod");
     let events: Vec<Happening> = play.told().into_iter().map(|(event, _)| event).collect();
     assert_eq!(events, [Happening::Started, Happening::Waiting, Happening::Ended], "in the order in which it happened");
+}
+
+/// Nobody takes what is told, and one step after another is waited for.
+#[test]
+fn what_is_too_much_to_tell_leaves_out_the_oldest_waits() {
+    let mut play = Play::tells(&[ALL]);
+    play.until_approval();
+    let first: jiff::Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
+    let happened = |number: usize| Untold {
+        event: if number.is_multiple_of(2) { Happening::Waiting } else { Happening::Expiring },
+        step: Some(StepName::DeployStage),
+        at: Time(first.checked_add(SignedDuration::from_mins(i64::try_from(number).unwrap())).unwrap()),
+    };
+    let status = play.world.execution.status.as_mut().unwrap();
+    let waits = status.untold.pop().unwrap();
+    status.untold.extend((0..UNTOLD_MAX - 2).map(happened));
+    status.untold.push(waits);
+    assert_eq!(status.untold.len(), UNTOLD_MAX);
+
+    play.approved("bob").deployed("prod");
+    let untold = &play.world.execution.status.as_ref().unwrap().untold;
+    assert_eq!(untold.len(), UNTOLD_MAX);
+    let [start, .., approval, end] = untold.as_slice() else { panic!("{untold:?}") };
+    assert_eq!((start.event, end.event), (Happening::Started, Happening::Ended));
+    assert_eq!((approval.event, approval.step), (Happening::Waiting, Some(StepName::ApprovalProduction)));
+    assert_eq!(untold[1], happened(1), "the oldest wait went");
 }
 
 #[test]

@@ -62,6 +62,26 @@ fn a_deployment_pauses_where_the_pipeline_says_and_goes_on_when_somebody_says_so
 }
 
 #[test]
+fn every_way_to_start_pauses_and_no_repetition_or_way_back_does() {
+    for (asked, pauses) in [
+        (serde_json::json!({}), true),
+        (serde_json::json!({ "change": "sha256:abc" }), true),
+        (serde_json::json!({ "sourceExecution": "wknd-0" }), true),
+        (serde_json::json!({ "reExecute": "wknd-0" }), false),
+        (serde_json::json!({ "rollBackTo": "wknd-0" }), false),
+    ] {
+        let told = asked.to_string();
+        let mut spec = asked;
+        spec["pipelineRef"] = serde_json::json!({ "name": "wknd" });
+        let spec = serde_json::from_value(spec).unwrap();
+        let world = pausing().world;
+        let after = |step| pause::after(&world, &spec, step);
+        assert_eq!(after(StepName::DeployProduction), pauses.then_some(1), "{told}");
+        assert_eq!((after(StepName::DeployStage), after(StepName::Deploy)), (None, None), "{told}");
+    }
+}
+
+#[test]
 fn a_deployment_that_pauses_is_stopped_by_a_word_a_cancellation_or_time() {
     let stopped = |stop: &dyn Fn(&mut Play), why: &str| {
         let mut play = pausing();
