@@ -280,6 +280,10 @@ pub struct SourceRecord {
     /// Its UID.
     #[schemars(length(max = 64))]
     pub uid: String,
+    /// Tests that its release never had because of an emergency.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"), length(max = 24))]
+    pub skipped: Vec<StepName>,
 }
 
 /// The packages of an execution.

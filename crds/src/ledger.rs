@@ -57,6 +57,10 @@ pub struct LedgerEntry {
     /// What started the execution.
     #[serde(default)]
     pub trigger: Trigger,
+    /// Tests that its release never had because of an emergency: its own, or that of the execution whose release it took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"), length(max = 24))]
+    pub skipped: Vec<StepName>,
     /// What became of its images since the history of its pipeline let go of them: nobody can take the release by this
     /// entry any more. None while they are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

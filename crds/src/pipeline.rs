@@ -514,11 +514,13 @@ pub struct PipelineStatus {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]), length(max = 16))]
     pub conditions: Vec<Condition>,
-    /// Executions that ended, newest first: one that is created again under its old name does not run again.
+    /// Executions that ended, newest first: one that is created again under its old name does not run again. The last two
+    /// releases that passed stay, however many executions fail after them.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"), length(max = 100))]
     pub ledger: Vec<LedgerEntry>,
-    /// Tests that an emergency skipped and that no later execution has passed yet.
+    /// Tests that an emergency skipped, of a release that reached production or passed, and that no later execution has
+    /// passed yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["step"]), length(max = 24))]
     pub debt: Vec<Debt>,

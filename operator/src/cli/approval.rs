@@ -11,7 +11,7 @@ use launchway_crds::{
 
 use super::{
     gate,
-    heading::{debt, scheduled},
+    heading::{debt, scheduled, untested},
     parity,
     times::moment,
     tree::{self, Around},
@@ -36,6 +36,7 @@ pub fn what(execution: &PipelineExecution, around: &Around, release: &ImageRef, 
     lines.push(format!("  release    {release}"));
     if let Some(source) = &status.source {
         lines.push(format!("  made by    {} of pipeline {}", source.execution, source.pipeline));
+        lines.extend(untested(&source.skipped).map(|told| format!("  emergency  {told}")));
     }
     if let Some(artifact) = &status.artifact {
         lines.push(format!("  packages   {}", artifact.reference));
@@ -159,5 +160,16 @@ mod tests {
         let text = shown(&samples::promoted(), &Around::default());
         assert!(text.contains("  made by    wknd-stage-7 of pipeline wknd-stage\n"), "{text}");
         assert!(text.contains("  said       approvalProduction approved at 2026-11-21 10:30:00 UTC"), "{text}");
+        assert!(!text.contains("emergency"), "{text}");
+    }
+
+    #[test]
+    fn who_approves_a_promotion_sees_what_an_emergency_left_out_before() {
+        let mut execution = samples::promoted();
+        let source = execution.status.as_mut().unwrap().source.as_mut().unwrap();
+        source.skipped = vec![StepName::SecurityTest, StepName::LoadTest];
+        let text = shown(&execution, &Around::default());
+        let told = "of pipeline wknd-stage\n  emergency  securityTest, loadTest left out in an emergency\n";
+        assert!(text.contains(told), "{text}");
     }
 }

@@ -6,6 +6,7 @@ use launchway_crds::{
     PipelineExecution,
     execution::{Mode, PipelineExecutionStatus, ScheduleRecord, Trigger},
     pipeline::Debt,
+    step::StepName,
 };
 
 use super::times::{away, between, local, span};
@@ -30,7 +31,8 @@ pub fn heading(
         lines.extend(titled("change", &one_line(revision), width));
     }
     if let Some((title, text)) = origin(execution, status) {
-        lines.extend(titled(title, &text, width));
+        let untested = status.source.as_ref().and_then(|source| untested(&source.skipped));
+        lines.extend(titled(title, &[text].into_iter().chain(untested).collect::<Vec<_>>().join(", "), width));
     }
     if let Some(commit) = &status.commit {
         lines.extend(titled("commit", &format!("{} of {}", one_line(&commit.id), one_line(&commit.reference)), width));
@@ -95,6 +97,13 @@ fn origin(execution: &PipelineExecution, status: &PipelineExecutionStatus) -> Op
         (None, Some(name)) => Some((title, one_line(name))),
         (None, None) => None,
     }
+}
+
+/// What the release of another execution never had; nothing to say of most.
+#[must_use]
+pub fn untested(skipped: &[StepName]) -> Option<String> {
+    let steps: Vec<&str> = skipped.iter().map(|step| step.as_str()).collect();
+    (!steps.is_empty()).then(|| format!("{} left out in an emergency", steps.join(", ")))
 }
 
 /// Tests that an emergency skipped and that nothing has passed since, one each.

@@ -10,7 +10,7 @@ use launchway_crds::{
     pipeline::{LedgerEntry, PipelineType},
 };
 
-use super::{CliError, session::Session, start::kind, times::away};
+use super::{CliError, heading::untested, session::Session, start::kind, times::away};
 use crate::client::{CALL, within};
 
 /// Ended executions of a pipeline, newest first.
@@ -96,10 +96,12 @@ pub fn change(environment: &str, runs: &Runs, entry: &LedgerEntry, now: Timestam
     };
     let after = entry.release.as_ref().map_or_else(String::new, |release| release.digest().to_string());
     let made = entry.made_at.as_ref().map_or(String::new(), |at| format!(", made {}", away(at.0, now)));
-    vec![
+    let mut lines = vec![
         format!("{environment} runs now      {before}"),
         format!("{environment} would become  {after} of {}{made}", entry.name),
-    ]
+    ];
+    lines.extend(untested(&entry.skipped));
+    lines
 }
 
 /// The waits for people that a pipeline puts before production.

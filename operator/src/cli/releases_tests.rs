@@ -1,6 +1,6 @@
 //! What a ledger allows.
 
-use launchway_crds::execution::Trigger;
+use launchway_crds::{execution::Trigger, step::StepName};
 
 use super::*;
 use crate::cli::samples;
@@ -91,6 +91,15 @@ fn what_production_becomes_is_told_with_both_digests() {
             format!("prod would become  sha256:{} of wknd-39, made 3d0h ago", "1".repeat(64)),
         ]
     );
+}
+
+#[test]
+fn what_an_emergency_left_out_is_told_before_its_release_is_taken() {
+    let pipeline = samples::full_stack();
+    let mut entry = ledger(&pipeline)[2].clone();
+    entry.skipped = vec![StepName::SecurityTest];
+    let lines = change("prod", &Runs::Nothing, &entry, samples::NOW.parse().unwrap());
+    assert_eq!(lines.last().map(String::as_str), Some("securityTest left out in an emergency"));
 }
 
 #[test]

@@ -370,8 +370,11 @@ pub const ROWS: &[Row] = &[
         documents: &[Earlier, Managed],
         says: "Emergency mode leaves out the tests of security and performance; all else, approvals included, is as always",
         stance: Same(
-            "and what was left out is a debt of the Pipeline until a later execution passes it",
+            "and what was left out is a debt of the Pipeline until a later execution passes it, wherever its release goes: after a \
+             deployment to production that failed, one that is done again, and a way back",
             &[
+                (EMERGENCIES, "an_emergency_that_failed_on_production_is_owed_there_and_done_again_still"),
+                (EMERGENCIES, "the_way_back_to_an_emergency_owes_again_what_a_later_release_has_paid"),
                 (HERE, "an_emergency_leaves_out_these_steps_and_no_others"),
                 (KINDS, "an_emergency_skips_tests_keeps_approvals_and_leaves_a_debt"),
                 (EMERGENCY, "an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt"),
@@ -384,8 +387,13 @@ pub const ROWS: &[Row] = &[
         says: "Emergency mode is activated for each program by the customer success engineers; then it is a choice at the start",
         stance: Otherwise(
             "the production Environment allows it (`spec.emergencyMode`), whoever starts needs the verb `emergency` and a \
-             reason. Where it is not allowed the execution fails and says so",
+             reason. Where it is not allowed the execution fails and says so, and so does one that promotes what an emergency \
+             left out on stage",
             &[
+                (
+                    EMERGENCIES,
+                    "what_an_emergency_left_out_on_stage_comes_to_production_only_where_emergencies_are_allowed",
+                ),
                 (KINDS, "an_emergency_skips_tests_keeps_approvals_and_leaves_a_debt"),
                 (POLICY, "executions_are_created_by_those_who_may_run_the_pipeline_in_their_own_name"),
             ],

@@ -469,6 +469,7 @@ pub const ROWS: &[Row] = &[
                 (KINDS, "production_goes_back_to_a_release_that_was_approved_before"),
                 (KINDS, "going_back_to_an_unapproved_release_needs_the_approval_that_is_required_now"),
                 (ROLL_BACK, "the_list_has_what_succeeded_and_marks_what_runs"),
+                (LEDGER, "failures_push_out_neither_the_last_release_that_passed_nor_the_way_back"),
                 (RETENTION, "images_go_with_the_history_and_what_is_needed_stays"),
             ],
         ),

@@ -44,6 +44,7 @@ fn entry() -> LedgerEntry {
         began_production: true,
         approved: true,
         trigger: Trigger::Manual,
+        skipped: vec![],
         images_state: None,
         at: Time("2026-11-20T10:00:00Z".parse().unwrap()),
     }

@@ -107,6 +107,7 @@ pub mod files {
     pub const WEB_TIER: &str = "operator/src/plan/execution/tests/web_tier.rs";
     pub const SUPPLY: &str = "operator/tests/supply.rs";
     pub const KINDS: &str = "operator/src/plan/execution/tests/kinds.rs";
+    pub const EMERGENCIES: &str = "operator/src/plan/execution/tests/emergencies.rs";
     pub const EDITS: &str = "operator/src/plan/execution/tests/edits.rs";
     pub const SOURCES: &str = "operator/src/plan/execution/tests/git.rs";
     pub const POM: &str = "operator/src/worker/checkout/version/tests.rs";
@@ -158,6 +159,8 @@ pub mod files {
     pub const LOGS: &str = "operator/src/cli/logs.rs";
     pub const RELEASES: &str = "operator/src/cli/releases_tests.rs";
     pub const RUN: &str = "operator/src/cli/run.rs";
+    pub const APPROVAL: &str = "operator/src/cli/approval.rs";
+    pub const LEDGER: &str = "operator/src/plan/execution/ledger/tests.rs";
     pub const CLI_SCHEDULE: &str = "operator/src/cli/schedule.rs";
     pub const OVERRIDE: &str = "operator/src/cli/override_metrics.rs";
     pub const ROLL_BACK: &str = "operator/src/cli/roll_back.rs";

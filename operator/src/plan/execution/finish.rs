@@ -59,7 +59,7 @@ fn missing_entry(world: &World, status: &PipelineExecutionStatus) -> Option<Acti
     Some(Action::Remember {
         pipeline: pipeline.metadata.name.clone().unwrap_or_default(),
         entry: Box::new(entry),
-        tests: ledger::TestedSteps::of(&world.execution.spec, status),
+        tests: ledger::TestedSteps::of(world, status),
     })
 }
 

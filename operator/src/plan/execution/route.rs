@@ -104,14 +104,17 @@ pub(super) fn place(step: StepName, environments: &Environments) -> Option<Strin
 }
 
 /// Whether an emergency leaves a step out: the tests of security and performance; on a stage-only pipeline every test
-/// (`cloud-manager.md` §2.8). The smoke test stays: a release that does not answer helps nobody.
+/// (`cloud-manager.md` §2.8). The smoke test stays: a release that does not answer helps nobody. A functional test that the
+/// pipeline does not have is not left out: nobody could pass it later.
 pub(super) fn skipped(pipeline: &PipelineSpec, asked: &PipelineExecutionSpec, step: StepName) -> bool {
     if asked.mode != Mode::Emergency {
         return false;
     }
+    let functional = || pipeline.tested_on().is_some_and(|(_, tests)| tests.functional.is_some());
     match step {
         SecurityTest | LoadTest | ReportPerformanceTest | ContentAudit => true,
-        ProductTest | FunctionalTest | UiTest => pipeline.type_ == PipelineType::StageOnly,
+        ProductTest | UiTest => pipeline.type_ == PipelineType::StageOnly,
+        FunctionalTest => pipeline.type_ == PipelineType::StageOnly && functional(),
         Validate | Build | CodeQuality | BuildImage | Deploy | DeployStage | ApprovalStage | SmokeTest
         | ApprovalProduction | Schedule | Managed | DeployProduction => false,
     }

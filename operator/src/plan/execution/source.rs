@@ -6,6 +6,7 @@
 use launchway_crds::{
     Pipeline,
     conditions::reasons,
+    environment::EmergencyMode,
     execution::{PipelineExecutionStatus, SourceRecord, Trigger},
     pipeline::LedgerEntry,
     restore::OlderReleases,
@@ -124,7 +125,7 @@ fn tested(world: &World, pipeline: &Pipeline, wanted: Option<&str>) -> Result<(S
         Some(wanted) => passed.find(|entry| entry.name == wanted),
         None => passed.next(),
     };
-    chosen.map(|entry| (source.to_owned(), entry.clone())).ok_or_else(|| {
+    let chosen = chosen.ok_or_else(|| {
         refused(match wanted {
             Some(wanted) => {
                 format!(
@@ -134,7 +135,29 @@ fn tested(world: &World, pipeline: &Pipeline, wanted: Option<&str>) -> Result<(S
             }
             None => format!("no execution of pipeline {source} has passed its tests yet: run it first"),
         })
-    })
+    })?;
+    untested(world, source, chosen).map_or_else(|| Ok((source.to_owned(), chosen.clone())), Err)
+}
+
+/// What an emergency left out on the way to stage is missing on production, too: it has to be allowed there, whichever
+/// pipeline left it out.
+fn untested(world: &World, source: &str, entry: &LedgerEntry) -> Option<Verdict> {
+    let production = world.production.as_ref()?;
+    if entry.skipped.is_empty() || production.spec.emergency_mode == EmergencyMode::Enabled {
+        return None;
+    }
+    let steps: Vec<&str> = entry.skipped.iter().map(|step| step.as_str()).collect();
+    Some(Verdict::failed(
+        reasons::EMERGENCY_NOT_ENABLED,
+        format!(
+            "execution {} of pipeline {source} left out {} in an emergency, and Environment {name} does not allow \
+             emergencies: run {source} without spec.mode, name an execution that left nothing out in spec.sourceExecution, or \
+             set spec.emergencyMode of {name} to Enabled",
+            entry.name,
+            steps.join(", "),
+            name = name_of(production),
+        ),
+    ))
 }
 
 /// Takes the release over: the artifact preparation of `cloud-manager.md` §1.10. None when this execution builds.
@@ -151,7 +174,7 @@ pub(super) fn take(world: &World, status: &mut PipelineExecutionStatus) -> Optio
     }
     let digest = entry.release.as_ref().map(|release| release.digest().to_string()).unwrap_or_default();
     let message = format!("takes {digest} of execution {} of pipeline {pipeline}", entry.name);
-    status.source = Some(SourceRecord { pipeline, execution: entry.name, uid: entry.uid });
+    status.source = Some(SourceRecord { pipeline, execution: entry.name, uid: entry.uid, skipped: entry.skipped });
     status.release = entry.release;
     status.images = entry.images;
     status.made_at = entry.made_at;

@@ -546,6 +546,7 @@ fn a_build_signs_with_the_key_that_the_pipeline_names() {
 mod approvals;
 mod denied;
 mod edits;
+mod emergencies;
 mod flux;
 mod git;
 mod kinds;

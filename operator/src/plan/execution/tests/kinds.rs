@@ -25,7 +25,7 @@ fn ask(play: &mut Play, key: &'static str, value: &str, by: &'static str, who: &
 }
 
 /// A later execution, so that nobody takes it for the one before.
-fn later() -> Play {
+pub(super) fn later() -> Play {
     let mut play = Play::new();
     play.world.execution.metadata.uid = Some("uid-2".into());
     play.world.execution.metadata.name = Some("wknd-2".into());
@@ -45,14 +45,14 @@ fn source() -> serde_json::Value {
     serde_json::json!({ "artifact": { "repository": "registry.example.com/wknd/artifacts" } })
 }
 
-fn stage_only() -> Pipeline {
+pub(super) fn stage_only() -> Pipeline {
     pipeline(&serde_json::json!({
         "type": "StageOnly", "source": source(), "images": { "repository": "registry.example.com/wknd/images" },
         "stage": { "environment": "stage" },
     }))
 }
 
-fn production_only() -> Pipeline {
+pub(super) fn production_only() -> Pipeline {
     pipeline(&serde_json::json!({
         "type": "ProductionOnly", "source": { "pipeline": "other" }, "production": { "environment": "prod" },
     }))
