@@ -22,6 +22,23 @@ pub async fn operator_memory(cluster: &Cluster) -> Outcome<u64> {
     by_kubelet(cluster).await
 }
 
+/// A gauge without labels of the operator: that of the replica that works, for the others count nothing.
+///
+/// # Errors
+/// When no replica answers, or none has it.
+pub async fn operator_gauge(cluster: &Cluster, name: &str) -> Outcome<u64> {
+    let mut found = vec![];
+    for pod in install::pods(cluster).await? {
+        let pod = pod.metadata.name.unwrap_or_default();
+        let uri = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics", install::NAMESPACE);
+        let request = http::Request::get(uri).body(vec![]).map_err(|error| Failure::new(error.to_string()))?;
+        let text = call(cluster.client.request_text(request)).await?;
+        let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
+        found.extend(values);
+    }
+    found.into_iter().max().ok_or_else(|| Failure::new(format!("no operator has the metric {name}")))
+}
+
 /// Operators on this machine, as folders of `/proc`: the node's processes are seen from here.
 fn operators() -> impl Iterator<Item = PathBuf> {
     let processes = fs::read_dir("/proc").ok().into_iter().flatten().flatten().map(|entry| entry.path());

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use kube::Api;
+use k8s_openapi::api::events::v1::Event;
+use kube::{Api, api::ListParams};
 use launchway_crds::{
     Pipeline,
     conditions::{self, reasons, types},
@@ -15,6 +16,7 @@ use launchway_e2e::{
     cluster::{call, until},
     executions::{reason, step, told},
     failure::ensure,
+    metrics::operator_gauge,
     people,
     program::{DEVELOPER, Options, PAGE, PIPELINE, PRODUCTION, Program},
     scenario,
@@ -58,6 +60,7 @@ fn an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt() -> Outcome {
                 program.awaits_approval("hotfix", LONG).await?;
                 let waiting = program.execution("hotfix").await?.status.unwrap_or_default();
                 skipped(&waiting)?;
+                shown(&program).await?;
                 program.approve("hotfix", &scenario.launchway).await?;
                 program.succeeded("hotfix", LONG).await
             })
@@ -90,6 +93,25 @@ fn skipped(status: &PipelineExecutionStatus) -> Outcome {
     }
     let condition = conditions::get(&status.conditions, types::EMERGENCY).filter(|found| found.status == "True");
     condition.map(drop).ok_or_else(|| Failure::new("no condition tells of the emergency").seen(&told(status)))
+}
+
+/// An Event tells of it with the reason and with what is left out, and the operator counts it.
+async fn shown(program: &Program) -> Outcome {
+    let events: Api<Event> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
+    until("an Event tells of the emergency", SOON, || async {
+        let all = call(events.list(&ListParams::default())).await?.items;
+        let told = all.iter().filter(|event| event.reason.as_deref() == Some(reasons::EMERGENCY));
+        let notes: Vec<&str> = told.filter_map(|event| event.note.as_deref()).collect();
+        let wanted = "incident 4711; leaves out securityTest, loadTest, reportPerformanceTest";
+        // Of the one that was refused there is none.
+        Ok(if notes == [wanted] { Ok(()) } else { Err(format!("{notes:?}")) })
+    })
+    .await?;
+    until("the operator counts the emergency", SOON, || async {
+        let count = operator_gauge(&program.cluster, "launchway_emergency_executions").await?;
+        Ok(if count > 0 { Ok(()) } else { Err("none is counted".into()) })
+    })
+    .await
 }
 
 /// The pipeline lists what was left out, and for which execution.

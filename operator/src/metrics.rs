@@ -93,6 +93,8 @@ pub struct Metrics {
     executions: Family<StateLabels, Gauge>,
     states: Mutex<BTreeSet<String>>,
     waiting: Family<StepLabels, Gauge>,
+    emergencies: Gauge,
+    debt: Gauge,
     polls: Family<PollLabels, Counter>,
     webhooks: Family<ResultLabels, Counter>,
     drift: Family<DriftLabels, Counter>,
@@ -134,6 +136,14 @@ impl Metrics {
             "PipelineExecutions that wait, by the step that waits",
             waiting.clone(),
         );
+        let emergencies = Gauge::default();
+        registry.register(
+            "emergency_executions",
+            "PipelineExecutions that have not ended and leave out tests in an emergency",
+            emergencies.clone(),
+        );
+        let debt = Gauge::default();
+        registry.register("debt_steps", "Tests that emergencies left out and that are still owed", debt.clone());
         let polls = Family::default();
         registry.register("polls", "Questions to sources of pipelines that start on changes, by result", polls.clone());
         let webhooks = Family::default();
@@ -156,6 +166,8 @@ impl Metrics {
             executions,
             states: Mutex::default(),
             waiting,
+            emergencies,
+            debt,
             polls,
             webhooks,
             drift,
@@ -203,6 +215,12 @@ impl Metrics {
             let labels = StepLabels { step: step.as_str() };
             self.waiting.get_or_create(&labels).set(counts.get(&step).copied().unwrap_or_default());
         }
+    }
+
+    /// How many executions that have not ended leave out tests in an emergency, and how many tests pipelines owe.
+    pub fn emergencies(&self, executions: usize, debt: usize) {
+        self.emergencies.set(i64::try_from(executions).unwrap_or(i64::MAX));
+        self.debt.set(i64::try_from(debt).unwrap_or(i64::MAX));
     }
 
     /// The source of a pipeline was asked for its revision.
@@ -274,6 +292,9 @@ mod tests {
         has(&metrics, r#"launchway_waiting_executions{step="build"} 0"#);
         has(&metrics, r#"launchway_webhooks_total{result="forged"} 1"#);
         has(&metrics, r#"launchway_polls_total{source="artifact",result="unchanged"} 1"#);
+        metrics.emergencies(1, 3);
+        has(&metrics, "launchway_emergency_executions 1");
+        has(&metrics, "launchway_debt_steps 3");
         metrics.drift("Edited");
         metrics.drifted(3);
         has(&metrics, r#"launchway_drift_total{reason="Edited"} 1"#);

@@ -77,7 +77,8 @@ pub async fn run(parts: Parts) -> Result<(), kube::Error> {
         pipelines(&parts, &context, changes, &mut feeds),
         notify::run(context.clone(), parts.shutdown.clone()),
     );
-    let counting = count(feeds.executions.store(), feeds.environments.store(), context.clone());
+    let counting =
+        count(feeds.executions.store(), feeds.environments.store(), feeds.pipelines.store(), context.clone());
     let feeding = join3(
         feeds.executions.run(Api::all(parts.watch_client.clone()), &context.fresh),
         feeds.environments.run(Api::all(parts.watch_client.clone()), &context.fresh),
@@ -150,7 +151,12 @@ fn executions(parts: &Parts, context: &Arc<Context>, feeds: &mut Feeds) -> impl 
 }
 
 /// Keeps the gauges current. They are counted from memory: nothing is asked of the apiserver.
-async fn count(executions: Store<ExecutionOutline>, environments: Store<EnvironmentOutline>, context: Arc<Context>) {
+async fn count(
+    executions: Store<ExecutionOutline>,
+    environments: Store<EnvironmentOutline>,
+    pipelines: Store<AnyPipeline>,
+    context: Arc<Context>,
+) {
     let mut tick = tokio::time::interval(GAUGES);
     loop {
         tick.tick().await;
@@ -158,6 +164,11 @@ async fn count(executions: Store<ExecutionOutline>, environments: Store<Environm
         let begun = || all.iter().filter_map(|execution| execution.progress.as_ref());
         context.metrics.executions(begun().map(|progress| progress.state.as_str()));
         context.metrics.waiting(begun().filter_map(|progress| progress.waits_at));
+        let owed = |pipeline: &AnyPipeline| pipeline.0.as_ref().ok()?.status.as_ref().map(|status| status.debt.len());
+        context.metrics.emergencies(
+            all.iter().filter(|execution| execution.emergency).count(),
+            pipelines.state().iter().filter_map(|pipeline| owed(pipeline)).sum(),
+        );
         context.metrics.drifted(environments.state_filter(EnvironmentOutline::has_drifted).len());
     }
 }

@@ -86,6 +86,7 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
     if begins {
         events.push(event(EventType::Normal, "ExecutionStarted".into(), "", "execution"));
     }
+    events.extend(emergency(old, new));
     for step in &new.steps {
         let bad = match step.state {
             // That a step began follows from the end of the one before: it would double the Events of an execution.
@@ -119,6 +120,17 @@ fn transitions(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> 
 
 pub(super) const fn kind(bad: bool) -> EventType {
     if bad { EventType::Warning } else { EventType::Normal }
+}
+
+/// An emergency, as soon as it is known what it leaves out: why, and that. One that ends with its first status, refused or
+/// known already, leaves nothing out.
+fn emergency(old: &PipelineExecutionStatus, new: &PipelineExecutionStatus) -> Option<Event> {
+    let told = |status: &PipelineExecutionStatus| {
+        conditions::get(&status.conditions, types::EMERGENCY).map(|condition| condition.message.clone())
+    };
+    let goes_on = new.completion_time.is_none();
+    let note = told(new).filter(|note| goes_on && told(old).as_ref() != Some(note))?;
+    Some(event(EventType::Warning, reasons::EMERGENCY.into(), &note, "execution"))
 }
 
 /// A wait whose end is near: told once.
@@ -210,6 +222,27 @@ mod tests {
         assert_eq!(reasons(&old, &over), ["ExecutionFinished"], "the last step ends with it");
         over.steps[0].state = StepState::Failed;
         assert_eq!(reasons(&old, &over), ["StepFailed", "ExecutionFinished"]);
+    }
+
+    #[test]
+    fn an_emergency_is_told_once_with_what_it_leaves_out() {
+        let now = Time("2026-11-01T00:00:00Z".parse().unwrap());
+        let mut new = PipelineExecutionStatus { start_time: Some(now.clone()), ..Default::default() };
+        let tell = |status: &mut PipelineExecutionStatus, message: &str| {
+            conditions::set(&mut status.conditions, &now, None, types::EMERGENCY, true, reasons::EMERGENCY, message);
+        };
+        tell(&mut new, "the shop is down; leaves out securityTest");
+        let told = transitions(&PipelineExecutionStatus::default(), &new);
+        assert_eq!(
+            told.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(),
+            ["ExecutionStarted", "Emergency"]
+        );
+        assert!(matches!(told[1].type_, EventType::Warning));
+        assert_eq!(told[1].note.as_deref(), Some("the shop is down; leaves out securityTest"));
+        let mut ended = new.clone();
+        (ended.completion_time, ended.state) = (Some(now.clone()), reasons::FINISHED.into());
+        assert_eq!(transitions(&new, &ended).len(), 1, "it is still one, and was told");
+        assert_eq!(transitions(&PipelineExecutionStatus::default(), &ended).len(), 2, "it began and ended at once");
     }
 
     #[test]

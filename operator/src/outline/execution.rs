@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use launchway_crds::{
     PipelineExecution,
     conditions::{self, reasons, types},
-    execution::{Environments, PipelineExecutionSpec, PipelineExecutionStatus},
+    execution::{Environments, Mode, PipelineExecutionSpec, PipelineExecutionStatus},
     revision::PipelineRevision,
     step::StepName,
 };
@@ -23,6 +23,8 @@ pub struct ExecutionOutline {
     pub pipeline: String,
     /// Executions that it names as what it takes a release from; none when it ended.
     pub names: Vec<String>,
+    /// Whether it leaves out tests in an emergency; not of one that ended.
+    pub emergency: bool,
     /// How far it has come; none before its first status.
     pub progress: Option<Progress>,
 }
@@ -79,12 +81,14 @@ impl ExecutionOutline {
     /// The outline of an execution that is there as a whole.
     #[must_use]
     pub fn of(execution: &PipelineExecution) -> Self {
-        let PipelineExecutionSpec { pipeline_ref, source_execution, re_execute, roll_back_to, .. } = &execution.spec;
+        let PipelineExecutionSpec { pipeline_ref, source_execution, re_execute, roll_back_to, mode, .. } =
+            &execution.spec;
         let names = [source_execution, re_execute, roll_back_to];
         Self {
             metadata: identity(&execution.metadata),
             pipeline: pipeline_ref.name.clone(),
             names: names.into_iter().flatten().cloned().collect(),
+            emergency: *mode == Mode::Emergency,
             progress: execution.status.as_ref().map(Progress::of),
         }
         .trimmed()
@@ -124,7 +128,7 @@ impl ExecutionOutline {
     fn trimmed(mut self) -> Self {
         if let Some(progress) = self.progress.as_mut().filter(|progress| progress.ended.is_some()) {
             (progress.runs, progress.takes, progress.waits_at) = (None, None, None);
-            self.names = vec![];
+            (self.names, self.emergency) = (vec![], false);
         }
         self
     }
@@ -167,6 +171,8 @@ struct WireSpec {
     source_execution: Option<String>,
     re_execute: Option<String>,
     roll_back_to: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    mode: Mode,
 }
 
 #[derive(Default, Deserialize)]
@@ -229,6 +235,7 @@ impl From<Wire> for ExecutionOutline {
             metadata,
             pipeline: spec.pipeline_ref.name,
             names: names.into_iter().flatten().collect(),
+            emergency: spec.mode == Mode::Emergency,
             progress: status.map(Progress::from),
         }
         .trimmed()

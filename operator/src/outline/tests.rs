@@ -16,7 +16,7 @@ fn execution(status: &Value) -> Value {
             "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}" },
             "managedFields": [{ "manager": "launchway", "operation": "Update", "fieldsV1": { "f:spec": {} } }],
         },
-        "spec": { "pipelineRef": { "name": "wknd" }, "sourceExecution": "wknd-6" },
+        "spec": { "pipelineRef": { "name": "wknd" }, "sourceExecution": "wknd-6", "mode": "Emergency" },
         "status": status,
     })
 }
@@ -53,7 +53,7 @@ fn of_an_execution_that_runs_it_is_known_what_a_change_means_to_it() {
     let read = outline(&execution(&running()));
     let progress = read.progress.clone().unwrap();
     assert_eq!((read.pipeline.as_str(), read.names.as_slice()), ("wknd", &["wknd-6".to_string()][..]));
-    assert!(progress.suspended && progress.tells_of_change && !read.is_told());
+    assert!(progress.suspended && progress.tells_of_change && !read.is_told() && read.emergency);
     assert_eq!((progress.takes.as_deref(), read.ended()), (Some("u6"), None));
     assert_eq!(progress.runs.unwrap().name, "wknd-abc");
     assert_eq!(read.environments().unwrap().all().collect::<Vec<_>>(), ["stage", "prod"]);
@@ -75,7 +75,7 @@ fn of_an_execution_that_ended_only_that_is_kept() {
         let read = outline(&execution(&status));
         assert_eq!(read.ended().unwrap().1, end, "{state}");
         let progress = read.progress.unwrap();
-        assert!(read.names.is_empty() && progress.takes.is_none() && progress.runs.is_none());
+        assert!(read.names.is_empty() && !read.emergency && progress.takes.is_none() && progress.runs.is_none());
     }
 }
 
@@ -90,7 +90,9 @@ fn what_this_version_does_not_know_hides_nothing_else() {
     let mut status = running();
     (status["step"], status["waitingFor"]["step"]) = (json!("Teleport"), json!("Teleport"));
     status["steps"][0] = json!({ "name": "Teleport", "state": "Levitating" });
-    let text = execution(&status).to_string();
+    let mut execution = execution(&status);
+    execution["spec"]["mode"] = json!("Hurry");
+    let text = execution.to_string();
     assert!(serde_json::from_str::<PipelineExecution>(&text).is_err());
     let progress = serde_json::from_str::<ExecutionOutline>(&text).unwrap().progress.unwrap();
     assert_eq!((progress.step, progress.waits_at, progress.state.as_str()), (None, None, "Waiting"));

@@ -404,8 +404,14 @@ pub const ROWS: &[Row] = &[
         documents: &[Earlier, Managed],
         says: "The page of an execution shows that it is an emergency",
         stance: Same(
-            "condition Emergency with the reason, the heading of `status`, and what the approver is shown",
-            &[(TREE, "every_step_of_an_emergency_is_shown_with_what_it_owes")],
+            "condition and Event Emergency with the reason and what is left out, a gauge, the heading of `status`, and what the \
+             approver is shown",
+            &[
+                (TREE, "every_step_of_an_emergency_is_shown_with_what_it_owes"),
+                (APPROVAL, "who_approves_a_promotion_sees_what_an_emergency_left_out_before"),
+                (EVENTS, "an_emergency_is_told_once_with_what_it_leaves_out"),
+                (EMERGENCY, "an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt"),
+            ],
         ),
     },
     Row {

@@ -1,7 +1,7 @@
 //! How decisions become status: steps, conditions, and what an execution waits for.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     conditions::{self, reasons, truncate, types},
     execution::{Child, Mode, PipelineExecutionStatus, Step, WaitingFor},
@@ -13,7 +13,7 @@ use crate::text::printable;
 use super::{
     Plan,
     action::Action,
-    refusal, revision, route, source,
+    left_out, refusal, revision, route, source,
     world::{Kept, World},
 };
 
@@ -138,6 +138,7 @@ pub(super) fn settle(
     let generation = world.execution.metadata.generation;
     let now = Time(world.now);
     status.observed_generation = generation.unwrap_or_default();
+    emergency(world, &mut status, &now);
     let all = &mut status.conditions;
     conditions::set_status(all, &now, generation, types::SUCCEEDED, "Unknown", reason, &message);
     let waiting_reason = current.as_ref().and_then(|step| step.reason.clone()).filter(|_| waits);
@@ -151,7 +152,6 @@ pub(super) fn settle(
         &message,
     );
     conditions::set(all, &now, generation, types::RECONCILING, !waits, reason, &message);
-    emergency(world, all, &now);
     revision::told(world, all, &now);
     conditions::set(
         all,
@@ -165,21 +165,20 @@ pub(super) fn settle(
     Plan { actions, status, again, wake, look: None }
 }
 
-/// Says of an execution that it skips tests; one that does not has no such condition.
-fn emergency(world: &World, all: &mut Vec<Condition>, now: &Time) {
+/// Says of an execution in an emergency why, and which of its steps are left out; any other has no such condition.
+fn emergency(world: &World, status: &mut PipelineExecutionStatus, now: &Time) {
     let asked = &world.execution.spec;
-    if asked.mode == Mode::Emergency {
-        let why = text(asked.reason.as_deref().unwrap_or_default());
-        conditions::set(
-            all,
-            now,
-            world.execution.metadata.generation,
-            types::EMERGENCY,
-            true,
-            reasons::EMERGENCY,
-            &why,
-        );
+    let told = conditions::get(&status.conditions, types::EMERGENCY).is_some();
+    // What is left out is the pipeline's word, which is not taken back when that is deleted.
+    if asked.mode != Mode::Emergency || (told && world.pipeline.is_none()) {
+        return;
     }
+    let steps = status.steps.iter().map(|step| step.name).filter(|step| left_out(world, *step));
+    let steps: Vec<&str> = steps.map(StepName::as_str).collect();
+    let reason = asked.reason.as_deref().unwrap_or_default();
+    let why = if steps.is_empty() { reason.to_owned() } else { format!("{reason}; leaves out {}", steps.join(", ")) };
+    let (all, generation) = (&mut status.conditions, world.execution.metadata.generation);
+    conditions::set(all, now, generation, types::EMERGENCY, true, reasons::EMERGENCY, &text(&why));
 }
 
 /// Reasons to wait that only a person who administers the cluster can end.
@@ -210,8 +209,8 @@ pub(super) fn over(
     status.completion_time = Some(now.clone());
     status.state = truncate(reason, 64);
     status.step = Some(step);
+    emergency(world, status, &now);
     let all = &mut status.conditions;
-    emergency(world, all, &now);
     conditions::set(all, &now, generation, types::SUCCEEDED, succeeded, reason, message);
     conditions::set(all, &now, generation, types::WAITING, false, reason, "");
     conditions::set(all, &now, generation, types::RECONCILING, false, reason, "");
