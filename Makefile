@@ -12,8 +12,8 @@ RELEASE := --release --locked --package launchway-operator
 
 # Scenarios of `make test`, and those that only `make test-all` adds.
 SCENARIOS := main_job
-# Long ones first, and at the end those that have to be alone.
-LONG_SCENARIOS := git real_packages restore kills rolling bad_input bad_releases cancel re_execute every_step dispatchers metric_guard scaling times on_change split exclusion bare_environment emergency deletion signing retention restarts guard waiting_costs_nothing
+# Long ones first, and at the end those that have to be alone: who waits for that keeps a place from the others.
+LONG_SCENARIOS := git real_packages rolling restore kills bad_input bad_releases dispatchers bare_environment re_execute every_step cancel scaling metric_guard times on_change split exclusion emergency deletion signing retention waiting_costs_nothing guard git_polls restarts
 
 .PHONY: help
 help: ## Show this list
@@ -30,7 +30,7 @@ test: ## What has to pass: unit tests, generated files, policy and chart tests, 
 	@hack/test.sh $(SCENARIOS)
 
 .PHONY: test-all
-test-all: ## The same with every scenario, JOBS=3 at a time (about half an hour more)
+test-all: ## The same with every scenario, JOBS=4 at a time (about half an hour more)
 	@hack/preflight.sh cluster
 	@hack/test.sh $(SCENARIOS) $(LONG_SCENARIOS)
 

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Scenarios at once: most of a scenario's time is waiting. Those that have to be alone wait for that themselves.
-jobs="${JOBS:-3}"
+jobs="${JOBS:-4}"
 build=(--profile quick --locked --workspace)
 began=$SECONDS
 say() { printf '\n== %s [after %d s]\n' "$*" $((SECONDS - began)); }
@@ -20,12 +20,16 @@ cluster() {
 }
 
 main() {
-  say "compiling everything (about 10 minutes on 2 cores the first time)"
+  say "compiling everything (about 10 minutes on 2 cores the first time); meanwhile images are fetched"
+  # Waiting for downloads, most of it. What fails is tried again, and told, by the first scenario.
+  e2e/images/build.sh sling standin httpd tester </dev/null >/dev/null 2>&1 &
+  local images=$!
   cargo test "${build[@]}" --no-run
   # That made the binary too, with the tests' features: building it alone would compile dependencies again.
   export LAUNCHWAY_BINARY="${LAUNCHWAY_BINARY:-${CARGO_TARGET_DIR:-$PWD/target}/quick/launchway}"
   say "unit tests, no cluster (under a minute)"
   hack/unit.sh
+  wait "$images" || true
   say "the cluster (built in about 10 minutes the first time, then started in 20 s)"
   cluster
   say "pushing and building against a real registry (a few seconds)"

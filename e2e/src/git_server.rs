@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -37,7 +38,11 @@ const KEYS: &str = "git-keys";
 /// Longest build of both images, with a Maven repository in one.
 const BUILD: Duration = Duration::from_secs(1800);
 
+/// What this process has provided: the parts of a scenario follow one another.
+static PROVIDED: OnceLock<Images> = OnceLock::new();
+
 /// Images that only builds from Git need.
+#[derive(Clone)]
 pub struct Images {
     /// JDK, Maven and Git, with the libraries of the demo's site: pods reach no network here.
     pub builder: String,
@@ -52,6 +57,9 @@ impl Images {
     /// # Errors
     /// When Maven, the scripts or the registry fail.
     pub async fn provide(cluster: &Cluster) -> Outcome<Self> {
+        if let Some(provided) = PROVIDED.get() {
+            return Ok(provided.clone());
+        }
         let repository = paths::cache_folder("maven")?;
         let site = tempfile::tempdir().map_err(|error| error.to_string())?;
         copy_site(site.path())?;
@@ -70,7 +78,8 @@ impl Images {
             .shown()
             .run()
             .await?;
-        Ok(Self { builder: push(cluster, "builder-offline").await?, git: push(cluster, "git").await? })
+        let images = Self { builder: push(cluster, "builder-offline").await?, git: push(cluster, "git").await? };
+        Ok(PROVIDED.get_or_init(|| images).clone())
     }
 }
 

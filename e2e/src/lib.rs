@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod executions;
 pub mod external_metrics;
 pub mod failure;
+pub mod git_ground;
 pub mod git_server;
 pub mod images;
 pub mod install;

@@ -236,19 +236,38 @@ impl Program {
     pub async fn remove(&self) -> Outcome {
         remove(&self.cluster, &self.namespace).await
     }
+
+    /// Deletes the namespace, whose pods end while something else begins.
+    ///
+    /// # Errors
+    /// When the apiserver refuses.
+    pub async fn let_go(&self) -> Outcome {
+        let_go(&self.cluster, &self.namespace).await.map(drop)
+    }
 }
 
-/// Deletes a namespace, before it what the apiserver has served from it, and waits until it is gone.
+/// Deletes a namespace and waits until it is gone.
 ///
 /// # Errors
 /// When it stays.
 pub async fn remove(cluster: &Cluster, namespace: &str) -> Outcome {
+    if let_go(cluster, namespace).await? { gone(cluster, namespace).await } else { Ok(()) }
+}
+
+/// Deletes a namespace, if it is there, before it what the apiserver has served from it. Its pods get their time to end, and
+/// nobody has to wait for that.
+async fn let_go(cluster: &Cluster, namespace: &str) -> Outcome<bool> {
     external_metrics::remove(cluster, namespace).await?;
     let all: Api<Namespace> = Api::all(cluster.client.clone());
     if call(all.get_opt(namespace)).await?.is_none() {
-        return Ok(());
+        return Ok(false);
     }
-    call(all.delete(namespace, &DeleteParams::background())).await.map(drop)?;
+    call(all.delete(namespace, &DeleteParams::background())).await?;
+    Ok(true)
+}
+
+async fn gone(cluster: &Cluster, namespace: &str) -> Outcome {
+    let all: Api<Namespace> = Api::all(cluster.client.clone());
     let environments: Api<Environment> = Api::namespaced(cluster.client.clone(), namespace);
     until(&format!("namespace {namespace} is gone"), GONE, || async {
         // A scenario that failed may have left executions at work and no operator that could take their finalizers away.
@@ -270,12 +289,26 @@ pub async fn remove(cluster: &Cluster, namespace: &str) -> Outcome {
 /// # Errors
 /// When a namespace stays.
 pub async fn remove_scenarios(cluster: &Cluster, only: Option<&str>) -> Outcome {
+    let left = let_scenarios_go(cluster, only).await?;
+    for namespace in &left {
+        println!("  removing namespace {namespace} (up to 20 s)");
+        gone(cluster, namespace).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the namespaces of all scenarios, or of one. Whoever has to have the cluster to itself waits for their end; others
+/// begin meanwhile.
+///
+/// # Errors
+/// When the apiserver refuses.
+pub async fn let_scenarios_go(cluster: &Cluster, only: Option<&str>) -> Outcome<Vec<String>> {
     let all: Api<Namespace> = Api::all(cluster.client.clone());
     let selector = only.map_or(SCENARIO.into(), |name| format!("{SCENARIO}={name}"));
     let left = call(all.list(&ListParams::default().labels(&selector))).await?;
-    for namespace in left.items.into_iter().filter_map(|namespace| namespace.metadata.name) {
-        println!("  removing namespace {namespace} (about 20 s)");
-        remove(cluster, &namespace).await?;
+    let names: Vec<String> = left.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect();
+    for name in &names {
+        let_go(cluster, name).await?;
     }
-    Ok(())
+    Ok(names)
 }

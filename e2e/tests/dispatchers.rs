@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 
 const LONG: Duration = Duration::from_secs(420);
 /// Paths that are invalidated before those that are looked at, so that what comes before an invalidation can be seen: the
-/// readiness command drops them one after the other, and nobody asks for them.
+/// dispatcher drops them one after the other before it serves, and nobody asks for them.
 const BEFORE: usize = 25;
 
 /// The page at which visitors look: a short URL, which the project's rules rewrite.
 const SHORT: &str = "/us/de.html";
 /// Not in any path that is dropped.
 const SPARED: &str = "/content/launchway-demo/home.json";
-/// What the flushed path covers beside its page, which the readiness command itself requests again.
+/// What the flushed path covers beside its page, which the dispatcher itself requests again.
 const FLUSHED: &str = "/content/launchway-demo/packages.json";
 
 /// A project's dispatcher package, and what its rules expect to be there.
@@ -90,7 +90,7 @@ impl Project {
         approved?;
         self.judge(&seen)?;
         self.visited(&program, "Release 2").await?;
-        program.remove().await
+        program.let_go().await
     }
 
     /// A page that no path names, but whose stat file an invalidation touches.

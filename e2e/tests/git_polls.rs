@@ -9,19 +9,23 @@ use launchway_e2e::{
     audit::Audit,
     cluster::{call, until},
     failure::ensure,
+    git_ground::Ground,
     git_server::Checkout,
     metrics,
-    scenario::measured,
+    scenario::{self, measured},
 };
 use serde_json::json;
-
-use super::Ground;
 
 const PIPELINES: usize = 50;
 const SEEN: Duration = Duration::from_secs(120);
 const MINUTE: Duration = Duration::from_secs(60);
 
-pub async fn check(ground: &Ground) -> Outcome {
+#[test]
+fn fifty_pipelines_ask_one_server() -> Outcome {
+    scenario::alone("git-polls", |scenario| async move { polled(&Ground::prepare(scenario).await?).await })
+}
+
+async fn polled(ground: &Ground) -> Outcome {
     let Ground { scenario, program, images, server } = ground;
     Checkout::empty(server, "small.git")?.push()?;
     for number in 0..PIPELINES {

@@ -36,5 +36,5 @@ async fn rolled(scenario: &Scenario, pairs: i32) -> Outcome {
     rolled?;
     judged?;
     program.serves(PRODUCTION, "Release 2").await?;
-    program.remove().await
+    program.let_go().await
 }

@@ -7,14 +7,13 @@ use launchway_e2e::{
     Outcome,
     executions::{step, told},
     failure::ensure,
+    git_ground::{Ground, SHORT, with},
     git_server::Checkout,
     process::Program as Process,
     program::PIPELINE,
     scenario::measured,
 };
 use serde_json::{Value, json};
-
-use super::{Ground, SHORT, with};
 
 /// How an execution has to end.
 struct Bad {

@@ -5,13 +5,12 @@ use launchway_e2e::{
     Outcome,
     executions::{step, told},
     failure::ensure,
+    git_ground::{Ground, SHORT, with},
     git_server::{Checkout, LOGIN, OUTSIDER, STRANGER},
     process::Program as Process,
     volume::{self, Volume},
 };
 use serde_json::{Value, json};
-
-use super::{Ground, SHORT, with};
 
 const NAME: &str = "by-ssh";
 /// A volume for the cache, where nobody provides one.

@@ -8,12 +8,13 @@ use launchway_e2e::{
     cluster::until,
     executions::{step, told},
     failure::ensure,
+    git_ground::{Ground, SHORT},
     git_server::Checkout,
     scenario::measured,
 };
 use serde_json::{Value, json};
 
-use super::{Ground, SHORT, controller::Controller};
+use super::controller::Controller;
 
 /// The pipeline, and the object of Flux.
 const NAME: &str = "watched";

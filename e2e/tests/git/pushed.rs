@@ -7,13 +7,12 @@ use launchway_crds::conditions::reasons;
 use launchway_e2e::{
     Outcome,
     failure::ensure,
+    git_ground::{Ground, WHOLE},
     git_server::Checkout,
     program::{PIPELINE, PRODUCTION},
     scenario::measured,
 };
 use serde_json::json;
-
-use super::{Ground, WHOLE};
 
 pub async fn check(ground: &Ground) -> Outcome {
     let Ground { scenario, program, images, server } = ground;

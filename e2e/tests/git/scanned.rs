@@ -10,6 +10,7 @@ use launchway_e2e::{
     cluster::call,
     executions::{step, told},
     failure::ensure,
+    git_ground::{Ground, SHORT},
     git_server::Checkout,
     process::Program as Process,
 };
@@ -19,7 +20,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Ground, SHORT, shared::copy};
+use super::shared::copy;
 
 /// The pipeline and its execution.
 const NAME: &str = "scanned";

@@ -1,11 +1,10 @@
 //! A coupled and a stage-only pipeline on one branch, which moves while they run.
 
 use launchway_e2e::{
-    Outcome, artifacts, changes, executions::told, failure::ensure, git_server::Checkout, scenario::measured,
+    Outcome, artifacts, changes, executions::told, failure::ensure, git_ground::Ground, git_server::Checkout,
+    scenario::measured,
 };
 use serde_json::json;
-
-use super::Ground;
 
 /// The site's packages are in the repository: this is about what starts, not about Maven.
 const BUILD: &str = "mkdir target; cp packages/*.zip target";

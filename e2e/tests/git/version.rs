@@ -6,13 +6,12 @@ use launchway_e2e::{
     Failure, Outcome,
     executions::{step, told},
     failure::ensure,
+    git_ground::{Ground, SHORT, WHOLE},
     git_server::Checkout,
     program::{PIPELINE, STAGE},
     scenario::measured,
 };
 use serde_json::json;
-
-use super::{Ground, SHORT, WHOLE};
 
 /// Fails unless the root and its six modules say the version, and the root the one that was committed.
 const SAID: &str = "test \"$(grep -l \"<version>$ARTIFACTS_VERSION</version>\" pom.xml */pom.xml | wc -l)\" = 7; grep '<cloudManagerOriginalVersion>${revision}<' pom.xml";
