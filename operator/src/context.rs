@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     metrics::Metrics,
     notify::Notifier,
-    observe::{fresh::Freshness, registry::RegistryReader, source::Sources},
+    observe::{batch::Batches, fresh::Freshness, registry::RegistryReader, source::Sources},
     operator_command::Parts,
     render::job::Installation,
 };
@@ -35,6 +35,8 @@ pub struct Context {
     pub registry: RegistryReader,
     /// How new lists have to be.
     pub fresh: Freshness,
+    /// Environments that are looked at together.
+    pub batches: Batches,
     /// Sources of pipelines that start on changes.
     pub sources: Sources,
     /// Writes Events.
@@ -63,6 +65,7 @@ impl Context {
             metrics: parts.metrics.clone(),
             registry: RegistryReader::new(parts.config.plain_http.clone()),
             fresh: Freshness::default(),
+            batches: Batches::default(),
             sources: Sources::default(),
             recorder: Recorder::new(parts.client.clone(), reporter),
             installation: installation(&parts.config),
@@ -88,6 +91,7 @@ impl Context {
             installation: installation(&config),
             config: Arc::new(config),
             fresh: Freshness::default(),
+            batches: Batches::default(),
             sources: Sources::default(),
             identity: OnceCell::new(),
             notifier: Notifier::default(),

@@ -6,15 +6,19 @@ mod feed;
 mod images;
 mod memory;
 mod pipeline;
+mod turns;
 
 use std::{
+    fmt::Debug,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::{
     Stream, StreamExt,
+    channel::mpsc::unbounded,
     future::{join3, join4},
+    stream::BoxStream,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -28,19 +32,23 @@ use kube::{
     Api, Resource, ResourceExt,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
-        Controller,
+        Controller, WatchStreamExt,
         controller::{Action, Config},
         reflector::{ObjectRef, Store},
-        watcher,
+        watcher::{self, Event, watcher},
     },
 };
 use launchway_crds::{
     Pipeline,
     names::{FIELD_MANAGER, labels},
 };
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use self::feed::Feed;
+use self::{
+    feed::Feed,
+    turns::{Told, Turns},
+};
 use crate::{
     context::Context,
     error::Error,
@@ -175,29 +183,72 @@ async fn count(
 
 fn environments(parts: &Parts, context: &Arc<Context>, feeds: &mut Feeds) -> impl Future<Output = ()> + Send + use<> {
     let executions = feeds.executions.store();
-    Controller::for_shared_stream(feeds.environments.changes(), feeds.environments.store())
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .watches(metadata::<StatefulSet>(parts), made_by_us(), noted(context, owned))
+    let objects = [
+        told_of(metadata::<StatefulSet>(parts), made_by_us(), context, owned),
         // Whoever changes one of these by hand is told of it, and it is put back.
-        .watches(metadata::<Service>(parts), made_by_us(), noted(context, owned))
-        .watches(metadata::<PodDisruptionBudget>(parts), made_by_us(), noted(context, owned))
-        .watches(metadata::<NetworkPolicy>(parts), made_by_us(), noted(context, owned))
-        .watches(metadata::<Ingress>(parts), made_by_us(), noted(context, owned))
-        .watches(
-            metadata::<Pod>(parts),
-            made_with(labels::ENVIRONMENT),
-            noted(context, |pod| labelled(pod, labels::ENVIRONMENT)),
-        )
-        .watches_shared_stream(feeds.executions.changes(), move |changed| {
-            environment::of_execution(&executions, &changed)
-        })
+        told_of(metadata::<Service>(parts), made_by_us(), context, owned),
+        told_of(metadata::<PodDisruptionBudget>(parts), made_by_us(), context, owned),
+        told_of(metadata::<NetworkPolicy>(parts), made_by_us(), context, owned),
+        told_of(metadata::<Ingress>(parts), made_by_us(), context, owned),
+        told_of(metadata::<Pod>(parts), made_with(labels::ENVIRONMENT), context, |pod| {
+            labelled(pod, labels::ENVIRONMENT)
+        }),
+    ];
+    let watches = objects.len();
+    let changed = feeds.environments.changes().map(|changed| Told::About(ObjectRef::from_obj(changed.as_ref())));
+    let released = feeds
+        .executions
+        .changes()
+        .flat_map(move |changed| futures::stream::iter(environment::of_execution(&executions, &changed)))
+        .map(Told::About);
+    let (ended, looked_at) = unbounded();
+    let told = objects.into_iter().chain([changed.boxed(), released.boxed()]);
+    let turns = Turns::new(context.clone(), told, watches, looked_at, usize::from(CONCURRENCY));
+    Controller::for_shared_stream(futures::stream::pending(), feeds.environments.store())
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(turns)
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(
             |object, context| timed("environment", object, context, environment::reconcile),
             error_policy,
             context.clone(),
         )
-        .for_each(|_| std::future::ready(()))
+        .for_each(move |result| {
+            if let Some(environment) = turns::dealt_with(result) {
+                // Nobody counts any more when the operator ends.
+                let _ = ended.unbounded_send(environment);
+            }
+            std::future::ready(())
+        })
+}
+
+/// What a watch of objects tells of Environments.
+fn told_of<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    context: &Arc<Context>,
+    concerned: impl Fn(&K) -> Option<ObjectRef<EnvironmentOutline>> + Send + Sync + 'static,
+) -> BoxStream<'static, Told>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let concerned = noted(context, concerned);
+    watcher(api, config)
+        .default_backoff()
+        .filter_map(move |event| {
+            std::future::ready(match event {
+                Ok(Event::Apply(object) | Event::Delete(object) | Event::InitApply(object)) => {
+                    concerned(object).map(Told::About)
+                }
+                Ok(Event::InitDone) => Some(Told::Listed),
+                Ok(Event::Init) => None,
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "Watch broke off, it begins again");
+                    None
+                }
+            })
+        })
+        .boxed()
 }
 
 fn pipelines(

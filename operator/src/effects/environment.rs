@@ -130,7 +130,7 @@ pub async fn finalize(context: &Context, environment: &Environment, finalizer: F
         let write = async {
             match api.patch(&environment.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-                other => other.map(drop),
+                other => other.map(|written| context.fresh.note(&written)),
             }
         };
         bounded("write a finalizer", write).await

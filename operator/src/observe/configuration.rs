@@ -12,11 +12,16 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ListParams, PartialObjectMeta, VersionMatch},
+    api::{ListParams, ObjectList, PartialObjectMeta, VersionMatch},
 };
 use launchway_crds::{Environment, environment::Tier, names::labels};
 
+use super::{
+    batch::{self, InBatch},
+    fresh::Listed,
+};
 use crate::{
+    context::Context,
     error::{Error, bounded},
     plan::environment::{
         configuration_name,
@@ -58,24 +63,68 @@ pub(super) enum Age {
     Newest,
 }
 
-fn of(environment: &str, also: &str, age: Age) -> ListParams {
-    let own = ListParams::default().labels(&format!("{}={environment}{also}", labels::ENVIRONMENT));
-    match age {
-        Age::Any => own.at("0").matching(VersionMatch::NotOlderThan),
-        Age::Newest => own,
+impl Age {
+    fn params(self, selector: &str) -> ListParams {
+        let own = ListParams::default().labels(selector);
+        match self {
+            Self::Any => own.at("0").matching(VersionMatch::NotOlderThan),
+            Self::Newest => own,
+        }
     }
 }
 
 /// The ConfigMaps with variables that are there, whosever they are.
 pub(super) async fn present(
-    client: &Client,
+    context: &Context,
     namespace: &str,
     environment: &str,
     age: Age,
 ) -> Result<Vec<PartialObjectMeta<ConfigMap>>, Error> {
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let own = of(environment, &format!(",{}", labels::VARIABLES), age);
-    Ok(bounded("list configuration", maps.list_metadata(&own)).await?.items)
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
+    let read = |own: String| {
+        let maps = &maps;
+        async move { bounded("list configuration", maps.list_metadata(&age.params(&own))).await }
+    };
+    of_environment(context, namespace, environment, age, &format!(",{}", labels::VARIABLES), read).await
+}
+
+/// What the StatefulSet controller remembers of the workloads of an Environment.
+pub(super) async fn revisions(
+    context: &Context,
+    namespace: &str,
+    environment: &str,
+    age: Age,
+) -> Result<Vec<ControllerRevision>, Error> {
+    let revisions: Api<ControllerRevision> = Api::namespaced(context.client.clone(), namespace);
+    let read = |own: String| {
+        let revisions = &revisions;
+        async move { bounded("list the revisions of workloads", revisions.list(&age.params(&own))).await }
+    };
+    of_environment(context, namespace, environment, age, "", read).await
+}
+
+/// What an Environment's label is on, by `read`, which gets a selector that ends as `also` says: out of the list of a batch of
+/// Environments, where it is in one and any age will do.
+async fn of_environment<K, F>(
+    context: &Context,
+    namespace: &str,
+    environment: &str,
+    age: Age,
+    also: &str,
+    read: impl Fn(String) -> F,
+) -> Result<Vec<K>, Error>
+where
+    K: InBatch + Clone,
+    F: Future<Output = Result<ObjectList<K>, Error>>,
+{
+    let batch = context.batches.of(namespace, environment).filter(|_| age == Age::Any);
+    if let Some(batch) = batch {
+        let of_all = |own| async { Ok(Listed { items: read(own).await?.items, version: None }) };
+        if let Some(own) = batch.take(environment, also, |_| true, of_all).await {
+            return Ok(own);
+        }
+    }
+    Ok(read(batch::selector(&[environment], also)).await?.items)
 }
 
 /// The configuration of an Environment, as far as it is there.
@@ -172,17 +221,6 @@ fn replaced(object: Object, meta: &ObjectMeta) -> Deviation {
     let by = meta.managed_fields.iter().flatten().find_map(|entry| entry.manager.as_deref()).unwrap_or("somebody");
     let why = format!("was deleted and made anew by {by}, and what is in it is not what its name says");
     Deviation { object, cause: Cause::NotOurs(vec![why]) }
-}
-
-/// What the StatefulSet controller remembers of the workloads of an Environment.
-pub(super) async fn revisions(
-    client: &Client,
-    namespace: &str,
-    environment: &str,
-    age: Age,
-) -> Result<Vec<ControllerRevision>, Error> {
-    let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
-    Ok(bounded("list the revisions of workloads", revisions.list(&of(environment, "", age))).await?.items)
 }
 
 #[cfg(test)]
@@ -326,8 +364,8 @@ mod tests {
         let empty = |kind: &str| (200, json!({ "kind": kind, "apiVersion": "v1", "metadata": {}, "items": [] }));
         for (age, version) in [(Age::Any, "&resourceVersion=0&resourceVersionMatch=NotOlderThan"), (Age::Newest, "")] {
             let (context, script) = apiserver(vec![empty("ConfigMapList"), empty("ControllerRevisionList")]);
-            present(&context.client, "wknd", "prod", age).await.unwrap();
-            revisions(&context.client, "wknd", "prod", age).await.unwrap();
+            present(&context, "wknd", "prod", age).await.unwrap();
+            revisions(&context, "wknd", "prod", age).await.unwrap();
             let own = "labelSelector=launchway.dev%2Fenvironment%3Dprod";
             let asked = [
                 format!("GET /api/v1/namespaces/wknd/configmaps?{own}%2Claunchway.dev%2Fvariables{version}"),

@@ -5,20 +5,12 @@ use std::{
     net::SocketAddr,
 };
 
-use k8s_openapi::{
-    api::{
-        apps::v1::StatefulSet,
-        core::v1::{Container, Service},
-    },
-    apimachinery::pkg::apis::meta::v1::Time,
-};
-use kube::{Api, ResourceExt, api::ListParams};
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service};
+use kube::{Api, ResourceExt};
 use launchway_crds::{
     Environment,
-    deploy::Origin,
-    digest::ImageRef,
-    environment::{Deployed, ReleaseImages, Tier},
-    names::{FINALIZER, annotations, labels},
+    environment::{Deployed, Tier},
+    names::FINALIZER,
 };
 
 use crate::{
@@ -30,13 +22,13 @@ use crate::{
             Aim, ServiceName, Templates, aim, next,
             objects::Deviation,
             rests_on_absence, watch,
-            world::{Configurations, Content, Desired, DesiredRelease, Revisions, Silent, Workload, World},
+            world::{Configurations, Content, Desired, DesiredRelease, Silent, World},
         },
         execution::world::Fault,
     },
     render::{
         Contracts, Release,
-        configuration::{Configuration, in_force},
+        configuration::Configuration,
         deviation,
         kept::{Kept, Source},
         workload,
@@ -47,7 +39,9 @@ use super::{
     configuration::{self, Age, Whole},
     fresh,
     further::Found,
-    lock, now, pods, traffic,
+    lock, now, pods,
+    sets::{Sets, facts, recovered},
+    traffic,
 };
 
 /// Facts about an Environment, and what is needed to render its desired release.
@@ -84,54 +78,6 @@ impl Observed {
     }
 }
 
-/// The StatefulSets of an Environment.
-#[derive(Clone, Debug, Default)]
-struct Sets {
-    author: Option<StatefulSet>,
-    publish: Option<StatefulSet>,
-    dispatcher: Option<StatefulSet>,
-}
-
-impl Sets {
-    fn all(&self) -> impl Iterator<Item = (Tier, &StatefulSet)> {
-        let all = [(Tier::Author, &self.author), (Tier::Publish, &self.publish), (Tier::Dispatcher, &self.dispatcher)];
-        all.into_iter().filter_map(|(tier, set)| Some((tier, set.as_ref()?)))
-    }
-
-    /// Whether every tier's newest template is of its revision.
-    fn are_on(&self, revisions: &Revisions) -> bool {
-        self.all().count() == Tier::ALL.len() && self.all().all(|(tier, set)| facts(set).revision == revisions.of(tier))
-    }
-
-    /// Hashes of the variables that the newest templates have.
-    fn configuration(&self, environment: &str) -> BTreeMap<Tier, String> {
-        let hash = |set: &StatefulSet, tier| in_force(environment, tier, set.spec.as_ref()?.template.spec.as_ref()?);
-        self.all().filter_map(|(tier, set)| Some((tier, hash(set, tier)?))).collect()
-    }
-
-    /// The deployment that brought a tier's revision, where its workload, or one that shares the revision, has it already.
-    fn brought_by(&self, tier: Tier, revisions: &Revisions) -> Option<Origin> {
-        let same: &[&Option<StatefulSet>] = match tier {
-            Tier::Author | Tier::Publish => &[&self.author, &self.publish],
-            Tier::Dispatcher => &[&self.dispatcher],
-        };
-        let mut all = same.iter().filter_map(|set| set.as_ref());
-        origin(all.find(|set| facts(set).revision == revisions.of(tier))?)
-    }
-
-    /// What runs, by the word of those who brought it: a later execution that deploys the same again takes nothing's place.
-    /// With its name workloads would be rendered otherwise than they are, and drift of them would not be seen.
-    fn as_brought(&self, content: Content, revisions: &Revisions) -> Content {
-        let Content::Release(mut deployed) = content else { return content };
-        let dispatcher = self.brought_by(Tier::Dispatcher, revisions).unwrap_or_else(|| deployed.dispatcher_origin());
-        if let Some(aem) = self.brought_by(Tier::Publish, revisions) {
-            (deployed.execution, deployed.uid) = (aem.execution, aem.uid);
-        }
-        deployed.web_tier = Some(dispatcher);
-        Content::Release(deployed)
-    }
-}
-
 /// Everything that decides what is done to an Environment; none when it is gone.
 ///
 /// Where the decision would rest on something not being kept any more, everything is read once more, and that for sure.
@@ -152,17 +98,27 @@ pub async fn observe(context: &Context, namespace: &str, name: &str) -> Result<O
     Ok(Some(observed))
 }
 
+/// The Environment itself. What is written because of it is refused if it has changed meanwhile.
+async fn own(context: &Context, namespace: &str, name: &str, age: Age) -> Result<Option<Environment>, Error> {
+    let doing = "read the environment";
+    match age {
+        Age::Any => fresh::get(context, doing, namespace, name).await,
+        Age::Newest => {
+            let environments: Api<Environment> = Api::namespaced(context.client.clone(), namespace);
+            bounded(doing, environments.get_opt(name)).await
+        }
+    }
+}
+
 async fn read(context: &Context, namespace: &str, name: &str, age: Age) -> Result<Option<Observed>, Error> {
-    let environments: Api<Environment> = Api::namespaced(context.client.clone(), namespace);
-    let own = ListParams::default().labels(&format!("{}={name}", labels::ENVIRONMENT));
     let (environment, workloads, pods, services, mut found, revisions, present) = tokio::try_join!(
-        bounded("read the environment", environments.get_opt(name)),
-        fresh::list::<StatefulSet>(context, "list workloads", namespace, own.clone()),
+        own(context, namespace, name, age),
+        fresh::of_environment::<StatefulSet>(context, "list workloads", namespace, name),
         pods::of_environment(context, namespace, name),
-        fresh::list::<Service>(context, "list services", namespace, own),
+        fresh::of_environment::<Service>(context, "list services", namespace, name),
         Found::read(context, namespace, name),
-        configuration::revisions(&context.client, namespace, name, age),
-        configuration::present(&context.client, namespace, name, age),
+        configuration::revisions(context, namespace, name, age),
+        configuration::present(context, namespace, name, age),
     )?;
     let Some(mut environment) = environment else { return Ok(None) };
     let keeps = environment.finalizers().iter().any(|name| name == FINALIZER);
@@ -268,22 +224,6 @@ fn deviations(source: &Source<'_>, sets: &Sets, services: &[Service], found: &Fo
     all
 }
 
-fn facts(set: &StatefulSet) -> Workload {
-    let spec = set.spec.as_ref();
-    let partition = spec
-        .and_then(|spec| spec.update_strategy.as_ref())
-        .and_then(|strategy| strategy.rolling_update.as_ref())
-        .and_then(|rolling| rolling.partition);
-    Workload {
-        revision: set.labels().get(labels::REVISION).cloned().unwrap_or_default(),
-        replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
-        partition: partition.unwrap_or(0),
-        retains: spec
-            .and_then(|spec| spec.persistent_volume_claim_retention_policy.as_ref())
-            .is_none_or(|policy| policy.when_deleted.as_deref() != Some("Delete")),
-    }
-}
-
 /// What should run: what an execution asked for, else what was deployed; where a restored backup lost both, what the
 /// workloads themselves say; and where nothing ever was deployed, the base images.
 fn wanted(context: &Context, environment: &mut Environment, sets: &Sets) -> Result<Option<Content>, String> {
@@ -305,100 +245,21 @@ fn release(environment: &mut Environment, sets: &Sets) -> Result<Option<Deployed
     Ok(status.deployed.clone())
 }
 
-fn recovered(sets: &Sets) -> Result<Option<Deployed>, String> {
-    let (Some(author), Some(publish), Some(dispatcher)) = (&sets.author, &sets.publish, &sets.dispatcher) else {
-        return Ok(None);
-    };
-    let all = [author, publish, dispatcher];
-    if all.iter().all(|set| set.annotations().get(annotations::RELEASE).is_some_and(|mark| Content::is_bare(mark))) {
-        return Ok(None);
-    }
-    let [of_author, of_publish, of_dispatcher] = all.map(facts);
-    let paired = publish_of(dispatcher).is_some_and(|host| host.ends_with(&of_publish.revision));
-    let partial = [&of_author, &of_publish, &of_dispatcher].iter().any(|set| set.partition != 0);
-    if partial || !paired || of_author.revision != of_publish.revision {
-        return Err(
-            "status was lost in the middle of a rollout: what runs is left alone until an execution deploys again"
-                .into(),
-        );
-    }
-    let found = || {
-        let (aem, web_tier) = (origin(publish)?, origin(dispatcher)?);
-        Some(Deployed {
-            web_tier: (web_tier.release != aem.release).then_some(web_tier),
-            execution: aem.execution,
-            uid: aem.uid,
-            release: aem.release,
-            images: ReleaseImages { aem: image(publish)?, dispatcher: image(dispatcher)? },
-            cache: dispatcher
-                .annotations()
-                .get(annotations::CACHE)
-                .map(|text| serde_json::from_str(text))
-                .transpose()
-                .ok()?,
-            made_at: None,
-            at: publish.metadata.creation_timestamp.clone().unwrap_or(Time(now())),
-            revisions: None,
-        })
-    };
-    found().map(Some).ok_or_else(|| {
-        "status was lost and the workloads do not say what they run: run a pipeline that deploys here".into()
-    })
-}
-
-fn container(set: &StatefulSet) -> Option<&Container> {
-    set.spec.as_ref()?.template.spec.as_ref()?.containers.first()
-}
-
-fn image(set: &StatefulSet) -> Option<ImageRef> {
-    container(set)?.image.as_ref()?.parse().ok()
-}
-
-/// The name under which dispatchers reach their publish, which ends with the revision of it.
-fn publish_of(dispatcher: &StatefulSet) -> Option<&String> {
-    container(dispatcher)?.env.as_ref()?.iter().find(|variable| variable.name == "AEM_HOST")?.value.as_ref()
-}
-
-/// The deployment that a workload says its image came with.
-fn origin(set: &StatefulSet) -> Option<Origin> {
-    let marks = set.annotations();
-    let (execution, uid) = marks.get(annotations::EXECUTION)?.split_once(' ')?;
-    let release = marks.get(annotations::RELEASE)?.parse().ok()?;
-    Some(Origin { execution: execution.into(), uid: uid.into(), release })
-}
-
 #[cfg(test)]
 mod tests {
     use launchway_crds::deploy::{CacheFlush, CachePaths};
 
-    use super::*;
+    use super::{
+        super::sets::tests::{contracts, release, sets},
+        *,
+    };
     use crate::{
-        plan::environment::objects::Cause,
+        plan::environment::{objects::Cause, world::Revisions},
         render::{
             compare::marked,
-            tests::{contract, deployed, environment},
+            tests::{deployed, environment},
         },
     };
-
-    fn contracts() -> Contracts {
-        Contracts { aem: contract("aem", "8080"), dispatcher: contract("dispatcher", "80") }
-    }
-
-    fn release<'a>(content: &'a Content, environment: &'a Environment, contracts: &'a Contracts) -> Release<'a> {
-        const NONE: &BTreeMap<Tier, String> = &BTreeMap::new();
-        Release { environment, content, contracts, configuration: NONE }
-    }
-
-    /// The workloads of a deployment, as they are in the cluster.
-    fn sets(deployed: Deployed) -> Sets {
-        let (environment, contracts, content) = (environment(), contracts(), Content::Release(Box::new(deployed)));
-        let release = release(&content, &environment, &contracts);
-        let of = |tier| {
-            let set = marked(&workload::stateful_set(&release, tier, 1, 0)).unwrap();
-            Some(serde_json::from_value(set).unwrap())
-        };
-        Sets { author: of(Tier::Author), publish: of(Tier::Publish), dispatcher: of(Tier::Dispatcher) }
-    }
 
     #[test]
     fn drift_is_seen_after_another_execution_deployed_the_same_release_or_dispatchers_alone() {
@@ -459,18 +320,5 @@ mod tests {
         assert_eq!(configured(desired.clone(), &found, None), desired);
         assert_eq!(configured(desired.clone(), &found, Some(&why)), desired);
         assert_eq!(configured(desired, &Sets::default(), Some(&why)), Desired::Unconfigured(why));
-    }
-
-    #[test]
-    fn a_lost_status_is_read_from_the_workloads_and_base_images_are_no_release() {
-        assert_eq!(recovered(&sets(deployed())).unwrap().unwrap().images, deployed().images);
-        let mut mixed = sets(deployed());
-        mixed.publish = sets(Deployed { release: deployed().images.aem, ..deployed() }).publish;
-        assert!(recovered(&mixed).is_err());
-        let mut bare = sets(deployed());
-        for set in [&mut bare.author, &mut bare.publish, &mut bare.dispatcher].into_iter().flatten() {
-            set.metadata.annotations.get_or_insert_default().insert(annotations::RELEASE.into(), "bare".into());
-        }
-        assert_eq!(recovered(&bare).unwrap(), None);
     }
 }

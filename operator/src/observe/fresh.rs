@@ -1,4 +1,4 @@
-//! Lists that know of everything this process knows of, and wait for no more.
+//! Reads that know of everything this process knows of, and wait for no more.
 //!
 //! # Why not plain lists
 //!
@@ -17,16 +17,17 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt::Debug,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Resource,
-    api::{ListParams, VersionMatch},
+    api::{GetParams, ListParams, VersionMatch},
 };
 use serde::de::DeserializeOwned;
 
+use super::batch::{self, InBatch};
 use crate::{
     context::Context,
     error::{Error, bounded},
@@ -34,32 +35,72 @@ use crate::{
 
 /// The newest version of each kind that a watch or an answer showed.
 #[derive(Debug, Default)]
-pub struct Freshness(Mutex<HashMap<Cow<'static, str>, u64>>);
+pub struct Freshness(Mutex<HashMap<Cow<'static, str>, Known>>);
+
+/// What is known of a kind.
+#[derive(Debug, Default)]
+struct Known {
+    /// The newest version of an object or of a list.
+    newest: u64,
+    /// The newest version of an object of each namespace.
+    objects: HashMap<String, u64>,
+}
 
 impl Freshness {
     /// Remembers the version of an object. A version that is no number, which no Kubernetes apiserver gives, is left alone:
     /// numbers of one kind may be compared.
     pub fn note<K: Resource<DynamicType = ()>>(&self, object: &K) {
-        self.note_version::<K>(object.meta().resource_version.as_deref());
+        let meta = object.meta();
+        let Some(version) = number(meta.resource_version.as_deref()) else { return };
+        let mut known = self.known();
+        let known = known.entry(K::kind(&())).or_default();
+        known.newest = version.max(known.newest);
+        let Some(namespace) = meta.namespace.as_deref() else { return };
+        match known.objects.get_mut(namespace) {
+            Some(newest) => *newest = version.max(*newest),
+            None => drop(known.objects.insert(namespace.to_owned(), version)),
+        }
     }
 
-    fn note_version<K: Resource<DynamicType = ()>>(&self, version: Option<&str>) {
-        let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) else { return };
-        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = newest.entry(K::kind(&())).or_default();
-        *newest = version.max(*newest);
+    fn note_list<K: Resource<DynamicType = ()>>(&self, version: Option<u64>) {
+        let Some(version) = version else { return };
+        let mut known = self.known();
+        let known = known.entry(K::kind(&())).or_default();
+        known.newest = version.max(known.newest);
     }
 
     fn params<K: Resource<DynamicType = ()>>(&self, plain: ListParams) -> ListParams {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&K::kind(&())) {
-            Some(version) => plain.at(&version.to_string()).matching(VersionMatch::NotOlderThan),
+        match self.known().get(&K::kind(&())) {
+            Some(known) => plain.at(&known.newest.to_string()).matching(VersionMatch::NotOlderThan),
             None => plain,
         }
     }
 
-    fn forget<K: Resource<DynamicType = ()>>(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&K::kind(&()));
+    /// Whether a list of this version shows all that is known of a kind in a namespace.
+    fn is_shown_by<K: Resource<DynamicType = ()>>(&self, namespace: &str, version: u64) -> bool {
+        let known = self.known();
+        let newest = known.get(&K::kind(&())).and_then(|known| known.objects.get(namespace));
+        newest.is_none_or(|newest| *newest <= version)
     }
+
+    fn forget<K: Resource<DynamicType = ()>>(&self) {
+        self.known().remove(&K::kind(&()));
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Cow<'static, str>, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn number(version: Option<&str>) -> Option<u64> {
+    version?.parse().ok()
+}
+
+/// Objects as they were at a version.
+pub(super) struct Listed<K> {
+    pub items: Vec<K>,
+    /// None where the apiserver gives no number.
+    pub version: Option<u64>,
 }
 
 /// Lists objects of a namespace, not older than what is known of their kind: page by page where `which` has a limit.
@@ -76,17 +117,84 @@ pub(super) async fn list<K>(
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
+    listed(context, doing, namespace, which).await.map(|listed| listed.items)
+}
+
+/// Reads an object, not older than what is known of its kind; none where it is not there.
+///
+/// # Errors
+/// As [`list`].
+pub(super) async fn get<K>(
+    context: &Context,
+    doing: &'static str,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    let newest = context.fresh.known().get(&K::kind(&())).map(|known| known.newest);
+    let version = newest.map_or_else(GetParams::default, |newest| GetParams::at(&newest.to_string()));
+    let read = async {
+        match api.get_with(name, &version).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            found => found.map(Some),
+        }
+    };
+    let found = bounded(doing, read).await.inspect_err(|_| context.fresh.forget::<K>())?;
+    if let Some(found) = &found {
+        context.fresh.note(found);
+    }
+    Ok(found)
+}
+
+/// Lists what an Environment's label is on, not older than what is known of its kind: out of the list of a batch of
+/// Environments, where it is in one.
+///
+/// # Errors
+/// As [`list`].
+pub(super) async fn of_environment<K>(
+    context: &Context,
+    doing: &'static str,
+    namespace: &str,
+    environment: &str,
+) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + InBatch + Clone + Debug + DeserializeOwned,
+{
+    if let Some(batch) = context.batches.of(namespace, environment) {
+        let read = |of_all: String| listed(context, doing, namespace, ListParams::default().labels(&of_all));
+        let is_new =
+            |version: Option<u64>| version.is_some_and(|version| context.fresh.is_shown_by::<K>(namespace, version));
+        if let Some(own) = batch.take(environment, "", is_new, read).await {
+            return Ok(own);
+        }
+    }
+    list(context, doing, namespace, ListParams::default().labels(&batch::selector(&[environment], ""))).await
+}
+
+async fn listed<K>(
+    context: &Context,
+    doing: &'static str,
+    namespace: &str,
+    which: ListParams,
+) -> Result<Listed<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
     let mut page = context.fresh.params::<K>(which);
-    let mut all = vec![];
+    let mut all = Listed { items: vec![], version: None };
     loop {
         let found = bounded(doing, api.list(&page)).await;
         if found.is_err() {
             context.fresh.forget::<K>();
         }
         let found = found?;
-        context.fresh.note_version::<K>(found.metadata.resource_version.as_deref());
-        all.extend(found.items);
+        all.version = number(found.metadata.resource_version.as_deref());
+        context.fresh.note_list::<K>(all.version);
+        all.items.extend(found.items);
         // What follows is of the version that the first page was of.
         match found.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
@@ -101,7 +209,7 @@ mod tests {
     use kube::core::{ObjectMeta, PartialObjectMetaExt};
     use serde_json::json;
 
-    use crate::effects::wire::{apiserver, lines, refusal};
+    use crate::effects::wire::{apiserver, gone, lines, refusal};
 
     use super::*;
 
@@ -148,6 +256,58 @@ mod tests {
         let (pods, exact) = ("GET /api/v1/namespaces/wknd/pods", "resourceVersionMatch=NotOlderThan");
         let newer = |version: u32| format!("{pods}?resourceVersion={version}&{exact}");
         assert_eq!(lines(&script.asked()), [pods.to_string(), newer(41), newer(43)]);
+    }
+
+    #[tokio::test]
+    async fn one_object_is_read_not_older_than_what_is_known_and_after_a_refusal_plainly() {
+        let there =
+            (200, json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "name": "a", "resourceVersion": "9" } }));
+        let (context, script) = apiserver(vec![there.clone(), gone(), refusal(504, "Timeout"), there]);
+        let ask = || get::<Pod>(&context, "read a pod", "wknd", "a");
+        assert!(ask().await.unwrap().is_some());
+        assert!(ask().await.unwrap().is_none());
+        assert!(ask().await.is_err());
+        assert!(ask().await.unwrap().is_some());
+        let pod = "GET /api/v1/namespaces/wknd/pods/a";
+        let newer = format!("{pod}?resourceVersion=9");
+        assert_eq!(lines(&script.asked()), [pod, &newer, &newer, pod]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_asked_once_and_what_changed_since_alone() {
+        let pods = |version: &str, of: &[&str]| {
+            let pod =
+                |name: &&str| json!({ "metadata": { "name": name, "labels": { "launchway.dev/environment": name } } });
+            let items: Vec<_> = of.iter().map(pod).collect();
+            (
+                200,
+                json!({ "kind": "PodList", "apiVersion": "v1", "metadata": { "resourceVersion": version }, "items": items }),
+            )
+        };
+        let (context, script) = apiserver(vec![pods("41", &["a", "b", "c"]), pods("53", &["c"]), pods("54", &["a"])]);
+        context.batches.open("wknd", ["a", "b", "c"].map(String::from).into());
+        let within = |namespace: &str, version: &str| {
+            let mut pod = pod(version);
+            pod.metadata.namespace = Some(namespace.into());
+            context.fresh.note(&pod);
+        };
+        let ask = async |environment: &str| {
+            let found = of_environment::<Pod>(&context, "list pods", "wknd", environment).await.unwrap();
+            found.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect::<Vec<_>>()
+        };
+        within("wknd", "40");
+        assert_eq!(ask("a").await, ["a"]);
+        within("elsewhere", "52");
+        assert_eq!(ask("b").await, ["b"], "nothing is known of this namespace that it does not show");
+        within("wknd", "42");
+        assert_eq!(ask("c").await, ["c"]);
+        context.batches.close("wknd", "a");
+        assert_eq!(ask("a").await, ["a"]);
+        let (own, new) = ("launchway.dev%2Fenvironment", "&resourceVersionMatch=NotOlderThan");
+        let line = |selector: &str, version: u32| {
+            format!("GET /api/v1/namespaces/wknd/pods?labelSelector={own}{selector}&resourceVersion={version}{new}")
+        };
+        assert_eq!(lines(&script.asked()), [line("+in+%28a%2Cb%2Cc%29", 40), line("%3Dc", 52), line("%3Da", 53)]);
     }
 
     #[test]

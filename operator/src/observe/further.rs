@@ -2,16 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        networking::v1::{Ingress, NetworkPolicy},
-        policy::v1::PodDisruptionBudget,
-    },
+use k8s_openapi::api::{
+    networking::v1::{Ingress, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
 };
-use kube::{Resource, ResourceExt, api::ListParams};
+use kube::{ResourceExt, api::ListParams};
 use launchway_crds::{Environment, names::labels};
-use serde::de::DeserializeOwned;
 
 use crate::{
     context::Context,
@@ -33,7 +29,10 @@ pub(super) struct Found {
 impl Found {
     /// Reads what belongs to the Environment of this name, routes apart.
     pub(super) async fn read(context: &Context, namespace: &str, name: &str) -> Result<Self, Error> {
-        let (budgets, policies) = tokio::try_join!(list(context, namespace, name), list(context, namespace, name))?;
+        let (budgets, policies) = tokio::try_join!(
+            fresh::of_environment(context, "list budgets", namespace, name),
+            fresh::of_environment(context, "list network policies", namespace, name),
+        )?;
         Ok(Self { budgets, policies, routes: vec![] })
     }
 
@@ -48,7 +47,8 @@ impl Found {
         let urls = environment.status.as_ref().and_then(|status| status.urls.as_ref());
         let told = urls.is_some_and(|urls| urls.site.is_some() || urls.editors.is_some());
         if environment.spec.route.is_some() || told {
-            self.routes = list(context, namespace, &environment.name_any()).await?;
+            let own = ListParams::default().labels(&format!("{}={}", labels::ENVIRONMENT, environment.name_any()));
+            self.routes = fresh::list(context, "list routes", namespace, own).await?;
         }
         Ok(())
     }
@@ -85,12 +85,4 @@ fn named<K: ResourceExt>(all: &[K], object: Further) -> Option<&K> {
         let owner = found.labels().get(labels::ENVIRONMENT);
         owner.is_some_and(|owner| found.name_any() == object.of(owner))
     })
-}
-
-async fn list<K>(context: &Context, namespace: &str, environment: &str) -> Result<Vec<K>, Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
-{
-    let own = ListParams::default().labels(&format!("{}={environment}", labels::ENVIRONMENT));
-    fresh::list(context, "list objects", namespace, own).await
 }

@@ -3,6 +3,7 @@
 //! Objects are read live, not from a cache of this process: a decision to deploy must not rest on what was true a
 //! while ago. What wakes the operator is watched; what it decides on is read, lists by the rule of [`fresh`].
 
+pub mod batch;
 mod build_end;
 mod configuration;
 pub mod environment;
@@ -23,6 +24,7 @@ mod pods;
 mod readiness;
 pub mod registry;
 pub mod scan_end;
+mod sets;
 pub mod source;
 pub mod test_end;
 mod traffic;

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
-use kube::{Client, ResourceExt, api::ListParams};
+use kube::{Client, ResourceExt};
 use launchway_crds::{conditions::truncate, environment::Tier, names::labels};
 
 use crate::{
@@ -39,9 +39,8 @@ pub(super) struct Found {
 
 /// Everything about the pods of an Environment.
 pub(super) async fn of_environment(context: &Context, namespace: &str, environment: &str) -> Result<Found, Error> {
-    let selector = ListParams::default().labels(&format!("{}={environment}", labels::ENVIRONMENT));
     let mut found = Found::default();
-    for pod in fresh::list::<Pod>(context, "list pods", namespace, selector).await? {
+    for pod in fresh::of_environment::<Pod>(context, "list pods", namespace, environment).await? {
         found.referred.extend(pod.spec.iter().flat_map(configuration::referred));
         let Some((tier, ordinal)) = place(&pod) else { continue };
         let ready = is_ready(&pod);
