@@ -13,13 +13,14 @@ use launchway_e2e::{
     cluster::{Cluster, call},
     git_server::{self, Checkout, GitServer},
     images::Images,
+    lives::Lives,
     program::{DEVELOPER, Options, Program},
     scenario::measured,
     volume::{self, Volume},
 };
 use serde_json::{Value, json};
 
-use crate::{SCENARIO, pods::Pods, spread};
+use crate::{SCENARIO, pods::took, spread};
 
 const LONG: Duration = Duration::from_secs(280);
 /// Rounds that count, after one that does not.
@@ -109,18 +110,18 @@ fn timed(command: &str) -> String {
 }
 
 async fn by_execution(program: &Program, name: &str) -> Outcome<Took> {
-    let pods = Pods::watch(program, &format!("{}=build", labels::STEP)).await?;
+    let lives = Lives::watch(program, &format!("{}=build", labels::STEP)).await?;
     program.run_spec(name, json!({ "pipelineRef": { "name": NAME }, "requestedBy": DEVELOPER })).await?;
     program.succeeded(name, LONG).await?;
-    let (pod, whole) = pods.took(name, LONG).await?;
+    let (pod, whole) = took(&lives, name, LONG).await?;
     Ok(Took { whole, command: command(program, &pod).await? })
 }
 
 async fn by_plain_job(program: &Program, job: &Value) -> Outcome<Took> {
     let name = job["metadata"]["name"].as_str().unwrap_or_default();
-    let pods = Pods::watch(program, PLAIN).await?;
+    let lives = Lives::watch(program, PLAIN).await?;
     program.apply(job).await?;
-    let (pod, whole) = pods.took(name, LONG).await?;
+    let (pod, whole) = took(&lives, name, LONG).await?;
     Ok(Took { whole, command: command(program, &pod).await? })
 }
 

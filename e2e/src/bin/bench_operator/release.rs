@@ -16,6 +16,7 @@ use launchway_e2e::{
     audit::{self, Audit, Write},
     cluster::Cluster,
     images::Images,
+    lives::Lives,
     program::{APPROVER, DEVELOPER, Options, PAGE, Program},
     scenario::measured,
 };
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::{
     SCENARIO,
-    pods::{Gap, Pods},
+    pods::{self, Gap},
     spread,
 };
 
@@ -122,7 +123,7 @@ pub async fn measure(cluster: &Cluster, images: &Images, launchway: &Path) -> Ou
 
 async fn run(program: &Program, launchway: &Path, work: Work, name: &str, artifact: &ImageRef) -> Outcome<Round> {
     let audit = Audit::from_now_on(&program.cluster)?;
-    let pods = Pods::watch(program, labels::STEP).await?;
+    let lives = Lives::watch(program, labels::STEP).await?;
     let (pipeline, digest) = (json!({"name": work.name()}), json!({"digest": artifact.digest()}));
     let spec = json!({"pipelineRef": pipeline, "artifact": digest, "requestedBy": DEVELOPER});
     program.run_spec(name, spec).await?;
@@ -135,7 +136,7 @@ async fn run(program: &Program, launchway: &Path, work: Work, name: &str, artifa
     let (began, ended) = (status.start_time, status.completion_time);
     let wall = began.zip(ended).map(|(began, ended)| ended.0.duration_since(began.0));
     let wall = wall.and_then(|wall| Duration::try_from(wall).ok()).unwrap_or_default();
-    round(program, &audit, wall.saturating_sub(waited), pods.gaps(name, said)?)
+    round(program, &audit, wall.saturating_sub(waited), pods::gaps(lives.seen(), name, said)?)
 }
 
 fn round(program: &Program, audit: &Audit, wall: Duration, next_pods: Vec<Gap>) -> Outcome<Round> {

@@ -12,20 +12,19 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use launchway_crds::{environment::RolloutState, names::labels};
+use launchway_crds::names::labels;
 use launchway_e2e::{
     Failure, Outcome,
     cluster::{Cluster, call, until},
     images::Images,
+    lives::{Life, Lives},
     program::{Options, PRODUCTION, Program},
     scenario::{Scenario, measured},
+    watched::Moment,
 };
 use serde_json::{Value, json};
 
-use crate::{
-    pods::{Life, Pods},
-    spread,
-};
+use crate::spread;
 
 const PAIRS: i32 = 2;
 /// Rollouts of each kind that count, in turns.
@@ -108,9 +107,11 @@ struct Figures {
 
 impl Figures {
     async fn add(&mut self, program: &Program, number: usize) -> Outcome {
-        let pods = Pods::watch(program, labels::ENVIRONMENT).await?;
-        self.whole.push(rolled(program, number).await?);
-        let seen = pods.lives();
+        let lives = Lives::watch(program, labels::ENVIRONMENT).await?;
+        let began = Instant::now();
+        program.greets(PRODUCTION, &format!("Greeting {number}"), LONG).await?;
+        self.whole.push(began.elapsed().as_secs_f64());
+        let seen = lives.seen();
         let round: Vec<Pair> = (0..PAIRS).rev().map(|ordinal| pair(&seen, ordinal)).collect::<Outcome<_>>()?;
         self.next.extend(round.windows(2).map(|two| seconds(two[0].back, two[1].left)));
         self.all_pairs.extend(round.first().zip(round.last()).map(|(first, last)| seconds(first.left, last.back)));
@@ -147,29 +148,15 @@ fn middle(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Rolls production by a changed variable: the same way as a release, without its build. Answers with how long it took.
-async fn rolled(program: &Program, number: usize) -> Outcome<f64> {
-    let began = Instant::now();
-    let change = json!({"spec": {"variables": [{"name": "DEMO_GREETING", "value": format!("Greeting {number}")}]}});
-    let changed =
-        call(program.environments().patch(PRODUCTION, &PatchParams::default(), &Patch::Merge(&change))).await?;
-    until("production is rolled", LONG, || async {
-        let status = program.environment(PRODUCTION).await?.status.unwrap_or_default();
-        let over = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Complete);
-        let of_this = Some(status.observed_generation) >= changed.metadata.generation;
-        Ok(if over && of_this { Ok(()) } else { Err(format!("{:?}", status.rollout)) })
-    })
-    .await?;
-    Ok(began.elapsed().as_secs_f64())
-}
-
 fn pair(seen: &[Life], ordinal: i32) -> Outcome<Pair> {
     let of = |tier: &str, new: bool| {
         let name = format!("{PRODUCTION}-{tier}-{ordinal}");
         let found = seen.iter().find(|life| life.name == name && life.made.is_some() == new);
         found.ok_or_else(|| Failure::new(format!("the watch has not seen {name} being replaced: {seen:?}")))
     };
-    let at = |moment: Option<Timestamp>| moment.ok_or_else(|| Failure::new(format!("no whole life in {seen:?}")));
+    let at = |moment: Option<Moment>| {
+        moment.map(|moment| moment.at).ok_or_else(|| Failure::new(format!("no whole life in {seen:?}")))
+    };
     let (old, publish_old) = (of("dispatcher", false)?, of("publish", false)?);
     let (new, publish_new) = (of("dispatcher", true)?, of("publish", true)?);
     let left = at(old.leaves)?;
