@@ -232,4 +232,19 @@ impl Program {
         })
         .await
     }
+
+    /// Waits until a rollout is in this phase.
+    ///
+    /// # Errors
+    /// After `limit`.
+    pub async fn reaches(&self, environment: &str, phase: &str, limit: Duration) -> Outcome {
+        until(&format!("{environment} is in the phase {phase}"), limit, || async {
+            let rollout = self.environment(environment).await?.status.and_then(|status| status.rollout);
+            Ok(match rollout {
+                Some(rollout) if rollout.phase == phase && rollout.state == RolloutState::Progressing => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+        })
+        .await
+    }
 }

@@ -1,4 +1,4 @@
-//! An operator that is killed again and again does nothing twice.
+//! An operator that is killed again and again does nothing twice, and no visitor notices.
 
 use std::{
     collections::BTreeMap,
@@ -25,18 +25,26 @@ use launchway_e2e::{
     executions::{step, told},
     failure::ensure,
     install,
-    program::{Options, PRODUCTION, Program, STAGE},
+    program::{Options, PAGE, PRODUCTION, Program, STAGE},
+    rollout::Witness,
     scenario::{self, Scenario},
+    traffic::{self, Visitors},
 };
 
 const LONG: Duration = Duration::from_secs(900);
+/// Pairs of production.
+const PAIRS: i32 = 2;
+/// Pods of both Environments: two authors, and two for each pair.
+const PODS: usize = 8;
+/// The phases of a rollout of two pairs, in their order.
+const PHASES: [&str; 5] = ["Author", "Surge", "Pair 2", "Pair 1", "Settle"];
 /// Who makes the pods of StatefulSets.
 const STATEFUL_SETS: &str = "system:serviceaccount:kube-system:statefulset-controller";
 
 #[test]
 fn an_operator_killed_five_times_does_nothing_twice() -> Outcome {
     scenario::alone("restarts", |scenario| async move {
-        let options = Options::stand_in(1);
+        let options = Options::stand_in(PAIRS);
         let program = scenario.program("", &options).await?;
         let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
         let audit = Audit::from_now_on(&scenario.cluster)?;
@@ -44,8 +52,39 @@ fn an_operator_killed_five_times_does_nothing_twice() -> Outcome {
         let status = scenario.on_failure(&program, "r1", killed_five_times(&scenario, &program)).await?;
         once(&program, &audit, &status).await?;
         program.serves(PRODUCTION, "Release 1").await?;
+        in_each_phase(&scenario, &program, options.surge).await?;
         install::rolled_out(&scenario.cluster).await
     })
+}
+
+/// A rollout with visitors, whose operator is killed in each phase.
+async fn in_each_phase(scenario: &Scenario, program: &Program, surge: i32) -> Outcome {
+    let artifact = program.push(artifacts::site(2, None).await?.path()).await?;
+    program.run("r2", Some(artifact.digest())).await?;
+    scenario.on_failure(program, "r2", program.awaits_approval("r2", LONG)).await?;
+    let audit = Audit::from_now_on(&scenario.cluster)?;
+    let witness = Witness::of(program, PRODUCTION).await?;
+    let visitors = Visitors::come_often(&format!("{}{PAGE}", program.address(PRODUCTION).await?))?;
+    program.approve("r2", &scenario.launchway).await?;
+    let rolled = scenario.on_failure(program, "r2", async {
+        for phase in PHASES {
+            program.reaches(PRODUCTION, phase, LONG).await?;
+            kill(&scenario.cluster, &format!("in the phase {phase}"), 500).await?;
+        }
+        program.succeeded("r2", LONG).await
+    });
+    let rolled = rolled.await;
+    let judged = traffic::judge(&visitors.go().await, &["Release 1", "Release 2"]);
+    let status = rolled?;
+    judged?;
+    // Each pod was made once, too.
+    witness.seen().in_order(PAIRS, surge)?;
+    let writes = audit.of_operator()?;
+    audit::never_pods(&writes)?;
+    let jobs = writes.iter().filter(|write| write.resource == "jobs").count();
+    ensure(jobs == 0, || format!("{jobs} writes of Jobs after the approval"))?;
+    at_rest(program, &status).await?;
+    program.serves(PRODUCTION, "Release 2").await
 }
 
 async fn killed_five_times(scenario: &Scenario, program: &Program) -> Outcome<PipelineExecutionStatus> {
@@ -128,14 +167,21 @@ async fn once(program: &Program, audit: &Audit, status: &PipelineExecutionStatus
             })
             .count()
     };
-    ensure(of_program("create") == 6 && of_program("delete") == 0, || {
+    ensure(of_program("create") == PODS && of_program("delete") == 0, || {
         format!(
-            "{} pods were made and {} deleted, for 6 of two Environments",
+            "{} pods were made and {} deleted, for {PODS} of two Environments",
             of_program("create"),
             of_program("delete")
         )
     })?;
 
+    at_rest(program, status).await?;
+    println!("  one Job for each step, one revision of each StatefulSet, each pod made once");
+    Ok(())
+}
+
+/// Both Environments have the execution's release, and nobody holds them.
+async fn at_rest(program: &Program, status: &PipelineExecutionStatus) -> Outcome {
     let release = status.release.as_ref().ok_or_else(|| Failure::new(told(status)))?;
     for name in [STAGE, PRODUCTION] {
         let environment = program.environment(name).await?.status.unwrap_or_default();
@@ -144,6 +190,5 @@ async fn once(program: &Program, audit: &Audit, status: &PipelineExecutionStatus
             format!("{name} is not at rest on {release}: {environment:?}")
         })?;
     }
-    println!("  one Job for each step, one revision of each StatefulSet, each pod made once");
     Ok(())
 }
