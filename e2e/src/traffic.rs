@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -10,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{Failure, Outcome, failure::ensure, page, scenario::measured};
@@ -21,8 +22,8 @@ const USUAL: u32 = 20;
 const OFTEN: u32 = 50;
 /// What a browser waits for a page at least: slower is failed.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Failures that are kept in words.
-const KEPT: usize = 20;
+/// Failures that are told in words.
+const TOLD: usize = 20;
 
 /// What visitors saw.
 #[derive(Clone, Debug, Default)]
@@ -30,31 +31,42 @@ pub struct Seen {
     /// Requests with an answer of 200 of one release, by what the page said.
     pub pages: BTreeMap<String, u64>,
     /// Requests without one.
-    pub failed: u64,
-    /// The first of those, in words.
-    pub failures: Vec<String>,
+    pub failed: Vec<Failed>,
     /// The longest that an answer took.
     pub slowest: Duration,
+}
+
+/// A request without an answer of 200 of one release.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// When it was sent.
+    pub sent: Timestamp,
+    /// When it had failed.
+    pub over: Timestamp,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let took = self.over.duration_since(self.sent).as_millis();
+        write!(to, "sent at {}, after {took} ms: {}", self.sent, self.why)
+    }
 }
 
 impl Seen {
     /// All requests.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.pages.values().sum::<u64>() + self.failed
+        self.pages.values().sum::<u64>() + self.failed.len() as u64
     }
 
-    fn add(&mut self, took: Duration, answer: Outcome<page::Answer>) {
+    fn add(&mut self, sent: Timestamp, took: Duration, answer: Outcome<page::Answer>) {
         self.slowest = self.slowest.max(took);
         let release = answer.and_then(|answer| answer.release());
         match release {
             Ok(release) => *self.pages.entry(release).or_default() += 1,
-            Err(failure) => {
-                self.failed += 1;
-                if self.failures.len() < KEPT {
-                    self.failures.push(format!("{} after {} ms: {failure}", Timestamp::now(), took.as_millis()));
-                }
-            }
+            Err(failure) => self.failed.push(Failed { sent, over: Timestamp::now(), why: failure.to_string() }),
         }
     }
 }
@@ -126,6 +138,33 @@ impl Visitors {
 /// # Errors
 /// With the first requests that failed.
 pub fn judge(seen: &[(&'static str, Seen)], pages: &[&str]) -> Outcome {
+    judge_beside(seen, pages, &[])
+}
+
+/// A pod that was killed: a request that it had may fail, and one that is sent to it before the cluster has noticed.
+#[derive(Clone, Debug)]
+pub struct Killed {
+    /// The pod, and when in the rollout.
+    pub what: String,
+    /// The moment.
+    pub at: Timestamp,
+}
+
+impl Killed {
+    /// How long after a kill a request may still come to the pair: until two checks of a dispatcher whose publish is gone have
+    /// failed, 2 s apart, and the rules of a busy node are without it.
+    const NOTICED: SignedDuration = SignedDuration::from_secs(8);
+
+    fn excuses(&self, failed: &Failed) -> bool {
+        self.at <= failed.over && failed.sent <= self.at.saturating_add(Self::NOTICED).unwrap_or(self.at)
+    }
+}
+
+/// The same while pods are killed: says what failed of each kill, and fails when anything else did.
+///
+/// # Errors
+/// With the first requests that failed by themselves.
+pub fn judge_beside(seen: &[(&'static str, Seen)], pages: &[&str], killed: &[Killed]) -> Outcome {
     for (kind, seen) in seen {
         let pages: Vec<String> = seen.pages.iter().map(|(page, count)| format!("{page}: {count}")).collect();
         measured(
@@ -133,15 +172,22 @@ pub fn judge(seen: &[(&'static str, Seen)], pages: &[&str]) -> Outcome {
             format!(
                 "{} requests, {} failed, slowest {} ms; {}",
                 seen.total(),
-                seen.failed,
+                seen.failed.len(),
                 seen.slowest.as_millis(),
                 pages.join(", ")
             ),
         );
+        for kill in killed {
+            let lost = seen.failed.iter().filter(|failed| kill.excuses(failed)).count();
+            measured(&format!("of those failed with {}", kill.what), lost);
+        }
     }
     for (kind, seen) in seen {
-        ensure(seen.failed == 0, || {
-            format!("{} requests with {kind} failed, first:\n{}", seen.failed, seen.failures.join("\n"))
+        let alone = seen.failed.iter().filter(|failed| !killed.iter().any(|kill| kill.excuses(failed)));
+        let alone: Vec<String> = alone.map(Failed::to_string).collect();
+        ensure(alone.is_empty(), || {
+            let first = &alone[..alone.len().min(TOLD)];
+            format!("{} requests with {kind} failed, first:\n{}", alone.len(), first.join("\n"))
         })?;
         let saw: Vec<&str> = seen.pages.keys().map(String::as_str).collect();
         ensure(saw == pages, || format!("visitors with {kind} saw {saw:?}, not {pages:?}"))?;
@@ -158,11 +204,34 @@ async fn visit(client: reqwest::Client, url: String, pause: Duration, seen: Arc<
         ticks.tick().await;
         let (client, url, seen) = (client.clone(), url.clone(), seen.clone());
         under_way.spawn(async move {
-            let began = Instant::now();
+            let (sent, began) = (Timestamp::now(), Instant::now());
             let answer = page::get(&client, &url).await;
-            seen.lock().unwrap_or_else(PoisonError::into_inner).add(began.elapsed(), answer);
+            seen.lock().unwrap_or_else(PoisonError::into_inner).add(sent, began.elapsed(), answer);
         });
         while under_way.try_join_next().is_some() {}
     }
     while under_way.join_next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Visitors of whom one request failed, sent and over these seconds after the beginning of time.
+    fn seen(sent: i64, over: i64) -> Outcome<Vec<(&'static str, Seen)>> {
+        let at = |second| Timestamp::from_second(second).map_err(|error| Failure::new(error.to_string()));
+        let failed = vec![Failed { sent: at(sent)?, over: at(over)?, why: "refused".into() }];
+        Ok(vec![("new connections", Seen { pages: [("Release 1".into(), 9)].into(), failed, ..Seen::default() })])
+    }
+
+    #[test]
+    fn a_kill_excuses_what_was_under_way_and_what_came_before_it_was_noticed() -> Outcome {
+        let kill = [Killed { what: "a kill".into(), at: Timestamp::UNIX_EPOCH }];
+        for (sent, over, excused) in [(-3, 1, true), (7, 9, true), (-3, -1, false), (9, 10, false)] {
+            let judged = judge_beside(&seen(sent, over)?, &["Release 1"], &kill);
+            assert_eq!(judged.is_ok(), excused, "sent at {sent}, over at {over}");
+            assert!(judge(&seen(sent, over)?, &["Release 1"]).is_err());
+        }
+        Ok(())
+    }
 }

@@ -128,10 +128,11 @@ async fn goes_back(scenario: &Scenario, program: &Program) -> Outcome {
 
 /// Visitors had what the guard saw, and no more: answers of 500, from one pair of three, until it went.
 fn suffered(seen: &[(&'static str, Seen)]) -> Outcome {
-    let (total, failed) =
-        seen.iter().fold((0, 0), |(total, failed), (_, seen)| (total + seen.total(), failed + seen.failed));
+    let (total, failed) = seen
+        .iter()
+        .fold((0, 0), |(total, failed), (_, seen)| (total + seen.total(), failed + seen.failed.len() as u64));
     measured("requests while the bad release was tried", format!("{total}, {failed} failed"));
-    let other = seen.iter().flat_map(|(_, seen)| &seen.failures).find(|failure| !failure.contains("500"));
+    let other = seen.iter().flat_map(|(_, seen)| &seen.failed).find(|failed| !failed.why.contains("500"));
     ensure(other.is_none(), || format!("a request failed otherwise than with 500: {other:?}"))?;
     ensure(failed > 0 && failed * 100 < total * BAD / 2, || format!("{failed} of {total} requests failed"))
 }
