@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    image::contract::RuntimeContract,
+    image::contract::{Probe, RuntimeContract},
     plan::environment::world::{Content, Revisions},
 };
 
@@ -95,7 +95,7 @@ impl Release<'_> {
             TEMPLATE_FORMAT,
             self.content.mark(Tier::Publish),
             self.content.images().aem,
-            self.contracts.aem,
+            contract_parts(&self.contracts.aem),
             type_,
             secrets,
             author_parts(author),
@@ -107,7 +107,7 @@ impl Release<'_> {
             aem,
             self.content.mark(Tier::Dispatcher),
             self.content.images().dispatcher,
-            self.contracts.dispatcher,
+            contract_parts(&self.contracts.dispatcher),
             dispatcher,
             (!dispatcher.warm_up.is_empty()).then_some(rollout.ready_timeout),
             self.content.cache(),
@@ -122,6 +122,27 @@ fn author_parts(author: &AuthorTier) -> Value {
     let mut parts = serde_json::json!(author);
     if let Some(storage) = parts.get_mut("storage").and_then(Value::as_object_mut) {
         storage.retain(|field, _| !["retain", "olderReleases"].contains(&field.as_str()));
+    }
+    parts
+}
+
+/// What of a contract reaches a pod, where it stood before there were probes by HTTP: commands of probes among the commands.
+/// It is hashed, so that an operator which can do more than the one before it leaves the pods of the same image as they are.
+fn contract_parts(contract: &RuntimeContract) -> Value {
+    let mut parts = serde_json::json!(contract);
+    let probes = &contract.probes;
+    for (name, probe) in [("ready", Some(&probes.ready)), ("live", probes.live.as_ref())] {
+        if let Some(Probe::Command(command)) = probe {
+            parts["commands"][name] = serde_json::json!(command);
+            if let Some(probes) = parts["probes"].as_object_mut() {
+                probes.remove(name);
+            }
+        }
+    }
+    if probes.ports().next().is_none()
+        && let Some(parts) = parts.as_object_mut()
+    {
+        parts.remove("probes");
     }
     parts
 }

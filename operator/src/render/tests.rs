@@ -264,6 +264,21 @@ fn a_revision_follows_what_reaches_a_pod_and_nothing_else() {
     }
 }
 
+#[test]
+fn probes_by_command_are_hashed_where_they_stood_before_there_were_others() {
+    let mut contract = contract("dispatcher", "8080");
+    let before = json!({
+        "tier": "dispatcher", "port": 8080, "user": 1000, "configPath": "/etc/httpd", "writablePaths": ["/tmp", "/run"],
+        "commands": { "ready": ["/ready"], "live": ["/live"], "drain": ["/drain"], "configTest": ["/config-test"] },
+    });
+    assert_eq!(super::contract_parts(&contract), before);
+
+    contract.probes.live = Some(Probe::Http { path: "/live".into(), port: 8081 });
+    let parts = super::contract_parts(&contract);
+    assert_eq!(parts["commands"]["ready"], json!(["/ready"]));
+    assert_eq!(parts["probes"], json!({ "live": { "http": { "path": "/live", "port": 8081 } } }));
+}
+
 fn flush() -> CacheFlush {
     serde_json::from_value(json!({
         "uid": "uid-1", "invalidatePaths": ["/content/wknd", "/content/other"], "flushPaths": ["/content/dam/logo.png"],
