@@ -1,6 +1,7 @@
 //! What must hold whatever happens: invariants I1 to I9, and what the documents promise of memory and Jobs.
 //!
-//! I3 (pods are only read) needs no state: no action of the planner names a pod, and `structure.rs` forbids the rest.
+//! I3 (pods are only read) needs no state: no action of the planner names a pod, `structure.rs` forbids the rest and finds a
+//! seeded write, and the role in the chart lets nobody write one (`e2e/tests/chart.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
