@@ -37,6 +37,12 @@ impl Size {
         Self::from_stty(&text).unwrap_or(USUAL)
     }
 
+    /// Characters that a row of a table may have: as many as the terminal has; elsewhere all, for a file or a pipe has room.
+    #[must_use]
+    pub fn row() -> usize {
+        if stdout().is_terminal() { Self::now().columns } else { usize::MAX }
+    }
+
     fn from_stty(text: &str) -> Option<Self> {
         let (rows, columns) = text.trim().split_once(' ')?;
         let size = Self { rows: rows.parse().ok()?, columns: columns.parse().ok()? };

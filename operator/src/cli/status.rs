@@ -94,14 +94,14 @@ async fn list(session: &Session, limit: usize, form: Option<Form>) -> Result<End
         let start = session.plugin(&["run", "PIPELINE"]);
         eprintln!("no executions in namespace {}: start one with `{start}`", session.namespace);
     } else {
-        for line in table(&rows(&executions, Timestamp::now()), Size::now().columns) {
+        for line in table(&rows(&executions, Timestamp::now()), Size::row()) {
             say(line)?;
         }
     }
     let changes = changes::rows(&pipelines.map(|list| list.items).unwrap_or_default(), Timestamp::now());
     if form.is_none() && !changes.is_empty() {
         say("")?;
-        table(&changes, Size::now().columns).into_iter().try_for_each(say)?;
+        table(&changes, Size::row()).into_iter().try_for_each(say)?;
     }
     Ok(End::Done)
 }

@@ -110,7 +110,7 @@ pub async fn run(args: ReportArgs) -> Result<End, CliError> {
         )));
     }
     match args.output {
-        Form::Table => print::table(&report, Size::now().columns).into_iter().try_for_each(say)?,
+        Form::Table => print::table(&report, Size::row()).into_iter().try_for_each(say)?,
         Form::Json => super::print_json(&report)?,
         Form::Csv => say(print::csv(&report.findings).trim_end())?,
     }
