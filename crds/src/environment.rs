@@ -85,7 +85,7 @@ pub struct EnvironmentSpec {
     /// emergency, on stage a stage-only one.
     #[serde(default)]
     pub emergency_mode: EmergencyMode,
-    /// As long as this is here nothing new is deployed; what runs stays, and a rollout that began goes on.
+    /// As long as this is here, and its time is not over, nothing new is deployed; what runs stays, and a rollout that began goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
     /// When deployments may begin. While a `Deny` window is open, or `Allow` windows exist and none is, executions wait
@@ -144,6 +144,9 @@ pub struct Hold {
     /// For people.
     #[schemars(length(min = 1, max = 512))]
     pub reason: String,
+    /// When it is over. Default: when somebody takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
 }
 
 /// A span of time that comes again.

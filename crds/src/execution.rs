@@ -60,8 +60,8 @@ pub struct PipelineExecutionSpec {
     /// Build even if the same build was done before.
     #[serde(default)]
     pub rebuild: bool,
-    /// Emergency skips the tests of security and performance, on a stage-only pipeline every test of stage. The Environment has
-    /// to allow it, and the one who asks needs the verb `emergency` on the Pipeline.
+    /// Emergency skips the tests of security and performance and the audit, on a stage-only pipeline every image test, too. The
+    /// Environment has to allow it, and the one who asks needs the verb `emergency` on the Pipeline.
     #[serde(default)]
     pub mode: Mode,
     /// Why: for an emergency it has to be given.

@@ -37,7 +37,7 @@ pub enum StepName {
     FunctionalTest,
     /// The project's tests in a browser pass: their report decides.
     UiTest,
-    /// Pages are rated. It never fails an execution.
+    /// Pages are rated. It never fails an execution. Skipped in an emergency.
     ContentAudit,
     /// A person approves exactly the release that stage tested.
     ApprovalProduction,

@@ -32,6 +32,9 @@ pub enum Error {
     /// The object changed between reading and writing.
     #[error("{0}: the object changed meanwhile")]
     Conflict(&'static str),
+    /// Somebody else has an object of the name that is needed.
+    #[error("{0}")]
+    Taken(String),
     /// Effects were repeated and the facts did not change.
     #[error("no progress after {0} rounds")]
     NoProgress(usize),
@@ -46,16 +49,21 @@ impl Error {
             Self::Unreadable { .. } => "unreadable",
             Self::TimedOut { .. } => "timeout",
             Self::Conflict(_) => "conflict",
+            Self::Taken(_) => "taken",
             Self::NoProgress(_) => "no_progress",
         }
     }
 
     /// What the apiserver says of an object that it does not take as it is: repeating it changes nothing until somebody
-    /// else does. That is so, too, of an admission webhook that cannot be reached and has to be asked.
+    /// else does. That is so, too, of an admission webhook that cannot be reached and has to be asked, and of a name that
+    /// is taken.
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         /// Malformed, forbidden (also by quotas and admission policies), too large, invalid.
         const REFUSED: [u16; 4] = [400, 403, 413, 422];
+        if let Self::Taken(why) = self {
+            return Some(why);
+        }
         let Self::Kube { source, .. } = self else { return None };
         let kube::Error::Api(status) = source.as_ref() else { return None };
         let unasked = status.code == 500 && status.message.contains("failed calling webhook");
@@ -77,7 +85,7 @@ impl Error {
             Self::Conflict(_) => Duration::from_millis(50),
             // A change wakes it; what it refers to may be what cannot be read.
             Self::Unreadable { .. } => Duration::from_secs(60),
-            Self::Kube { .. } | Self::TimedOut { .. } | Self::NoProgress(_) => Duration::from_secs(1),
+            Self::Kube { .. } | Self::TimedOut { .. } | Self::Taken(_) | Self::NoProgress(_) => Duration::from_secs(1),
         };
         base.saturating_mul(2_u32.saturating_pow(attempts.min(10))).min(Duration::from_secs(60))
     }

@@ -231,11 +231,12 @@ impl Objects<'_> {
         if found.is_some_and(|found| is_of(found.meta(), environment) && content(&found) == content(object)) {
             return Ok(());
         }
-        tracing::error!(
-            name,
-            "An object of this name has another owner or content: delete it, and the rollout goes on"
-        );
-        Err(Error::Conflict("create a configuration"))
+        let (kind, namespace) = (K::kind(&()), self.namespace);
+        Err(Error::Taken(format!(
+            "{kind} {name} exists with another owner or content, and pods that start get what is in it: kubectl delete {} \
+             {name} --namespace {namespace}, and the operator makes it anew",
+            kind.to_lowercase()
+        )))
     }
 
     /// Deletes a configuration, if it is this Environment's.

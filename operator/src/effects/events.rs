@@ -231,14 +231,14 @@ mod tests {
         let tell = |status: &mut PipelineExecutionStatus, message: &str| {
             conditions::set(&mut status.conditions, &now, None, types::EMERGENCY, true, reasons::EMERGENCY, message);
         };
-        tell(&mut new, "the shop is down; leaves out securityTest");
+        tell(&mut new, "leaves out securityTest: the shop is down");
         let told = transitions(&PipelineExecutionStatus::default(), &new);
         assert_eq!(
             told.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(),
             ["ExecutionStarted", "Emergency"]
         );
         assert!(matches!(told[1].type_, EventType::Warning));
-        assert_eq!(told[1].note.as_deref(), Some("the shop is down; leaves out securityTest"));
+        assert_eq!(told[1].note.as_deref(), Some("leaves out securityTest: the shop is down"));
         let mut ended = new.clone();
         (ended.completion_time, ended.state) = (Some(now.clone()), reasons::FINISHED.into());
         assert_eq!(transitions(&new, &ended).len(), 1, "it is still one, and was told");

@@ -40,8 +40,8 @@ pub struct Freshness(Mutex<HashMap<Cow<'static, str>, Known>>);
 /// What is known of a kind.
 #[derive(Debug, Default)]
 struct Known {
-    /// The newest version of an object or of a list.
-    newest: u64,
+    /// The newest version of an object or of a list; none after the apiserver had nothing that new.
+    newest: Option<u64>,
     /// The newest version of an object of each namespace.
     objects: HashMap<String, u64>,
 }
@@ -54,7 +54,7 @@ impl Freshness {
         let Some(version) = number(meta.resource_version.as_deref()) else { return };
         let mut known = self.known();
         let known = known.entry(K::kind(&())).or_default();
-        known.newest = version.max(known.newest);
+        known.newest = known.newest.max(Some(version));
         let Some(namespace) = meta.namespace.as_deref() else { return };
         match known.objects.get_mut(namespace) {
             Some(newest) => *newest = version.max(*newest),
@@ -66,12 +66,16 @@ impl Freshness {
         let Some(version) = version else { return };
         let mut known = self.known();
         let known = known.entry(K::kind(&())).or_default();
-        known.newest = version.max(known.newest);
+        known.newest = known.newest.max(Some(version));
+    }
+
+    fn newest<K: Resource<DynamicType = ()>>(&self) -> Option<String> {
+        self.known().get(&K::kind(&()))?.newest.map(|newest| newest.to_string())
     }
 
     fn params<K: Resource<DynamicType = ()>>(&self, plain: ListParams) -> ListParams {
-        match self.known().get(&K::kind(&())) {
-            Some(known) => plain.at(&known.newest.to_string()).matching(VersionMatch::NotOlderThan),
+        match self.newest::<K>() {
+            Some(newest) => plain.at(&newest).matching(VersionMatch::NotOlderThan),
             None => plain,
         }
     }
@@ -83,8 +87,11 @@ impl Freshness {
         newest.is_none_or(|newest| *newest <= version)
     }
 
+    /// Lets the next read be a plain one. What was told of each namespace stays: a list that is older shows less.
     fn forget<K: Resource<DynamicType = ()>>(&self) {
-        self.known().remove(&K::kind(&()));
+        if let Some(known) = self.known().get_mut(&K::kind(&())) {
+            known.newest = None;
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Cow<'static, str>, Known>> {
@@ -134,8 +141,7 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
-    let newest = context.fresh.known().get(&K::kind(&())).map(|known| known.newest);
-    let version = newest.map_or_else(GetParams::default, |newest| GetParams::at(&newest.to_string()));
+    let version = context.fresh.newest::<K>().map_or_else(GetParams::default, |newest| GetParams::at(&newest));
     let read = async {
         match api.get_with(name, &version).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
@@ -327,5 +333,16 @@ mod tests {
         assert_eq!(fresh.params::<Pod>(ListParams::default()).resource_version.as_deref(), Some("102"));
         fresh.forget::<Pod>();
         assert_eq!(fresh.params::<Pod>(ListParams::default()), ListParams::default());
+    }
+
+    #[test]
+    fn a_list_that_is_behind_stays_so_after_a_read_that_failed() {
+        let fresh = Freshness::default();
+        let mut seen = pod("105");
+        seen.metadata.namespace = Some("wknd".into());
+        fresh.note(&seen);
+        fresh.forget::<Pod>();
+        assert!(!fresh.is_shown_by::<Pod>("wknd", 100));
+        assert!(fresh.is_shown_by::<Pod>("wknd", 105) && fresh.is_shown_by::<Pod>("elsewhere", 100));
     }
 }

@@ -1,5 +1,6 @@
 //! What became of a step's Job: found by name, believed only by UID.
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobCondition},
@@ -77,9 +78,9 @@ pub(super) fn facts(seen: Seen, execution: &PipelineExecution, step: StepName, r
     let is_true = |type_: &str| conditions.clone().find(|one| one.type_ == type_ && one.status == "True");
     let out_of_time = |condition: &JobCondition| condition.reason.as_deref() == Some("DeadlineExceeded");
     // It is the Job's target to fail before it has failed, which it has when its pods are gone.
-    let stops = ["FailureTarget", "Failed"].into_iter().filter_map(is_true).any(out_of_time);
+    let stops = ["FailureTarget", "Failed"].into_iter().filter_map(is_true).find(|condition| out_of_time(condition));
     // The container's end is known more than a second before the Job's. One that was ended with its Job had none of its own.
-    let mut ended = pods.iter().filter(|pod| !stops || phase(pod) == Some("Succeeded"));
+    let mut ended = pods.iter().filter(|pod| stops.is_none() || phase(pod) == Some("Succeeded"));
     if let Some(end) = ended.find_map(|pod| outcome(repository, step, pod)) {
         return JobFacts::Ended { name, uid, end };
     }
@@ -103,8 +104,10 @@ pub(super) fn facts(seen: Seen, execution: &PipelineExecution, step: StepName, r
         };
         return JobFacts::Ended { name, uid, end };
     }
-    if stops {
-        return JobFacts::Active { name, uid, pod: JobPod::Stops };
+    if let Some(condition) = stops {
+        let since = condition.last_transition_time.as_ref().or(job.metadata.creation_timestamp.as_ref());
+        let since = since.map_or(Timestamp::MIN, |since| since.0);
+        return JobFacts::Active { name, uid, pod: JobPod::Stops { since } };
     }
     let pod = match (job.metadata.creation_timestamp, pods.iter().copied().find_map(pods::problem)) {
         (Some(made), _) if pods.is_empty() => JobPod::Missing { since: made.0 },
@@ -306,7 +309,7 @@ mod tests {
         };
         let measured = |facts| matches!(facts, JobFacts::Ended { end: JobEnd::Measured { .. }, .. });
         assert!(measured(facts("Failed", None)), "its own end");
-        assert!(matches!(facts("Failed", Some("FailureTarget")), JobFacts::Active { pod: JobPod::Stops, .. }));
+        assert!(matches!(facts("Failed", Some("FailureTarget")), JobFacts::Active { pod: JobPod::Stops { .. }, .. }));
         let JobFacts::Ended { end: JobEnd::Failed { reason, .. }, .. } = facts("Failed", Some("Failed")) else {
             panic!()
         };

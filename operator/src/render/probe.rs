@@ -14,11 +14,14 @@ use crate::image::contract::Probe as Asked;
 /// leaves at once, whatever these say, and one whose container ended is not ready from then on.
 const READY: (i32, i32) = (3, 3);
 const DISPATCHER_READY: (i32, i32) = (2, 2);
-/// A start may take 300 s. Until it is over, the kubelet asks for nothing else: so as often as it costs little.
+/// A start may take 300 s, or longer by as much as commands take longer than 2 s to answer. Until it is over, the kubelet
+/// asks for nothing else: so as often as it costs little.
 const START_BY_COMMAND: (i32, i32) = (2, 150);
 const START_BY_HTTP: (i32, i32) = (1, 300);
 /// A minute of silence, and the container is started again.
 const LIVE: (i32, i32) = (10, 6);
+/// Seconds until an answer is none.
+const PATIENCE: i32 = 10;
 
 /// Whether visitors may come.
 pub(super) fn readiness(asked: &Asked, tier: Tier) -> Probe {
@@ -31,11 +34,11 @@ pub(super) fn readiness(asked: &Asked, tier: Tier) -> Probe {
 
 /// Whether it has started. A JVM may take long; until it did, only readiness speaks.
 pub(super) fn startup(live: &Asked) -> Probe {
-    let often = match live {
-        Asked::Command(_) => START_BY_COMMAND,
-        Asked::Http { .. } => START_BY_HTTP,
-    };
-    probe(live, often)
+    match live {
+        Asked::Command(_) => probe(live, START_BY_COMMAND),
+        // A server that takes a connection and says nothing would make a start ten times as long.
+        Asked::Http { .. } => Probe { timeout_seconds: Some(START_BY_HTTP.0), ..probe(live, START_BY_HTTP) },
+    }
 }
 
 /// Whether it has to be started again.
@@ -60,7 +63,7 @@ fn probe(asked: &Asked, (period, failures): (i32, i32)) -> Probe {
         exec,
         http_get,
         period_seconds: Some(period),
-        timeout_seconds: Some(10),
+        timeout_seconds: Some(PATIENCE),
         failure_threshold: Some(failures),
         success_threshold: Some(1),
         ..Probe::default()
@@ -113,12 +116,14 @@ mod tests {
         let pod =
             dispatcher_pod(|contract| contract.probes = Probes { ready: http("/ready"), live: Some(http("/live")) });
         let container = &pod["containers"][0];
-        for (name, path, period, failures) in
-            [("readinessProbe", "/ready", 2, 2), ("startupProbe", "/live", 1, 300), ("livenessProbe", "/live", 10, 6)]
-        {
+        for (name, path, period, failures, patience) in [
+            ("readinessProbe", "/ready", 2, 2, 10),
+            ("startupProbe", "/live", 1, 300, 1),
+            ("livenessProbe", "/live", 10, 6, 10),
+        ] {
             let wanted = json!({
                 "httpGet": { "path": path, "port": 9181 },
-                "periodSeconds": period, "timeoutSeconds": 10, "failureThreshold": failures, "successThreshold": 1,
+                "periodSeconds": period, "timeoutSeconds": patience, "failureThreshold": failures, "successThreshold": 1,
             });
             assert_eq!(container[name], wanted, "{name}");
         }

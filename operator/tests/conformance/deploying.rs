@@ -368,9 +368,10 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "D30",
         documents: &[Earlier, Managed],
-        says: "Emergency mode leaves out the tests of security and performance; all else, approvals included, is as always",
+        says: "Emergency mode leaves out the tests of security and performance, since 2024 the audit too; all else, approvals \
+               included, is as always",
         stance: Same(
-            "and what was left out is a debt of the Pipeline until a later execution passes it, wherever its release goes: after a \
+            "the same; and what was left out is a debt of the Pipeline until a later execution passes it, wherever its release goes: after a \
              deployment to production that failed, one that is done again, and a way back",
             &[
                 (EMERGENCIES, "an_emergency_that_failed_on_production_is_owed_there_and_done_again_still"),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::row::{Document, Row};
-use super::{deploying, matrix, split};
+use super::{around, deploying, matrix, split};
 
 const INTRODUCTION: &str = "# Conformance
 
@@ -16,10 +16,11 @@ part of this product, and why.
 ";
 
 /// The parts of the page: heading, and rows.
-pub const PARTS: [(&str, &[Row]); 3] = [
+pub const PARTS: [(&str, &[Row]); 4] = [
     ("From code to production", deploying::ROWS),
     ("Stage and production apart", split::ROWS),
     ("Feature by feature", matrix::ROWS),
+    ("Around pipelines and executions", around::ROWS),
 ];
 
 pub fn rows() -> impl Iterator<Item = &'static Row> {

@@ -4,6 +4,7 @@
 //! (`proofs`), and what only a table over all steps or kinds of pipelines can show is shown in `planner`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that panics has failed")]
 
+mod around;
 mod deploying;
 mod document;
 mod matrix;

@@ -463,8 +463,9 @@ pub const ROWS: &[Row] = &[
         "E22",
         "Restore previous code: only a recent one, only on development, not while a pipeline runs",
         Otherwise(
-            "`rollBackTo` any execution in the ledger that succeeded and whose images are kept, on production, under the same locks \
-             and approvals",
+            "`rollBackTo` any execution in the ledger that succeeded and whose images are kept, on production, under the same \
+             locks, holds and windows. The approval that this very digest has counts; one that never had what the pipeline asks \
+             for now waits for it",
             &[
                 (KINDS, "production_goes_back_to_a_release_that_was_approved_before"),
                 (KINDS, "going_back_to_an_unapproved_release_needs_the_approval_that_is_required_now"),

@@ -115,6 +115,8 @@ pub mod files {
     pub const FLUX: &str = "operator/src/plan/execution/tests/flux.rs";
     pub const PACK: &str = "operator/src/worker/pack/tests.rs";
     pub const GIT: &str = "operator/tests/git/main.rs";
+    pub const GIT_SCENARIO: &str = "e2e/tests/git/main.rs";
+    pub const CONFIGURATION: &str = "operator/src/plan/environment/tests/configuration.rs";
     pub const SCANS: &str = "operator/src/plan/execution/tests/scans.rs";
     pub const SCANNERS: &str = "operator/tests/scanners.rs";
     pub const NEWS: &str = "operator/src/plan/execution/tests/news.rs";

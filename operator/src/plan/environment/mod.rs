@@ -37,7 +37,7 @@ pub use self::{
 };
 use self::{
     doubt::Doubt,
-    objects::Further,
+    objects::{Deviation, Further, Object},
     progress::{lacks, progress},
     services::{missing_services, unneeded_services},
     world::{Content, Desired, DesiredRelease, World},
@@ -255,7 +255,9 @@ pub fn next(world: &World) -> Plan {
     };
     status::deleting(world, &mut plan.status);
     let refers = world.environment.spec.variables.iter().any(|variable| variable.secret_key_ref.is_some());
-    if refers && world.desired != Desired::Nothing {
+    // No watch tells of these, either: neither what is read nor the copies that somebody made anew.
+    let is_copy = |deviation: &Deviation| matches!(deviation.object, Object::ConfigMap(_) | Object::Secret(_));
+    if (refers || world.deviations.iter().any(is_copy)) && world.desired != Desired::Nothing {
         let at = world.now.saturating_add(SECRETS).ok();
         plan.wake = plan.wake.into_iter().chain(at).min();
     }

@@ -3,7 +3,7 @@
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use launchway_crds::{
     conditions::reasons,
-    environment::{EnvironmentSpec, Window, WindowKind},
+    environment::{EnvironmentSpec, Hold, Window, WindowKind},
 };
 
 /// Why a deployment does not begin.
@@ -21,8 +21,8 @@ pub(super) struct Closed {
 ///
 /// A window that cannot be read keeps deployments from beginning too: whoever wrote it wanted some of them not to.
 pub(super) fn closed(spec: &EnvironmentSpec, now: Timestamp) -> Option<Closed> {
-    if let Some(hold) = &spec.hold {
-        return Some(Closed { reason: reasons::HELD, why: format!("held: {}", hold.reason), until: None });
+    if let Some(held) = spec.hold.as_ref().and_then(|hold| held(hold, now)) {
+        return Some(held);
     }
     let mut opens: Option<Timestamp> = None;
     let (mut allows, mut allowed) = (false, false);
@@ -64,6 +64,17 @@ pub(super) fn closed(spec: &EnvironmentSpec, now: Timestamp) -> Option<Closed> {
     })
 }
 
+/// What a hold says, unless its time is over.
+fn held(hold: &Hold, now: Timestamp) -> Option<Closed> {
+    let until = hold.until.as_ref().map(|until| until.0);
+    let why = match until {
+        Some(until) if until <= now => return None,
+        Some(until) => format!("held until {until}: {}", hold.reason),
+        None => format!("held: {}", hold.reason),
+    };
+    Some(Closed { reason: reasons::HELD, why, until })
+}
+
 /// A window at a moment.
 struct Seen {
     /// When it closes, if it is open.
@@ -95,6 +106,8 @@ fn look(window: &Window, now: Timestamp) -> Result<Seen, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
 
@@ -135,6 +148,17 @@ mod tests {
         assert_eq!(at(&nights, "2026-11-21T23:59:00Z"), None);
         let noon = Some("2026-11-22T12:00:00Z".to_string());
         assert_eq!(at(&nights, "2026-11-22T00:00:00Z"), Some((reasons::WINDOW_CLOSED, noon)));
+    }
+
+    #[test]
+    fn a_hold_with_an_end_is_over_then() {
+        let mut frozen = spec(&serde_json::json!([]), Some("end of year"));
+        frozen.hold.as_mut().unwrap().until = Some(Time("2027-01-04T07:00:00Z".parse().unwrap()));
+        let until = Some("2027-01-04T07:00:00Z".to_string());
+        assert_eq!(at(&frozen, "2027-01-04T06:59:59Z"), Some((reasons::HELD, until)));
+        let why = closed(&frozen, "2026-12-24T00:00:00Z".parse().unwrap()).unwrap().why;
+        assert_eq!(why, "held until 2027-01-04T07:00:00Z: end of year");
+        assert_eq!(at(&frozen, "2027-01-04T07:00:00Z"), None);
     }
 
     #[test]

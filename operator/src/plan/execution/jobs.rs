@@ -1,5 +1,6 @@
 //! The steps that a Job does: package checks, building images, and tests.
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use launchway_crds::{
     Pipeline,
@@ -28,6 +29,10 @@ use super::{
     web_tier,
     world::{JobEnd, JobFacts, JobPod, World},
 };
+
+/// How long the pod of a Job whose time is over may take to end. It never does where its node is gone, and the execution has
+/// Environments that others wait for.
+const STOPS: SignedDuration = SignedDuration::from_secs(300);
 
 /// The packages keep the rules, and what was measured of them reaches its thresholds.
 pub(super) fn code_quality(world: &World, status: &mut PipelineExecutionStatus) -> Verdict {
@@ -332,7 +337,10 @@ pub(super) fn job(world: &World, step: StepName, work: Work, doing: &str) -> Res
                 JobPod::Missing { since } => refusal::of_pod(world, name, *since),
                 JobPod::Waits { problem } => (Some(format!("{problem}{}", without_login(&work, problem))), None),
                 JobPod::Works => (None, None),
-                JobPod::Stops => (waited(world, step, doing).map(str::to_owned), None),
+                JobPod::Stops { since } => match since.saturating_add(STOPS).ok().filter(|until| *until > world.now) {
+                    Some(until) => (waited(world, step, doing).map(str::to_owned), Some(until)),
+                    None => return Ok(with_last_words(world, step, doing, never_stops(name))),
+                },
             };
             Err(Verdict::Running {
                 message: problem.map_or_else(|| doing.to_string(), |problem| format!("{doing}: {problem}")),
@@ -346,10 +354,17 @@ pub(super) fn job(world: &World, step: StepName, work: Work, doing: &str) -> Res
     }
 }
 
+/// The end of a step whose Job cannot end.
+fn never_stops(job: &str) -> JobEnd {
+    let message = format!("Job {job} did not end in its time, and its pod does not end: its node may be gone");
+    JobEnd::Failed { reason: reasons::TIMED_OUT.into(), message, report: None }
+}
+
 /// What to do about a test that does not start for want of its user, in addition to the kubelet's words.
 fn without_login(work: &Work, problem: &str) -> String {
-    // The kubelet gives this reason for a Secret, or a key of one, that is not there.
-    match work.login().filter(|_| problem.contains("CreateContainerConfigError")) {
+    // The kubelet gives this reason for a Secret, or a key of one, that is not there, and names it; and for other faults.
+    let is_about = |login: &&LocalName| problem.contains("CreateContainerConfigError") && problem.contains(&login.name);
+    match work.login().filter(is_about) {
         Some(LocalName { name }) => format!(
             ": create Secret {name} with the keys username and password, which the test waits for, or correct loginSecretRef \
              of the Pipeline's tests and run it again"

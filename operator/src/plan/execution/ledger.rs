@@ -82,14 +82,17 @@ pub fn remember(pipeline: &mut PipelineStatus, entry: &LedgerEntry, steps: &Test
 
 /// Forgets what is too much, oldest first, but not what somebody may still ask for: the last execution, which can be done
 /// again, and the last two releases that passed, the newest of which is promoted and one of which is the way back from the
-/// other. Images that are still to be deleted are known by their entries alone: these go only when nothing else can.
+/// other. Images that are still to be deleted are known by their entries alone: these go last, unless they are most of it.
+/// A registry that deletes nothing must not cost the memory of executions that are there.
 fn bound(ledger: &mut Vec<LedgerEntry>) {
     while ledger.len() > LEDGER_MAX {
         let needed = needed(ledger);
         let oldest = |may_go: &dyn Fn(&LedgerEntry) -> bool| {
             (0..ledger.len()).rev().find(|at| !needed.contains(&Some(*at)) && may_go(&ledger[*at]))
         };
-        let goes = oldest(&|entry| entry.images_state != Some(ImagesState::LetGo)).or_else(|| oldest(&|_| true));
+        let is_let_go = |entry: &LedgerEntry| entry.images_state == Some(ImagesState::LetGo);
+        let most = ledger.iter().filter(|entry| is_let_go(entry)).count() > LEDGER_MAX / 2;
+        let goes = oldest(&|entry| most || !is_let_go(entry)).or_else(|| oldest(&|_| true));
         ledger.remove(goes.unwrap_or(ledger.len() - 1));
     }
 }

@@ -176,7 +176,7 @@ fn emergency(world: &World, status: &mut PipelineExecutionStatus, now: &Time) {
     let steps = status.steps.iter().map(|step| step.name).filter(|step| left_out(world, *step));
     let steps: Vec<&str> = steps.map(StepName::as_str).collect();
     let reason = asked.reason.as_deref().unwrap_or_default();
-    let why = if steps.is_empty() { reason.to_owned() } else { format!("{reason}; leaves out {}", steps.join(", ")) };
+    let why = if steps.is_empty() { reason.to_owned() } else { format!("leaves out {}: {reason}", steps.join(", ")) };
     let (all, generation) = (&mut status.conditions, world.execution.metadata.generation);
     conditions::set(all, now, generation, types::EMERGENCY, true, reasons::EMERGENCY, &text(&why));
 }

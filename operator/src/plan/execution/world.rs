@@ -227,8 +227,11 @@ pub enum JobPod {
     },
     /// Nothing is known to be wrong with it.
     Works,
-    /// The Job's time is over, and Kubernetes ends it.
-    Stops,
+    /// The Job's time is over, and Kubernetes ends it: it may never, where the pod's node is gone.
+    Stops {
+        /// When its time was over.
+        since: Timestamp,
+    },
 }
 
 /// How a Job ended.

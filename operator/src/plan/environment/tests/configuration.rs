@@ -9,7 +9,12 @@ use launchway_crds::{
 use serde_json::json;
 
 use super::cluster::{Cluster, image, revisions};
-use crate::plan::environment::{Change, configuration_name, next, refused, rests_on_absence, world::Desired};
+use crate::plan::environment::{
+    Change, configuration_name, next,
+    objects::{Cause, Deviation, Object},
+    refused, rests_on_absence,
+    world::Desired,
+};
 
 fn configured(cluster: &mut Cluster, hash: &str) {
     let Desired::Release(desired) = &mut cluster.world.desired else { panic!("nothing is desired") };
@@ -243,6 +248,15 @@ fn secrets_of_variables_are_read_again_within_a_minute() {
     assert_eq!(next(&cluster.world).wake, None);
     let variable = json!({ "name": "API_KEY", "secretKeyRef": { "name": "api", "key": "key" } });
     cluster.world.environment.spec.variables = vec![serde_json::from_value(variable).unwrap()];
+    let wake = next(&cluster.world).wake.unwrap();
+    assert_eq!(wake.duration_since(cluster.world.now).as_secs(), 60);
+}
+
+#[test]
+fn a_copy_that_somebody_made_anew_is_looked_at_until_it_is_right() {
+    let mut cluster = Cluster::rolled("Production", 1, 1);
+    let object = Object::ConfigMap("prod-publish-variables-0".into());
+    cluster.world.deviations = vec![Deviation { object, cause: Cause::NotOurs(vec!["was made anew".into()]) }];
     let wake = next(&cluster.world).wake.unwrap();
     assert_eq!(wake.duration_since(cluster.world.now).as_secs(), 60);
 }

@@ -51,6 +51,19 @@ fn images_that_are_still_to_be_deleted_stay_known_as_long_as_anything_else_can_g
     assert_eq!(names(&ledger).last(), Some(&"wknd-1"));
     assert!(!names(&ledger).contains(&"wknd-2"));
 
+    // Where nothing is ever deleted, what is let go of fills no more than half: the newest executions stay known.
+    let mut pipeline = PipelineStatus::default();
+    for number in 1..=300 {
+        remember(&mut pipeline, &mark(number, None), &TestedSteps::default());
+        // Its object goes with a history of ten.
+        if let Some(old) = pipeline.ledger.get_mut(10) {
+            old.images_state = Some(ImagesState::LetGo);
+        }
+        let known = names(&pipeline.ledger);
+        let newest: Vec<String> = (1..=number).rev().take(10).map(|number| format!("wknd-{number}")).collect();
+        assert_eq!(known[..newest.len()], newest);
+    }
+
     // A registry that deletes nothing: the oldest are forgotten all the same.
     let stuck = (1..=150).map(|number| mark(number, Some(ImagesState::LetGo)));
     let ledger = all_of(stuck);

@@ -1,7 +1,7 @@
 //! Every kind of pipeline, and every way to ask for one, played as the documents tell it.
 
 use launchway_crds::{
-    environment::EmergencyMode,
+    environment::{EmergencyMode, Window},
     execution::{Mode, Trigger},
     names::requests,
     pipeline::{ImagesState, PipelineType},
@@ -410,7 +410,7 @@ fn an_emergency_skips_tests_keeps_approvals_and_leaves_a_debt() {
     assert_eq!(play.step(StepName::ApprovalProduction).0, StepState::Waiting);
     let status = play.world.execution.status.clone().unwrap();
     let told = &conditions::get(&status.conditions, types::EMERGENCY).unwrap().message;
-    assert_eq!(told, "the shop is down; leaves out securityTest");
+    assert_eq!(told, "leaves out securityTest: the shop is down");
     play.approved("bob").deployed("prod");
     let debt = play.world.pipeline.as_ref().unwrap().status.as_ref().unwrap().debt.clone();
     assert_eq!((debt.len(), debt[0].step), (1, StepName::SecurityTest));
@@ -432,11 +432,20 @@ fn a_hold_or_a_window_puts_a_deployment_off_and_cuts_none() {
     play.until_approval().approved("bob");
     assert_eq!(play.step(StepName::DeployProduction), (StepState::Waiting, reasons::HELD));
     assert!(play.status("prod").target.is_none());
-    play.world.production.as_mut().unwrap().spec.hold = None;
+    let closed: Vec<Window> = serde_json::from_value(serde_json::json!([
+        { "kind": "Deny", "schedule": "* * * * *", "duration": "1h" },
+    ]))
+    .unwrap();
+    let spec = &mut play.world.production.as_mut().unwrap().spec;
+    (spec.hold, spec.windows) = (None, closed.clone());
+    play.run();
+    assert_eq!(play.step(StepName::DeployProduction), (StepState::Waiting, reasons::WINDOW_CLOSED));
+    play.world.production.as_mut().unwrap().spec.windows.clear();
     play.run();
     assert!(play.status("prod").target.is_some());
-    play.world.production.as_mut().unwrap().spec.hold =
-        serde_json::from_value(serde_json::json!({ "reason": "late" })).unwrap();
+    let spec = &mut play.world.production.as_mut().unwrap().spec;
+    spec.hold = serde_json::from_value(serde_json::json!({ "reason": "late" })).unwrap();
+    spec.windows = closed;
     play.run();
     assert_eq!(play.step(StepName::DeployProduction).0, StepState::Running, "a rollout that began goes on");
 }

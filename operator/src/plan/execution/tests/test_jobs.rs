@@ -82,7 +82,7 @@ fn a_login_that_is_not_there_is_told_with_its_remedy() {
     assert_eq!(play.writes, writes, "waiting costs nothing");
 
     // The pod is ended, and gone, and with it what it said.
-    play.tests_with(JobPod::Stops);
+    play.tests_with(JobPod::Stops { since: play.world.now });
     assert_eq!(play.writes, writes, "it says what it said");
     play.out_of_time();
     assert_eq!(play.step(StepName::FunctionalTest), (StepState::Failed, reasons::TIMED_OUT));
@@ -95,10 +95,26 @@ fn a_login_that_is_not_there_is_told_with_its_remedy() {
 }
 
 #[test]
+fn a_pod_that_never_ends_holds_nothing_up_for_long() {
+    let mut play = at_functional_test();
+    let since = play.world.now;
+    play.tests_with(JobPod::Stops { since });
+    assert_eq!(play.step(StepName::FunctionalTest).0, StepState::Running);
+    assert_eq!(next(&play.world).wake, since.checked_add(SignedDuration::from_secs(300)).ok());
+    play.world.now = since.checked_add(SignedDuration::from_secs(301)).unwrap();
+    play.run();
+    assert_eq!(play.step(StepName::FunctionalTest), (StepState::Failed, reasons::TIMED_OUT));
+    assert!(play.said().contains("its node may be gone"), "{}", play.said());
+    assert!(play.status("stage").lock.is_none(), "its Environments are free");
+}
+
+#[test]
 fn another_trouble_is_told_without_a_remedy_for_logins_and_what_is_over_is_not_told_again() {
     let mut play = at_functional_test();
     play.tests_with(JobPod::Waits { problem: "test: ImagePullBackOff: no such image".into() });
     assert!(!play.said().contains("Secret"), "{}", play.said());
+    play.tests_with(JobPod::Waits { problem: "test: CreateContainerConfigError: image will run as root".into() });
+    assert!(!play.said().contains("create Secret"), "{}", play.said());
     play.tests_with(JobPod::Works).out_of_time();
     assert_eq!(play.said(), "Job wknd-1-functional-test did not end in its time");
 }
