@@ -7,6 +7,7 @@ use kube::{Api, ResourceExt, api::ListParams};
 use launchway_crds::{
     conditions::reasons,
     digest::ImageRef,
+    environment::RolloutState,
     execution::PipelineExecutionStatus,
     step::{StepName, StepState},
 };
@@ -37,8 +38,9 @@ fn an_execution_can_be_cancelled_in_every_step() -> Outcome {
         for (who, role) in [(MANAGER, "launchway-deployment-manager"), (SUPPORT, "launchway-support")] {
             program.apply(&people::binding(who, role)).await?;
         }
-        let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
-        for step in StepName::ALL.into_iter().filter(|step| *step != StepName::Deploy) {
+        let site = artifacts::site(1, None).await?;
+        let artifact = program.push(site.path()).await?;
+        for step in StepName::ALL {
             let name = format!("at-{}", step.dashed());
             let work = cancelled_in(&scenario, &program, &name, step, &artifact);
             scenario.on_failure(&program, &name, work).await?;
@@ -46,7 +48,10 @@ fn an_execution_can_be_cancelled_in_every_step() -> Outcome {
         }
         let production = program.environment(PRODUCTION).await?.status.unwrap_or_default();
         ensure(production.deployed.is_none() && production.target.is_none(), || format!("{production:?}"))?;
-        too_late(&scenario, &program, &artifact).await
+        artifacts::wishes(site.path(), "release=\"another\"")?;
+        let another = program.push(site.path()).await?;
+        before_the_next_step(&scenario, &program, &another).await?;
+        too_late(&scenario, &program, &another).await
     })
 }
 
@@ -58,10 +63,14 @@ async fn cancelled_in(
     wanted: StepName,
     artifact: &ImageRef,
 ) -> Outcome {
-    held(program, STAGE, wanted == StepName::DeployStage).await?;
+    held(program, STAGE, [StepName::Deploy, StepName::DeployStage].contains(&wanted)).await?;
     held(program, PRODUCTION, wanted == StepName::DeployProduction).await?;
-    program.apply(&pipeline(program, wanted)).await?;
-    program.run(name, Some(artifact.digest())).await?;
+    let pipeline = if wanted == StepName::Deploy { to_stage(program) } else { pipeline(program, wanted) };
+    program.apply(&pipeline).await?;
+    let spec = json!({
+        "pipelineRef": pipeline["metadata"], "artifact": {"digest": artifact.digest()}, "requestedBy": DEVELOPER,
+    });
+    program.run_spec(name, spec).await?;
     for (before, who, words) in [
         (StepName::ApprovalProduction, APPROVER, ["approve", name, "--yes"].as_slice()),
         (StepName::Schedule, MANAGER, &["schedule", name, "now"]),
@@ -122,6 +131,40 @@ async fn free(program: &Program, name: &str) -> Outcome {
     .await
 }
 
+/// A cancellation during the rollout to stage leaves no pod between two releases: the rollout comes to its end, and the
+/// execution ends before its next step, which never begins.
+async fn before_the_next_step(scenario: &Scenario, program: &Program, another: &ImageRef) -> Outcome {
+    let name = "in-rollout";
+    held(program, STAGE, false).await?;
+    program.apply(&program.pipeline(&scenario.images.tester)).await?;
+    program.run(name, Some(another.digest())).await?;
+    let work = async {
+        until("stage is being rolled", THERE, || async {
+            let status = program.environment(STAGE).await?.status.unwrap_or_default();
+            let target = status.target.as_ref().is_some_and(|target| target.execution == name);
+            let rolls = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Progressing);
+            Ok(if target && rolls { Ok(()) } else { Err(format!("{:?} {:?}", status.target, status.rollout)) })
+        })
+        .await?;
+        scenario.types(program, DEVELOPER, &["cancel", name, "--reason", "wrong branch"]).await?;
+        let status = program.execution(name).await?.status.unwrap_or_default();
+        ensure(step(&status, StepName::DeployStage)?.state == StepState::Running, || {
+            format!("the cancellation did not come during the rollout:\n{}", told(&status))
+        })?;
+        program.ended(name, THERE).await
+    };
+    let status = scenario.on_failure(program, name, work).await?;
+    ended_in(&status, StepName::SmokeTest).map_err(|failure| failure.seen(&told(&status)))?;
+    let deployed = step(&status, StepName::DeployStage)?;
+    let next = step(&status, StepName::SmokeTest)?;
+    ensure(deployed.state == StepState::Finished && next.child.is_none(), || told(&status))?;
+    let stage = program.environment(STAGE).await?.status.unwrap_or_default();
+    let runs = stage.deployed.as_ref().map(|deployed| &deployed.release);
+    ensure(runs.is_some() && runs == status.release.as_ref(), || format!("{stage:?}"))?;
+    println!("  cancelled in a rollout: {}", deployed.message.clone().unwrap_or_default());
+    free(program, name).await
+}
+
 /// A cancellation during the deployment to production comes too late: the execution finishes, and says so.
 async fn too_late(scenario: &Scenario, program: &Program, artifact: &ImageRef) -> Outcome {
     let name = "too-late";
@@ -153,6 +196,20 @@ async fn held(program: &Program, name: &str, held: bool) -> Outcome {
         environment["spec"]["hold"] = json!({"reason": "so that the deployment can be cancelled"});
     }
     program.apply(&environment).await
+}
+
+/// A Pipeline that ends where its release is tested.
+fn to_stage(program: &Program) -> Value {
+    let mut pipeline = program.pipeline(&program.images.tester);
+    pipeline["metadata"]["name"] = json!("to-stage");
+    let spec = &mut pipeline["spec"];
+    spec["type"] = json!("Deployment");
+    spec["deployment"] = json!({"environment": STAGE});
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("stage");
+        spec.remove("production");
+    }
+    pipeline
 }
 
 /// A Pipeline with every step up to this one, which takes so long that it can be cancelled.

@@ -8,6 +8,7 @@ use kube::{Api, api::ListParams};
 use launchway_crds::{
     Pipeline,
     conditions::{self, reasons, types},
+    digest::ImageRef,
     execution::PipelineExecutionStatus,
     step::{StepName, StepState},
 };
@@ -18,15 +19,28 @@ use launchway_e2e::{
     failure::ensure,
     metrics::operator_gauge,
     people,
-    program::{DEVELOPER, Options, PAGE, PIPELINE, PRODUCTION, Program},
-    scenario,
+    program::{DEVELOPER, Options, PAGE, PIPELINE, PRODUCTION, Program, STAGE},
+    scenario::{self, Scenario},
 };
 use serde_json::{Value, json};
 
 const LONG: Duration = Duration::from_secs(180);
 const SOON: Duration = Duration::from_secs(30);
 /// What an emergency leaves out.
-const SKIPPED: [StepName; 3] = [StepName::SecurityTest, StepName::LoadTest, StepName::ReportPerformanceTest];
+const SKIPPED: [StepName; 4] =
+    [StepName::SecurityTest, StepName::LoadTest, StepName::ReportPerformanceTest, StepName::ContentAudit];
+/// The stage-only pipeline.
+const HALF: &str = "first-half";
+/// What an emergency leaves out where nothing but the tests follows.
+const TESTS: [StepName; 7] = [
+    StepName::SecurityTest,
+    StepName::LoadTest,
+    StepName::ReportPerformanceTest,
+    StepName::ProductTest,
+    StepName::FunctionalTest,
+    StepName::UiTest,
+    StepName::ContentAudit,
+];
 
 #[test]
 fn an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt() -> Outcome {
@@ -34,10 +48,7 @@ fn an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt() -> Outcome {
         let program = scenario.program("", &Options::stand_in(1)).await?;
         program.apply(&pipeline(&program)).await?;
         let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
-        let spec = json!({
-            "pipelineRef": {"name": PIPELINE}, "artifact": {"digest": artifact.digest()}, "requestedBy": DEVELOPER,
-            "mode": "Emergency", "reason": "incident 4711",
-        });
+        let spec = emergency(PIPELINE, &artifact);
 
         let refused = program.run_spec("forbidden", spec.clone()).await.err().map(|failure| failure.to_string());
         let refused = refused.ok_or("an emergency was admitted without the verb `emergency`")?;
@@ -59,16 +70,16 @@ fn an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt() -> Outcome {
             .on_failure(&program, "hotfix", async {
                 program.awaits_approval("hotfix", LONG).await?;
                 let waiting = program.execution("hotfix").await?.status.unwrap_or_default();
-                skipped(&waiting)?;
+                skipped(&waiting, &SKIPPED)?;
                 shown(&program).await?;
                 program.approve("hotfix", &scenario.launchway).await?;
                 program.succeeded("hotfix", LONG).await
             })
             .await?;
-        skipped(&status)?;
+        skipped(&status, &SKIPPED)?;
         ensure(status.approvals.len() == 1, || "it went to production without an approval".into())?;
         program.serves(PRODUCTION, "Release 1").await?;
-        owes(&program, &SKIPPED, "hotfix").await?;
+        owes(&program, PIPELINE, &SKIPPED, "hotfix").await?;
 
         program.run("usual", Some(artifact.digest())).await?;
         scenario
@@ -78,18 +89,47 @@ fn an_emergency_skips_tests_keeps_the_approval_and_leaves_a_debt() -> Outcome {
                 program.succeeded("usual", LONG).await
             })
             .await?;
-        owes(&program, &[], "").await
+        owes(&program, PIPELINE, &[], "").await?;
+        on_stage(&scenario, &program, &artifact).await
     })
 }
 
-/// The tests are left out, their reason says so, and so does the condition.
-fn skipped(status: &PipelineExecutionStatus) -> Outcome {
-    for name in SKIPPED {
-        let step = step(status, name)?;
-        ensure(
-            step.state == StepState::Incomplete && step.reason.as_deref() == Some(reasons::SKIPPED_IN_EMERGENCY),
-            || told(status),
-        )?;
+fn emergency(pipeline: &str, artifact: &ImageRef) -> Value {
+    json!({
+        "pipelineRef": {"name": pipeline}, "artifact": {"digest": artifact.digest()}, "requestedBy": DEVELOPER,
+        "mode": "Emergency", "reason": "incident 4711",
+    })
+}
+
+/// Without production behind it every test is left out but the first look at a page, where stage allows that.
+async fn on_stage(scenario: &Scenario, program: &Program, artifact: &ImageRef) -> Outcome {
+    program.apply(&half(program)).await?;
+    program.run_spec("not-on-stage", emergency(HALF, artifact)).await?;
+    let status = program.ended("not-on-stage", SOON).await?;
+    ensure(reason(&status, StepName::Validate) == reasons::EMERGENCY_NOT_ENABLED, || told(&status))?;
+
+    let mut stage = program.environment_object(STAGE, "Stage", 1, &Options::stand_in(1));
+    stage["spec"]["emergencyMode"] = json!("Enabled");
+    program.apply(&stage).await?;
+    program.run_spec("half-a-fix", emergency(HALF, artifact)).await?;
+    let status = scenario.on_failure(program, "half-a-fix", program.succeeded("half-a-fix", LONG)).await?;
+    skipped(&status, &TESTS)?;
+    ensure(step(&status, StepName::SmokeTest)?.state == StepState::Finished, || told(&status))?;
+    owes(program, HALF, &TESTS, "half-a-fix").await
+}
+
+/// The tests are left out and no other step is, their reason says so, and so does the condition.
+fn skipped(status: &PipelineExecutionStatus, wanted: &[StepName]) -> Outcome {
+    let left_out: Vec<StepName> = status
+        .steps
+        .iter()
+        .filter(|step| step.reason.as_deref() == Some(reasons::SKIPPED_IN_EMERGENCY))
+        .map(|step| step.name)
+        .collect();
+    ensure(left_out == wanted, || told(status))?;
+    for name in wanted {
+        let step = step(status, *name)?;
+        ensure(step.state == StepState::Incomplete && step.child.is_none(), || told(status))?;
     }
     let condition = conditions::get(&status.conditions, types::EMERGENCY).filter(|found| found.status == "True");
     condition.map(drop).ok_or_else(|| Failure::new("no condition tells of the emergency").seen(&told(status)))
@@ -102,7 +142,7 @@ async fn shown(program: &Program) -> Outcome {
         let all = call(events.list(&ListParams::default())).await?.items;
         let told = all.iter().filter(|event| event.reason.as_deref() == Some(reasons::EMERGENCY));
         let notes: Vec<&str> = told.filter_map(|event| event.note.as_deref()).collect();
-        let wanted = "incident 4711; leaves out securityTest, loadTest, reportPerformanceTest";
+        let wanted = "incident 4711; leaves out securityTest, loadTest, reportPerformanceTest, contentAudit";
         // Of the one that was refused there is none.
         Ok(if notes == [wanted] { Ok(()) } else { Err(format!("{notes:?}")) })
     })
@@ -115,10 +155,10 @@ async fn shown(program: &Program) -> Outcome {
 }
 
 /// The pipeline lists what was left out, and for which execution.
-async fn owes(program: &Program, wanted: &[StepName], execution: &str) -> Outcome {
+async fn owes(program: &Program, pipeline: &str, wanted: &[StepName], execution: &str) -> Outcome {
     let pipelines: Api<Pipeline> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
-    until("the pipeline's debt is as it should be", SOON, || async {
-        let debt = call(pipelines.get(PIPELINE)).await?.status.unwrap_or_default().debt;
+    until(&format!("the debt of pipeline {pipeline} is as it should be"), SOON, || async {
+        let debt = call(pipelines.get(pipeline)).await?.status.unwrap_or_default().debt;
         let steps: Vec<StepName> = debt.iter().map(|debt| debt.step).collect();
         let fits = steps == wanted && debt.iter().all(|debt| debt.execution == execution);
         Ok(if fits { Ok(()) } else { Err(format!("{debt:?}")) })
@@ -137,8 +177,27 @@ fn pipeline(program: &Program) -> Value {
         "pages": [{"name": "popular", "weight": 100, "paths": [PAGE]}],
         "duration": "10s", "visitors": 1, "pagesPerMinute": 60,
     });
+    tests["audit"] = json!({"image": program.images.tester, "variables": {"LAUNCHWAY_TEST_METRICS": RATED}});
     pipeline
 }
+
+/// The same up to stage, with every test that there is.
+fn half(program: &Program) -> Value {
+    let mut half = pipeline(program);
+    half["metadata"]["name"] = json!(HALF);
+    let spec = &mut half["spec"];
+    spec["type"] = json!("StageOnly");
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("production");
+    }
+    let page = json!({"image": program.images.tester, "variables": {"LAUNCHWAY_TEST_PATH": PAGE}});
+    spec["stage"]["tests"]["product"] = page.clone();
+    spec["stage"]["tests"]["ui"] = page;
+    half
+}
+
+/// What a content audit finds.
+const RATED: &str = r#"{"format":"launchway-metrics/1","metrics":[{"name":"accessibility","severity":"informational","comparator":"GTE","expected":80,"actual":90}]}"#;
 
 /// What the open stand-in of a dispatcher does not refuse.
 const OPEN: [&str; 3] = ["dispatcher_filter_bypass", "sling_post_servlet", "sling_referrer_filter"];

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use k8s_openapi::api::core::v1::ResourceQuota;
-use kube::{Api, api::DeleteParams};
+use k8s_openapi::api::{core::v1::ResourceQuota, events::v1::Event};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
 use launchway_crds::{
     conditions::reasons,
     digest::ImageRef,
@@ -14,7 +17,7 @@ use launchway_crds::{
 };
 use launchway_e2e::{
     Outcome, artifacts,
-    cluster::call,
+    cluster::{call, until},
     executions::{reason, step, told},
     failure::ensure,
     people,
@@ -117,6 +120,7 @@ async fn nobody_approves(scenario: &Scenario, program: &Program, artifact: &Imag
     let waited = waited.map(|(from, to)| to.0.duration_since(from.0).as_secs()).unwrap_or_default();
     ensure((10..=12).contains(&waited), || format!("it waited {waited} s for 10 s"))?;
     println!("  nobody approved: {}", message(&status, StepName::ApprovalProduction));
+    told_once(program, "late", StepName::ApprovalProduction).await?;
 
     pipeline(program, |_| {}).await?;
     program.run("refused", Some(artifact.digest())).await?;
@@ -127,6 +131,34 @@ async fn nobody_approves(scenario: &Scenario, program: &Program, artifact: &Imag
     ensure(reason(&status, StepName::ApprovalProduction) == reasons::REJECTED && why.contains("alex: prices"), || {
         told(&status)
     })
+}
+
+/// Events tell that the time of a wait runs out and that it is over: each once, in this order.
+async fn told_once(program: &Program, name: &str, step: StepName) -> Outcome {
+    const EXPIRING: &str = "WaitExpiring";
+    const EXPIRED: &str = "WaitExpired";
+    let api: Api<Event> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
+    let mut events = until(&format!("Events tell that {name} has waited too long"), SOON, || async {
+        let mut all = call(api.list(&ListParams::default())).await?.items;
+        all.retain(|event| {
+            event.regarding.as_ref().is_some_and(|about| about.name.as_deref() == Some(name))
+                && [EXPIRING, EXPIRED].contains(&event.reason.as_deref().unwrap_or_default())
+        });
+        // It is written last.
+        let over = all.iter().any(|event| event.reason.as_deref() == Some(EXPIRED));
+        Ok(if over { Ok(all) } else { Err(format!("{all:?}")) })
+    })
+    .await?;
+    events.sort_by_key(|event| event.event_time.as_ref().map(|at| at.0));
+    let reasons: Vec<&str> = events.iter().filter_map(|event| event.reason.as_deref()).collect();
+    // One that is written again is counted in a series.
+    let once = events.iter().all(|event| event.series.is_none() && event.action.as_deref() == Some(step.as_str()));
+    ensure(reasons == [EXPIRING, EXPIRED] && once, || format!("{events:?}"))?;
+    let command = format!("kubectl launchway approve {name} --namespace {}", program.namespace);
+    let note = events.first().and_then(|event| event.note.clone()).unwrap_or_default();
+    ensure(note.contains(&command), || format!("{EXPIRING} does not say what to do: {note}"))?;
+    println!("  {EXPIRING}: {note}");
+    Ok(())
 }
 
 /// A gate asks, and the manager says no; the next execution asks nobody in time.

@@ -50,6 +50,14 @@ pub fn table() -> Vec<Case> {
 
 const PRODUCTION: &str = "approvalProduction";
 
+/// Every annotation of a request, each with the one that says whose it is.
+#[rustfmt::skip]
+const KEYS: [&str; 16] = [
+    "approve-stage", "approved-stage-by", "approve-production", "approved-by", "managed-go", "managed-go-by",
+    "schedule", "scheduled-by", "override", "overridden-by", "reject", "rejected-by", "resume", "resumed-by",
+    "cancel", "cancelled-by",
+];
+
 #[rustfmt::skip]
 fn rejections() -> Vec<Case> {
     let case = |name, state, who, request, expect| case("reject", name, state, who, request, expect);
@@ -147,7 +155,7 @@ fn others() -> Vec<Case> {
         case("an annotation of somebody else, after the approval", Waits(PRODUCTION), "dave", ticket(), admitted(&[("approved-by", "bob")])).given(PRODUCTION, "bob", approve()),
         case("an annotation of somebody else, after the end", Ended, "dave", ticket(), admitted(&[])),
     ];
-    for key in ["approve-stage", "approved-stage-by", "approve-production", "approved-by", "managed-go", "managed-go-by", "schedule", "scheduled-by", "override", "overridden-by", "reject", "rejected-by", "cancel", "cancelled-by"] {
+    for key in KEYS {
         cases.push(case(&format!("an empty {key}"), Waits(PRODUCTION), "carol", json!({key: ""}), empty()));
     }
     cases
@@ -180,7 +188,7 @@ pub fn creations() -> Vec<Creation> {
         create("with an annotation of somebody else", "ann", json!({"metadata": {"annotations": {"example.com/ticket": "4711"}}}), admitted(&[])),
         create("with a status of its own", "ann", json!({"status": {"waitingFor": {"step": "approvalProduction", "why": "x", "since": "2026-11-21T10:00:00Z"}}}), admitted(&[])),
     ];
-    for key in ["approve-stage", "approved-stage-by", "approve-production", "approved-by", "managed-go", "managed-go-by", "schedule", "scheduled-by", "override", "overridden-by", "reject", "rejected-by", "cancel", "cancelled-by"] {
+    for key in KEYS {
         for value in ["x", ""] {
             cases.push(create(&format!("with {key} `{value}`"), "ann", annotated(key, value), Refused(created_already)));
         }
