@@ -30,7 +30,7 @@ test: ## What has to pass: unit tests, generated files, policy and chart tests, 
 	@hack/test.sh $(SCENARIOS)
 
 .PHONY: test-all
-test-all: ## The same with every scenario, JOBS=4 at a time (about half an hour more)
+test-all: ## The same with every scenario, JOBS=4 at a time, and the base images by themselves (about half an hour more)
 	@hack/preflight.sh cluster
 	@hack/test.sh $(SCENARIOS) $(LONG_SCENARIOS)
 
@@ -75,6 +75,12 @@ e2e: ## One scenario on the cluster: make e2e T=main_job (KUBECONFIG and LAUNCHW
 	@test -n "$(T)" || { echo "name a scenario: make e2e T=NAME, one of: $(SCENARIOS) $(LONG_SCENARIOS)" >&2; exit 2; }
 	@hack/preflight.sh cluster
 	$(CARGO) test $(BUILD) --test $(T) -- --nocapture --test-threads 1
+
+.PHONY: test-images
+test-images: ## Start every base image for real and prove its contract, Sling's and the stand-in's alike (2 to 4 minutes)
+	@hack/preflight.sh cluster
+	@e2e/images/build.sh sling standin httpd tester
+	@e2e/images/test.sh sling standin httpd tester
 
 .PHONY: validate-image
 validate-image: ## Let other tools judge a signed release: crane, skopeo, umoci, official schemas (cold about 3 minutes; COSIGN=1 adds cosign)

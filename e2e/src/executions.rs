@@ -16,7 +16,7 @@ use crate::{
     Failure, Outcome,
     cluster::{self, call, until},
     people,
-    process::Program as Process,
+    process::{Left, Program as Process},
     program::{APPROVER, DEVELOPER, PIPELINE, Program},
 };
 
@@ -150,14 +150,21 @@ impl Program {
     /// # Errors
     /// When the plugin or the apiserver refuses.
     pub async fn types(&self, launchway: &Path, who: &str, words: &[&str]) -> Outcome {
+        self.typed(launchway, who, words).await?.run().await.map(drop)
+    }
+
+    /// The same for a command whose exit code is an answer, too.
+    ///
+    /// # Errors
+    /// When the plugin cannot be started, or does not end.
+    pub async fn asks(&self, launchway: &Path, who: &str, words: &[&str]) -> Outcome<Left> {
+        self.typed(launchway, who, words).await?.answer().await
+    }
+
+    async fn typed(&self, launchway: &Path, who: &str, words: &[&str]) -> Outcome<Process> {
         let kubeconfig = people::kubeconfig(&self.cluster, who).await?;
-        Process::new(launchway)
-            .args(words.iter().copied())
-            .args(["--namespace", &self.namespace])
-            .env("KUBECONFIG", kubeconfig)
-            .run()
-            .await
-            .map(drop)
+        let process = Process::new(launchway).args(words.iter().copied());
+        Ok(process.args(["--namespace", &self.namespace]).env("KUBECONFIG", kubeconfig))
     }
 }
 

@@ -27,6 +27,20 @@ pub async fn operator_memory(cluster: &Cluster) -> Outcome<u64> {
 /// # Errors
 /// When no replica answers, or none has it.
 pub async fn operator_gauge(cluster: &Cluster, name: &str) -> Outcome<u64> {
+    let found = told(cluster, name).await?.into_iter().max();
+    found.ok_or_else(|| Failure::new(format!("no operator has the metric {name}")))
+}
+
+/// A counter of the operator, named with its labels: the first time that it counts makes it appear.
+///
+/// # Errors
+/// When no replica answers.
+pub async fn operator_counter(cluster: &Cluster, name: &str) -> Outcome<u64> {
+    Ok(told(cluster, name).await?.into_iter().sum())
+}
+
+/// What each replica says of a metric.
+async fn told(cluster: &Cluster, name: &str) -> Outcome<Vec<u64>> {
     let mut found = vec![];
     for pod in install::pods(cluster).await? {
         let pod = pod.metadata.name.unwrap_or_default();
@@ -36,7 +50,7 @@ pub async fn operator_gauge(cluster: &Cluster, name: &str) -> Outcome<u64> {
         let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
         found.extend(values);
     }
-    found.into_iter().max().ok_or_else(|| Failure::new(format!("no operator has the metric {name}")))
+    Ok(found)
 }
 
 /// Operators on this machine, as folders of `/proc`: the node's processes are seen from here.

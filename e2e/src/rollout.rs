@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use launchway_crds::{
     environment::{RolloutState, Tier},
@@ -177,6 +178,16 @@ impl Seen {
     fn stay(&self, dispatcher: &Life) -> Outcome<Stay> {
         let found = self.stays.get(&dispatcher.uid).copied();
         found.ok_or_else(|| Failure::new(format!("{} was never in the Service", dispatcher.name)))
+    }
+
+    /// When the dispatcher that served as one of a pair before the rollout was told to end.
+    ///
+    /// # Errors
+    /// When the watch has not seen it.
+    pub fn told(&self, ordinal: i32) -> Outcome<Timestamp> {
+        let old = self.of(Tier::Dispatcher, ordinal, false)?;
+        let old = old.ok_or_else(|| Failure::new(format!("no dispatcher {ordinal} ended")))?;
+        at(old, old.leaves, "told to end").map(|moment| moment.at)
     }
 
     /// Whether the dispatcher of a pair was out of the Service and gone before its publish was told to end.

@@ -1,5 +1,5 @@
 //! Visitors during a rollout: a page requested many times a second, each time on a connection of its own, and as often
-//! on connections that are kept. Every request counts.
+//! on connections that are kept. Others ask for a page that takes its time. Every request counts.
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,9 @@ use crate::{Failure, Outcome, failure::ensure, page, scenario::measured};
 const USUAL: u32 = 20;
 /// The same where what is shown is that no visitor notices.
 const OFTEN: u32 = 50;
+/// The same of those who ask for a slow page. So many are under way at a time that each dispatcher has some, and fewer than
+/// one process of the dispatcher answers at once.
+const SLOWLY: u32 = 5;
 /// What a browser waits for a page at least: slower is failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Failures that are told in words.
@@ -30,10 +33,23 @@ const TOLD: usize = 20;
 pub struct Seen {
     /// Requests with an answer of 200 of one release, by what the page said.
     pub pages: BTreeMap<String, u64>,
+    /// The same, one by one.
+    pub answered: Vec<Answered>,
     /// Requests without one.
     pub failed: Vec<Failed>,
     /// The longest that an answer took.
     pub slowest: Duration,
+}
+
+/// A request with an answer of 200 of one release.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// What the page said.
+    pub page: String,
+    /// When it was asked for.
+    pub sent: Timestamp,
+    /// When it had come.
+    pub over: Timestamp,
 }
 
 /// A request without an answer of 200 of one release.
@@ -64,9 +80,13 @@ impl Seen {
     fn add(&mut self, sent: Timestamp, took: Duration, answer: Outcome<page::Answer>) {
         self.slowest = self.slowest.max(took);
         let release = answer.and_then(|answer| answer.release());
+        let over = Timestamp::now();
         match release {
-            Ok(release) => *self.pages.entry(release).or_default() += 1,
-            Err(failure) => self.failed.push(Failed { sent, over: Timestamp::now(), why: failure.to_string() }),
+            Ok(page) => {
+                *self.pages.entry(page.clone()).or_default() += 1;
+                self.answered.push(Answered { page, sent, over });
+            }
+            Err(failure) => self.failed.push(Failed { sent, over, why: failure.to_string() }),
         }
     }
 }
@@ -103,11 +123,23 @@ impl Visitors {
         Self::come_at(url, OFTEN)
     }
 
+    /// Lets visitors come to a page that takes some seconds, so that requests are under way at every moment.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn come_slowly(url: &str) -> Outcome<Self> {
+        Self::come_as(url, SLOWLY, ["new connections to a slow page", "kept connections to a slow page"])
+    }
+
     fn come_at(url: &str, a_second: u32) -> Outcome<Self> {
+        Self::come_as(url, a_second, ["new connections", "kept connections"])
+    }
+
+    fn come_as(url: &str, a_second: u32, names: [&'static str; 2]) -> Outcome<Self> {
         let pause = Duration::from_secs(1) / a_second;
         let stop = Arc::new(AtomicBool::new(false));
         let mut kinds = vec![];
-        for (name, kept) in [("new connections", false), ("kept connections", true)] {
+        for (name, kept) in names.into_iter().zip([false, true]) {
             let _ = rustls::crypto::ring::default_provider().install_default();
             let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).tls_certs_only([]);
             // A kept connection rests shorter than the 5 s after which the server closes it, as in every proxy that is set up
@@ -139,6 +171,13 @@ impl Visitors {
 /// With the first requests that failed.
 pub fn judge(seen: &[(&'static str, Seen)], pages: &[&str]) -> Outcome {
     judge_beside(seen, pages, &[])
+}
+
+/// How many requests were under way at a moment and got this page as their answer.
+#[must_use]
+pub fn under_way(seen: &[(&'static str, Seen)], page: &str, at: Timestamp) -> usize {
+    let answered = seen.iter().flat_map(|(_, seen)| &seen.answered);
+    answered.filter(|answer| answer.page == page && answer.sent < at && at < answer.over).count()
 }
 
 /// A pod that was killed: a request that it had may fail, and one that is sent to it before the cluster has noticed.
@@ -222,6 +261,23 @@ mod tests {
         let at = |second| Timestamp::from_second(second).map_err(|error| Failure::new(error.to_string()));
         let failed = vec![Failed { sent: at(sent)?, over: at(over)?, why: "refused".into() }];
         Ok(vec![("new connections", Seen { pages: [("Release 1".into(), 9)].into(), failed, ..Seen::default() })])
+    }
+
+    #[test]
+    fn under_way_is_what_was_sent_before_and_answered_after() -> Outcome {
+        let at = |second| Timestamp::from_second(second).map_err(|error| Failure::new(error.to_string()));
+        let answered =
+            |page: &str, sent, over| Ok::<_, Failure>(Answered { page: page.into(), sent: at(sent)?, over: at(over)? });
+        let answered = vec![
+            answered("Release 1", 0, 9)?,
+            answered("Release 1", 0, 3)?,
+            answered("Release 1", 6, 9)?,
+            answered("Release 2", 0, 9)?,
+        ];
+        let seen = [("new connections", Seen { answered, ..Seen::default() })];
+        assert_eq!(under_way(&seen, "Release 1", at(5)?), 1);
+        assert_eq!(under_way(&seen, "Release 3", at(5)?), 0);
+        Ok(())
     }
 
     #[test]

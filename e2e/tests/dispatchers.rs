@@ -49,21 +49,29 @@ const PROJECTS: [Project; 2] = [
 #[test]
 fn real_dispatcher_packages_serve_and_their_caches_are_emptied() -> Outcome {
     scenario::run("dispatchers", |scenario| async move {
-        let mut shown = 0;
         for project in &PROJECTS {
-            let folder = artifacts::folder()?;
-            if !artifacts::add_real_package(folder.path(), project.file).await? {
-                println!("  LEFT OUT: {} is not on this machine (e2e/packages/README.md)", project.file);
-                continue;
-            }
-            shown += 1;
+            project.is_there().await?;
+        }
+        for project in &PROJECTS {
             project.shown(&scenario).await.map_err(|failure| failure.during(project.file))?;
         }
-        ensure(shown > 0, || "no dispatcher package is on this machine: set LAUNCHWAY_FIXTURES".into())
+        Ok(())
     })
 }
 
 impl Project {
+    /// Fails before anything is built: without the package nothing is shown.
+    async fn is_there(&self) -> Outcome {
+        let folder = artifacts::folder()?;
+        if artifacts::add_real_package(folder.path(), self.file).await? {
+            return Ok(());
+        }
+        Err(Failure::new(format!("the dispatcher package {} is not on this machine", self.file)).remedy(
+            "set LAUNCHWAY_FIXTURES to a folder with dispatcher/, or put that at ../shared/fixtures beside the repository: \
+             e2e/packages/README.md says where the packages come from",
+        ))
+    }
+
     async fn shown(&self, scenario: &Scenario) -> Outcome {
         let options = Options::stand_in(1);
         let program = scenario.program(self.folder, &options).await?;

@@ -17,6 +17,8 @@ use launchway_e2e::{
 };
 
 const ROLL: Duration = Duration::from_secs(600);
+/// Exit code of `plan` where something would change (docs/commands.md).
+const DIFFERS: i32 = 1;
 
 #[test]
 fn two_releases_reach_production_as_they_were_tested() -> Outcome {
@@ -34,6 +36,7 @@ fn two_releases_reach_production_as_they_were_tested() -> Outcome {
         let second_log = Audit::from_now_on(&scenario.cluster)?;
         let second = tested(&scenario, &program, "r2", 2).await?;
         ensure(first.aem != second.aem, || "releases 1 and 2 have the same image".into())?;
+        planned(&scenario, &program, "r2").await?;
         let rolled =
             scenario.on_failure(&program, "r2", roll_with_visitors(&scenario, &program, &first, &second)).await?;
         runs_what_was_tested(&program, &rolled, &second).await?;
@@ -87,6 +90,21 @@ async fn runs_what_was_tested(program: &Program, status: &PipelineExecutionStatu
     Ok(())
 }
 
+/// Before anybody approves, the plugin says that production would change, and whose pods would be replaced.
+async fn planned(scenario: &Scenario, program: &Program, name: &str) -> Outcome {
+    let words = ["plan", PRODUCTION, "--execution", name, "--plain-http", &scenario.cluster.registry];
+    let said = program.asks(&scenario.launchway, DEVELOPER, &words).await?;
+    let told = || format!("exit code {:?}\n{}\n{}", said.code, said.stdout, said.stderr);
+    ensure(said.code == Some(DIFFERS), told)?;
+    for tier in ["author", "publish", "dispatcher"] {
+        let set = format!("{PRODUCTION}-{tier}");
+        let changes = said.stdout.lines().any(|line| line == format!("~ StatefulSet {set}"));
+        ensure(changes && said.last_line().contains(&set), told)?;
+    }
+    println!("  planned: {}", said.last_line());
+    Ok(())
+}
+
 /// The rollout of release 2 under the eyes of visitors, while a pod dies that it has not reached yet.
 async fn roll_with_visitors(
     scenario: &Scenario,
@@ -95,7 +113,7 @@ async fn roll_with_visitors(
     second: &Tested,
 ) -> Outcome<PipelineExecutionStatus> {
     let victim = program.member(&format!("{PRODUCTION}-publish-0")).await?;
-    let visitors = Visitors::come(&format!("{}{PAGE}", program.address(PRODUCTION).await?))?;
+    let visitors = Visitors::come_often(&format!("{}{PAGE}", program.address(PRODUCTION).await?))?;
     program.approve("r2", &scenario.launchway).await?;
     let rolled = tokio::join!(
         program.succeeded("r2", ROLL),

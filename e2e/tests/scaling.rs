@@ -1,5 +1,5 @@
 //! An autoscaler adds and takes away pairs in the middle of a rollout: every pod is on the release that its ordinal should have,
-//! and no visitor notices.
+//! and no visitor notices. Nor does any when a pair comes and goes while nothing is rolled.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,10 @@ use std::{
 };
 
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
 use launchway_e2e::{
     Outcome, artifacts,
     cluster::{call, until},
@@ -23,6 +26,8 @@ use launchway_e2e::{
 use serde_json::{Value, json};
 
 const ROLL: Duration = Duration::from_secs(420);
+/// How long two pairs serve before one of them goes.
+const MEET: Duration = Duration::from_secs(3);
 /// The autoscaler looks every 15 s.
 const LOOKS: Duration = Duration::from_secs(60);
 
@@ -59,7 +64,8 @@ fn pairs_come_and_go_during_a_rollout() -> Outcome {
         );
         let judged = traffic::judge(&visitors.go().await, &["Release 1", "Release 2"]);
         scaled.and(watched).and(judged)?;
-        program.serves(PRODUCTION, "Release 2").await
+        program.serves(PRODUCTION, "Release 2").await?;
+        at_rest(&program).await
     })
 }
 
@@ -133,6 +139,10 @@ async fn scaled(scenario: &Scenario, program: &Program, metrics: &ExternalMetric
     })?;
     println!("  the autoscaler asks for 1 pair");
     scenario.on_failure(program, "r2", program.succeeded("r2", ROLL)).await?;
+    one_is_left(program).await
+}
+
+async fn one_is_left(program: &Program) -> Outcome {
     until("one pair is left, on the new release", ROLL, || async {
         let sets = program.sets(PRODUCTION).await?;
         let mut pods = vec![];
@@ -143,6 +153,38 @@ async fn scaled(scenario: &Scenario, program: &Program, metrics: &ExternalMetric
         Ok(if settled { Ok(()) } else { Err(format!("{sets:?}\n{pods:?}")) })
     })
     .await
+}
+
+/// One pair becomes two and one again while nothing is rolled. A person says so: the autoscaler would take its 15 s each time.
+async fn at_rest(program: &Program) -> Outcome {
+    let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(program.cluster.client.clone(), &program.namespace);
+    call(autoscalers.delete(PRODUCTION, &DeleteParams::default())).await.map(drop)?;
+    let visitors = Visitors::come_often(&format!("{}{PAGE}", program.address(PRODUCTION).await?))?;
+    let scaled = out_and_in(program).await;
+    let judged = traffic::judge(&visitors.go().await, &["Release 2"]);
+    scaled.and(judged)
+}
+
+async fn out_and_in(program: &Program) -> Outcome {
+    pairs_wanted(program, 2).await?;
+    until("two pairs get visitors", ROLL, || async {
+        let members = program.members(PRODUCTION).await?;
+        let ready = members.iter().filter(|member| member.tier == "dispatcher" && member.ready).count();
+        let status = program.environment(PRODUCTION).await?.status.unwrap_or_default();
+        let serve = ready == 2 && status.ready_replicas == 2;
+        Ok(if serve { Ok(()) } else { Err(format!("{} pairs are ready: {members:?}", status.ready_replicas)) })
+    })
+    .await?;
+    // Long enough for every visitor to have met both of them.
+    tokio::time::sleep(MEET).await;
+    pairs_wanted(program, 1).await?;
+    one_is_left(program).await
+}
+
+/// What `kubectl scale` does.
+async fn pairs_wanted(program: &Program, pairs: i32) -> Outcome {
+    let change = Patch::Merge(json!({"spec": {"replicas": pairs}}));
+    call(program.environments().patch_scale(PRODUCTION, &PatchParams::default(), &change)).await.map(drop)
 }
 
 async fn rolls(program: &Program, what: &str, there: impl Fn(&Set) -> bool) -> Outcome {

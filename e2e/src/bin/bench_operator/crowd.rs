@@ -1,28 +1,33 @@
 //! Many executions at once: what they cost in memory, in requests, and when the operator starts.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use launchway_crds::{
     PipelineExecution,
     execution::{PipelineExecutionSpec, PipelineExecutionStatus},
+    step::StepName,
 };
 use launchway_e2e::{
     Failure, Outcome, artifacts,
     audit::Audit,
     cluster::{Cluster, call, until},
+    failure::ensure,
     images::Images,
     install, metrics,
-    program::{Options, Program},
+    program::{DEVELOPER, Options, PIPELINE, Program},
     scenario::measured,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{SCENARIO, megabytes};
 
@@ -31,34 +36,86 @@ const LONG: Duration = Duration::from_secs(300);
 pub const QUIET: Duration = Duration::from_secs(10);
 /// How long a crowd that waits is watched.
 const WATCHED: Duration = Duration::from_secs(300);
-/// Pipelines that share the executions.
+/// Pipelines that share the executions that wait.
 const PIPELINES: usize = 50;
+/// The pipeline whose release all of them take, and the execution that tested it.
+const TESTED: &str = "tested";
 /// Requests that are under way while objects are made.
 const AT_ONCE: usize = 16;
 
-/// Executions that wait for a person: their pipelines are suspended.
+/// Executions that wait: of each pipeline the first one for its approval, the others in the queue for the one before them.
+///
+/// An Environment has one pipeline of a type, so each has one of its own, on which nothing runs yet. The release that they
+/// take was built and tested for real.
 ///
 /// # Errors
-/// When the cluster fails.
+/// When the cluster fails, or they wait for anything else.
 pub async fn waiting(cluster: &Cluster, images: &Images, count: usize) -> Outcome {
-    println!("\nwaiting: {count} executions of {PIPELINES} suspended pipelines (about 7 minutes)");
-    let program = Program::set_up(cluster, images, "e2e-bench-waiting", &Options::stand_in(1).of(SCENARIO)).await?;
+    println!("\nwaiting: {count} executions of {PIPELINES} pipelines to production (about 10 minutes)");
+    let options = Options::stand_in(1).of(SCENARIO);
+    let program = Program::set_up(cluster, images, "e2e-bench-waiting", &options).await?;
+    tested(&program).await?;
     for number in 0..PIPELINES {
-        let mut pipeline = program.pipeline(&images.tester);
-        pipeline["metadata"]["name"] = json!(format!("p{number}"));
-        pipeline["spec"]["suspend"] = json!(true);
-        program.apply(&pipeline).await?;
+        let place = format!("prod-{number}");
+        program.apply(&program.environment_object(&place, "Production", 1, &options)).await?;
+        program.apply(&second_half(number, &place)).await?;
     }
     let audit = Audit::from_now_on(cluster)?;
-    made(&program, count, None).await?;
+    made(&program, count, queued, None).await?;
     quiet(cluster, &audit).await?;
+    wait(&program, count).await?;
     let audit = Audit::from_now_on(cluster)?;
     restarted(cluster).await?;
     let settled = quiet(cluster, &audit).await?;
     measured(&format!("{count} waiting: start to settled"), format!("{:.1} s", settled.as_secs_f64()));
     measured(&format!("{count} waiting: memory"), megabytes(metrics::operator_memory(cluster).await?));
     left_alone(cluster, &format!("{count} waiting")).await?;
+    wait(&program, count).await?;
     program.remove().await
+}
+
+/// A release that passed stage, by a pipeline that ends there.
+async fn tested(program: &Program) -> Outcome {
+    let mut pipeline = program.pipeline(&program.images.tester);
+    pipeline["metadata"]["name"] = json!(TESTED);
+    pipeline["spec"]["type"] = json!("StageOnly");
+    pipeline["spec"].as_object_mut().ok_or("a pipeline without spec")?.remove("production");
+    program.apply(&pipeline).await?;
+    let artifact = program.push(artifacts::site(1, None).await?.path()).await?;
+    let asks = json!({
+        "pipelineRef": {"name": TESTED}, "artifact": {"digest": artifact.digest()}, "requestedBy": DEVELOPER,
+    });
+    program.run_spec(TESTED, asks).await?;
+    program.succeeded(TESTED, LONG).await.map(drop)
+}
+
+/// A pipeline that takes a tested release to an Environment, if a person approves.
+fn second_half(number: usize, place: &str) -> Value {
+    json!({
+        "apiVersion": "launchway.dev/v1alpha1", "kind": "Pipeline", "metadata": {"name": format!("p{number}")},
+        "spec": {
+            "type": "ProductionOnly", "concurrency": "Queue", "source": {"pipeline": TESTED},
+            "production": {"environment": place, "approval": {"required": true, "timeout": "336h"}},
+        },
+    })
+}
+
+/// What one of those that wait is asked to do.
+fn queued(number: usize) -> Value {
+    json!({"pipelineRef": {"name": format!("p{}", number % PIPELINES)}, "sourceExecution": TESTED})
+}
+
+/// Fails unless one execution of each pipeline waits for its approval, and all others for their turn.
+async fn wait(program: &Program, count: usize) -> Outcome {
+    let mut found: BTreeMap<&str, usize> = BTreeMap::new();
+    let all = call(program.executions().list(&ListParams::default())).await?.items;
+    for execution in all.into_iter().filter(|execution| execution.name_any() != TESTED) {
+        let waits = execution.status.and_then(|status| status.waiting_for);
+        *found.entry(waits.map_or("nothing", |waits| waits.step.as_str())).or_default() += 1;
+    }
+    let first = (StepName::ApprovalProduction.as_str(), PIPELINES);
+    let others = (StepName::Validate.as_str(), count.saturating_sub(PIPELINES));
+    ensure(found == BTreeMap::from([first, others]), || format!("of {count} executions these many wait at: {found:?}"))
 }
 
 /// Counts what the operator asks for while nothing happens.
@@ -97,7 +154,7 @@ pub async fn finished(cluster: &Cluster, images: &Images, count: usize) -> Outco
     measured("JSON of a finished execution", format!("{bytes} bytes"));
     // Nobody looks while they are made: each is finished before the operator sees it.
     scaled(cluster, 0).await?;
-    made(&program, count, Some(&status)).await?;
+    made(&program, count, usual, Some(&status)).await?;
     let audit = Audit::from_now_on(cluster)?;
     scaled(cluster, 1).await?;
     install::rolled_out(cluster).await?;
@@ -107,19 +164,26 @@ pub async fn finished(cluster: &Cluster, images: &Images, count: usize) -> Outco
     program.remove().await
 }
 
-/// Makes executions, of the suspended pipelines or, with a status, of the usual one.
-async fn made(program: &Program, count: usize, status: Option<&PipelineExecutionStatus>) -> Outcome {
+/// What one of those that are over was asked to do.
+fn usual(_: usize) -> Value {
+    json!({"pipelineRef": {"name": PIPELINE}, "artifact": {"tag": "main"}})
+}
+
+/// Makes executions of what each is asked to do, with a status if they are over.
+async fn made(
+    program: &Program,
+    count: usize,
+    asks: fn(usize) -> Value,
+    status: Option<&PipelineExecutionStatus>,
+) -> Outcome {
     let began = Instant::now();
     let api = program.executions();
     stream::iter(0..count)
         .map(|number| {
             let api = api.clone();
             async move {
-                let pipeline = if status.is_some() { "demo".to_string() } else { format!("p{}", number % PIPELINES) };
-                let spec: PipelineExecutionSpec = serde_json::from_value(json!({
-                    "pipelineRef": {"name": pipeline}, "artifact": {"tag": "main"},
-                }))
-                .map_err(|error| Failure::new(error.to_string()))?;
+                let spec: PipelineExecutionSpec =
+                    serde_json::from_value(asks(number)).map_err(|error| Failure::new(error.to_string()))?;
                 let name = format!("of-a-crowd-{number}");
                 let wanted = PipelineExecution {
                     metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
