@@ -66,6 +66,8 @@ pub enum State {
     Running,
     /// This step waits for somebody.
     Waits(&'static str),
+    /// This step waits until a hold of its Environment is over.
+    PutOff(&'static str),
     /// The operator has copied the approval of this step into status.
     Approved(&'static str),
     /// The operator has copied this time into status, and waits for it.
@@ -94,6 +96,10 @@ impl State {
             Self::New => return None,
             Self::Running => {}
             Self::Waits(step) => status["waitingFor"] = waits(step),
+            Self::PutOff(step) => {
+                status["waitingFor"] = waits(step);
+                status["steps"] = json!([{"name": step, "state": "Waiting", "reason": "Held"}]);
+            }
             Self::Approved(step) => {
                 status["approvals"] = json!([{"step": step, "by": "bob", "at": now, "release": DIGEST}]);
             }

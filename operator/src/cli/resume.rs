@@ -3,6 +3,8 @@
 use clap::Args;
 use kube::ResourceExt;
 use launchway_crds::{
+    conditions::reasons,
+    execution::PipelineExecutionStatus,
     names::requests::{RESUME, RESUMED_BY},
     step::StepName,
 };
@@ -41,7 +43,8 @@ pub async fn run(args: ResumeArgs) -> Result<End, CliError> {
         return Err(CliError::said(format!("{} has ended: {how}", execution.name_any())));
     }
     let waits = status.and_then(|status| status.waiting_for.as_ref());
-    let Some(waits) = waits.filter(|waits| waits.step == StepName::DeployProduction) else {
+    let is_put_off = status.is_some_and(is_put_off);
+    let Some(waits) = waits.filter(|waits| waits.step == StepName::DeployProduction && !is_put_off) else {
         return Err(CliError::said(format!("no deployment of {} pauses: there is nothing to resume", args.name)));
     };
     say(format!("{} waits for {}", args.name, one_line(&waits.why)))?;
@@ -56,4 +59,11 @@ pub async fn run(args: ResumeArgs) -> Result<End, CliError> {
     request::annotate(&session, &execution, &annotations).await?;
     say(format!("{} {} by {me}", args.name, if args.stop { "stopped" } else { "resumed" }))?;
     Ok(End::Done)
+}
+
+/// Whether a hold or a window keeps the deployment from beginning: nobody could look at any of it yet.
+fn is_put_off(status: &PipelineExecutionStatus) -> bool {
+    let step = status.steps.iter().find(|step| step.name == StepName::DeployProduction);
+    step.and_then(|step| step.reason.as_deref())
+        .is_some_and(|reason| [reasons::HELD, reasons::WINDOW_CLOSED].contains(&reason))
 }

@@ -15,7 +15,7 @@ use crate::{
     effects::{events, execution::perform_all, status},
     error::Error,
     observe,
-    outline::{EnvironmentOutline, ExecutionOutline},
+    outline::{EnvironmentOutline, ExecutionOutline, Progress},
     plan::execution::{after_record, next, revision},
 };
 
@@ -109,21 +109,33 @@ pub(super) fn concerned(
     })
 }
 
-/// Executions of the same pipeline that a new one may replace, or that may go on because one has ended or is gone.
+/// Executions that wait for this one to be over: those of its pipeline, which a new one may also replace, and those that queue
+/// for one of its Environments. It is over when it ended or is gone, and for the latter when its pipeline is suspended.
 pub(super) fn siblings(
     store: &Store<ExecutionOutline>,
     changed: &ExecutionOutline,
 ) -> Vec<ObjectRef<ExecutionOutline>> {
+    let is_there = store.get(&ObjectRef::from_obj(changed)).is_some();
+    let goes_on = is_there && changed.progress.is_some() && changed.ended().is_none();
+    let steps_back = changed.progress.as_ref().is_some_and(|progress| progress.suspended);
     // In between nothing that it does concerns the others: with a thousand that wait, each write would wake them all.
-    let goes_on = changed.progress.is_some() && changed.ended().is_none();
-    if goes_on && store.get(&ObjectRef::from_obj(changed)).is_some() {
+    if goes_on && !steps_back {
         return vec![];
     }
     chosen(store, changed.metadata.namespace.as_deref(), |other| {
+        let same = !goes_on && other.pipeline == changed.pipeline;
         other.metadata.uid != changed.metadata.uid
-            && other.pipeline == changed.pipeline
             && other.progress.as_ref().is_some_and(|progress| progress.ended.is_none())
+            && (same || queues_behind(other, changed))
     })
+}
+
+/// Whether one that has not begun wants an Environment that the other wants, too.
+fn queues_behind(one: &ExecutionOutline, other: &ExecutionOutline) -> bool {
+    let waits = |progress: &Progress| progress.step == Some(StepName::Validate) && !progress.suspended;
+    let mut wanted = other.environments().into_iter().flat_map(Environments::all);
+    one.progress.as_ref().is_some_and(waits)
+        && wanted.any(|name| one.environments().is_none_or(|mine| mine.all().any(|own| own == name)))
 }
 
 /// Executions of a pipeline that changed: those that have not begun for good, and those that do not tell yet that they
@@ -206,5 +218,32 @@ mod tests {
         let over = execution("a", &ended());
         assert_eq!(names(&over, &[over.clone(), waits.clone()]), ["b"]);
         assert_eq!(names(&execution("c", &json!(null)), &[waits]), ["b"], "a new one may take its place");
+    }
+
+    /// It may never have had the Environment, so that no change of that tells of its end.
+    #[test]
+    fn who_is_over_wakes_those_of_other_pipelines_that_queue_for_its_environments() {
+        let queued = |name: &str, environment: &str| {
+            let mut waits = execution(
+                name,
+                &json!({ "state": "Running", "step": "validate", "environments": { "production": environment } }),
+            );
+            waits.pipeline = "other".into();
+            waits
+        };
+        let all = [queued("b", "prod"), queued("c", "prod2"), execution("d", &running())];
+        let names = |changed: &ExecutionOutline, gone: bool| {
+            let there = all.iter().chain((!gone).then_some(changed));
+            let mut names: Vec<_> =
+                siblings(&store(there.cloned().collect()), changed).into_iter().map(|found| found.name).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&execution("a", &ended()), false), ["b", "d"]);
+        assert_eq!(names(&execution("a", &running()), true), ["b", "d"]);
+        assert!(names(&execution("a", &running()), false).is_empty());
+        let mut suspended = execution("a", &running());
+        suspended.progress.as_mut().unwrap().suspended = true;
+        assert_eq!(names(&suspended, false), ["b"], "nobody waits for it any more but its own pipeline");
     }
 }

@@ -356,7 +356,7 @@ where
         Error::Conflict(_) => tracing::debug!(kind, namespace, name, %error, "Round begins again"),
         // It must not stop the others. It changes, or stays as it is.
         Error::Unreadable { .. } => tracing::error!(kind, namespace, name, %error, "Object cannot be read"),
-        Error::Kube { .. } | Error::TimedOut { .. } | Error::NoProgress(_) => {
+        Error::Kube { .. } | Error::TimedOut { .. } | Error::Taken(_) | Error::NoProgress(_) => {
             tracing::warn!(kind, namespace, name, %error, "Round failed");
         }
     })?;

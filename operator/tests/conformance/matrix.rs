@@ -124,7 +124,7 @@ pub const ROWS: &[Row] = &[
              compare-and-set",
             &[
                 (KINDS, "others_of_the_pipeline_are_waited_for_refused_or_replaced"),
-                (TURNS, "who_waits_for_an_older_one_looks_again"),
+                (TURNS, "who_waits_for_its_turn_waits_for_an_event"),
                 (EXECUTION, "missing_objects_are_waited_for_a_minute"),
                 (HISTORIES, "no_history_breaks_a_promise_and_every_history_can_end"),
                 (EXCLUSION, "executions_that_meet_never_share_an_environment"),

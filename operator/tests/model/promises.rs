@@ -256,14 +256,18 @@ fn deadline_holds(
         && started.0.checked_add(SignedDuration::from_hours(hours)).is_ok_and(|until| until == deadline.0)
 }
 
-/// Whether something outside will change that the execution's controller watches: an Environment or a Job.
+/// Whether something outside will change that the execution's controller watches: an Environment, a Job, or another execution.
 fn event_comes(world: &World, plan: &Plan) -> bool {
     let uid = world.execution.metadata.uid.as_deref().unwrap_or_default();
     let Some(step) = plan.status.steps.iter().find(|step| !step.state.is_terminal()) else { return false };
     let environments = [&world.stage, &world.production];
     let mut statuses = environments.iter().filter_map(|found| found.as_ref()?.status.as_ref());
+    if step.reason.as_deref() == Some(reasons::BUSY) {
+        return world.siblings.older.is_some();
+    }
     if step.reason.as_deref() == Some(reasons::ENVIRONMENT_LOCKED) {
-        return statuses.any(|status| status.lock.as_ref().is_some_and(|lock| lock.uid != uid));
+        return world.ahead.is_some()
+            || statuses.any(|status| status.lock.as_ref().is_some_and(|lock| lock.uid != uid));
     }
     match step.name {
         StepName::DeployStage | StepName::DeployProduction => statuses.any(|status| {

@@ -87,10 +87,12 @@ requests:
   by: resumed-by
   value: boolean
   steps: [deployProduction]
+  # What is put off has shown nobody anything yet, and the word would count for the pause that comes later.
+  notFor: [Held, WindowClosed]
   noun: resumption
   article: somebody who resumes it
   does: resume
-  when: resume or stop a deployment when status.waitingFor.step is deployProduction
+  when: resume or stop a deployment when status.waitingFor.step is deployProduction, and it has paused
 - name: cancel
   by: cancelled-by
   value: reason
@@ -176,7 +178,10 @@ spec:
   - name: waitsFor
     expression: "has(variables.status.waitingFor) && variables.status.waitingFor != null ? variables.status.waitingFor.step : ''"
   - name: awaited
-    expression: "!variables.ended && variables.waitsFor in ['{{ join "', '" $r.steps }}']"
+    expression: "!variables.ended && variables.waitsFor in ['{{ join "', '" $r.steps }}']
+      {{- if $r.notFor }} && !(has(variables.status.steps) && variables.status.steps != null
+      && variables.status.steps.exists(step, step.name == variables.waitsFor && has(step.reason)
+      && step.reason in ['{{ join "', '" $r.notFor }}'])){{ end }}"
   {{- $environments := list -}}
   {{- range $step := $r.steps -}}
     {{- $environments = append $environments (default "" (get $.table.steps $step).environment) -}}

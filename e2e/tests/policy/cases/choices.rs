@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Case, Ended, EndedWaiting, New, Nulls, Overridden, Refused, Running, Scheduled, Waits, admitted, case, reject,
+    Case, Ended, EndedWaiting, New, Nulls, Overridden, PutOff, Refused, Running, Scheduled, Waits, admitted, case,
+    reject,
 };
 
 const TIME: &str = "2026-11-21T22:00[Europe/Zurich]";
@@ -115,6 +116,7 @@ fn resumptions() -> Vec<Case> {
         case("in another's name", waits, "ann", json!({"resume": "true", "resumed-by": "bob"}), Refused("must be 'ann'")),
         case("before the operator saw it", New, "ann", go_on(), too_early()),
         case("before its time", Running, "ann", go_on(), too_early()),
+        case("while a hold puts it off", PutOff("deployProduction"), "ann", go_on(), Refused("and it has paused")),
         case("while an approval is awaited", Waits("approvalProduction"), "ann", go_on(), Refused("it waits for approvalProduction")),
         case("a status of nulls", Nulls, "ann", go_on(), too_early()),
         case("after the end", Ended, "ann", go_on(), Refused("it has ended")),

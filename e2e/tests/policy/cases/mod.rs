@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::requests::{
     Case, Creation, DIGEST,
     Expect::{self, Admitted, Refused},
-    State::{self, Approved, Ended, EndedWaiting, New, Nulls, Overridden, Running, Scheduled, Waits},
+    State::{self, Approved, Ended, EndedWaiting, New, Nulls, Overridden, PutOff, Running, Scheduled, Waits},
 };
 
 /// Requested by `ann`, with nothing asked before.

@@ -29,12 +29,6 @@ use super::{
 /// How long an execution waits for objects that it refers to: GitOps tools apply in any order.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
-/// How often an execution that waits for another one of its pipeline looks by itself.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
-
-/// Pause before it is looked again whether an older execution still waits.
-const QUEUE_PAUSE: SignedDuration = SignedDuration::from_secs(30);
-
 /// A place in a pipeline, and the Environment that is there.
 struct Place<'a> {
     field: &'static str,
@@ -277,7 +271,6 @@ fn turn(world: &World, pipeline: &Pipeline, environments: &[&Environment]) -> Op
             Some(format!(
                 "kubectl patch pipeline {name} --namespace {namespace} --type merge --patch '{{\"spec\":{{\"suspend\":false}}}}'"
             )),
-            None,
         ));
     }
     let older = world.siblings.older.as_ref()?;
@@ -294,8 +287,6 @@ fn turn(world: &World, pipeline: &Pipeline, environments: &[&Environment]) -> Op
         reasons::BUSY,
         format!("execution {older} of Pipeline {name} runs"),
         Some(format!("kubectl launchway status {older} --namespace {namespace}")),
-        // That another one was deleted is not always told.
-        Some(LOOK_AGAIN),
     ))
 }
 
@@ -343,13 +334,13 @@ fn take(world: &World, environments: &[&Environment]) -> Option<Verdict> {
             Some(lock) => {
                 let holder = &lock.execution;
                 let why = format!("Environment {name} is taken by execution {holder}");
-                return Some(queued(world, reasons::ENVIRONMENT_LOCKED, why, status(holder), None));
+                return Some(queued(world, reasons::ENVIRONMENT_LOCKED, why, status(holder)));
             }
             None => match world.ahead.as_ref().filter(|_| !begun) {
                 Some(older) => {
-                    let why = format!("execution {older} waits for Environment {name} longer");
-                    // Its end changes no Environment if it never had one, so no event tells of it.
-                    return Some(queued(world, reasons::ENVIRONMENT_LOCKED, why, status(older), Some(QUEUE_PAUSE)));
+                    let why =
+                        format!("execution {older} came first, and wants an Environment that this one wants, too");
+                    return Some(queued(world, reasons::ENVIRONMENT_LOCKED, why, status(older)));
                 }
                 None => {
                     return Some(Verdict::acting(
@@ -374,13 +365,9 @@ fn has_begun(world: &World, environments: &[&Environment]) -> bool {
     environments.iter().any(|environment| holds(world, environment))
 }
 
-fn queued(
-    world: &World,
-    reason: &'static str,
-    why: String,
-    command: Option<String>,
-    pause: Option<SignedDuration>,
-) -> Verdict {
+/// Waits for its turn, and looks for nothing by itself: the end of who is before it, its deletion, a lock that is free and an
+/// edit of the pipeline are told (`controllers/execution.rs`).
+fn queued(world: &World, reason: &'static str, why: String, command: Option<String>) -> Verdict {
     Verdict::Waiting {
         reason,
         waiting: Box::new(WaitingFor {
@@ -393,7 +380,7 @@ fn queued(
             command,
         }),
         warn: None,
-        wake: pause.map(|pause| world.now.saturating_add(pause).unwrap_or(world.now)),
+        wake: None,
         actions: vec![],
     }
 }

@@ -35,12 +35,20 @@ fn who_has_an_environment_does_not_wait_for_an_older_one_that_turns_up() {
 }
 
 #[test]
-fn who_waits_for_an_older_one_looks_again() {
-    let mut play = Play::new();
-    play.world.ahead = Some("wknd-0".into());
-    play.run();
-    assert_eq!(play.step(StepName::Validate), (StepState::Waiting, reasons::ENVIRONMENT_LOCKED));
-    assert!(next(&play.seen()).wake.is_some(), "no Environment changes when the older one is deleted");
+fn who_waits_for_its_turn_waits_for_an_event() {
+    for (siblings, ahead, reason) in [
+        (Siblings::default(), Some("wknd-0".into()), reasons::ENVIRONMENT_LOCKED),
+        (Siblings { older: Some("wknd-0".into()), newer: None }, None, reasons::BUSY),
+    ] {
+        let mut play = Play::new();
+        (play.world.siblings, play.world.ahead) = (siblings, ahead);
+        play.run();
+        assert_eq!(play.step(StepName::Validate), (StepState::Waiting, reason));
+        assert_eq!(next(&play.seen()).wake, None, "a thousand that wait cost nothing");
+        (play.world.siblings, play.world.ahead) = (Siblings::default(), None);
+        play.run();
+        assert_eq!(play.step(StepName::Validate).0, StepState::Finished);
+    }
 }
 
 #[test]
