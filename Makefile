@@ -80,7 +80,7 @@ e2e: ## One scenario on the cluster: make e2e T=main_job (KUBECONFIG and LAUNCHW
 test-images: ## Start every base image for real and prove its contract, Sling's and the stand-in's alike (2 to 4 minutes)
 	@hack/preflight.sh cluster
 	@e2e/images/build.sh sling standin httpd tester
-	@e2e/images/test.sh sling standin httpd tester
+	@e2e/images/test.sh tester standin sling httpd
 
 .PHONY: validate-image
 validate-image: ## Let other tools judge a signed release: crane, skopeo, umoci, official schemas (cold about 3 minutes; COSIGN=1 adds cosign)
