@@ -94,6 +94,7 @@ scenarios() {
 # scenario NAME FAILED: adds its name to the file FAILED when it fails.
 scenario() {
   local began=$SECONDS end=passed
+  export LAUNCHWAY_SUITE=1
   { e2e "$1" 2>&1 | sed -u "s/^/$1 | /"; } || { end=FAILED && echo "$1" >>"$2"; }
   say "scenario $1 $end in $((SECONDS - began)) s"
 }

@@ -87,6 +87,10 @@ where
             Err(failure) => {
                 println!("{name}: FAILED after {}", short(began.elapsed()));
                 println!("operator:\n{}", install::log(&cluster).await);
+                // Alone it stays, for somebody to look at. In the suite its pods would keep the node from those that follow.
+                if std::env::var_os("LAUNCHWAY_SUITE").is_some() {
+                    program::let_scenarios_go(&cluster, earlier).await?;
+                }
                 Err(failure.during(name))
             }
         }
