@@ -38,9 +38,40 @@ pub(super) struct Feed<K: Resource<DynamicType = ()> + Clone + 'static> {
 
 /// Somebody who wants to know.
 struct Listener<K> {
-    /// Whether a change of status alone means nothing to it.
-    only_specs: bool,
+    about: About,
     hears: UnboundedSender<Arc<K>>,
+}
+
+/// What somebody wants to know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// Everything.
+    All,
+    /// Not of changes of status alone.
+    Specs,
+    /// Not of what a list found to be there.
+    Changes,
+}
+
+/// What is told of an object.
+#[derive(Clone, Copy)]
+enum News {
+    /// A list found it. Whether its spec is another one than was known.
+    Found { new_spec: bool },
+    /// It was created or changed. Whether its spec is another one now.
+    Changed { new_spec: bool },
+    /// It is gone.
+    Gone,
+}
+
+impl News {
+    const fn concerns(self, about: About) -> bool {
+        match (about, self) {
+            (About::All, _) | (_, Self::Gone) | (About::Changes, Self::Changed { .. }) => true,
+            (About::Changes, Self::Found { .. }) => false,
+            (About::Specs, Self::Found { new_spec } | Self::Changed { new_spec }) => new_spec,
+        }
+    }
 }
 
 impl<K> Feed<K>
@@ -59,17 +90,22 @@ where
 
     /// Every object that was created, changed or deleted from now on, and first of all those that are there.
     pub(super) fn changes(&mut self) -> impl Stream<Item = Arc<K>> + Send + use<K> {
-        self.listen(false)
+        self.listen(About::All)
+    }
+
+    /// Every object that is created, changed or deleted from now on. Of a list that is read anew only what is gone is told.
+    pub(super) fn later_changes(&mut self) -> impl Stream<Item = Arc<K>> + Send + use<K> {
+        self.listen(About::Changes)
     }
 
     /// The same without changes that leave the spec as it is.
     pub(super) fn changes_of_specs(&mut self) -> impl Stream<Item = Arc<K>> + Send + use<K> {
-        self.listen(true)
+        self.listen(About::Specs)
     }
 
-    fn listen(&mut self, only_specs: bool) -> UnboundedReceiver<Arc<K>> {
+    fn listen(&mut self, about: About) -> UnboundedReceiver<Arc<K>> {
         let (hears, changes) = unbounded();
-        self.listeners.push(Listener { only_specs, hears });
+        self.listeners.push(Listener { about, hears });
         changes
     }
 
@@ -98,12 +134,12 @@ where
                 let old = self.store.get(&key);
                 self.writer.apply_watcher_event(event);
                 if let Some(changed) = self.store.get(&key) {
-                    self.tell(&changed, is_new_spec(old.as_deref(), &changed));
+                    self.tell(&changed, News::Changed { new_spec: is_new_spec(old.as_deref(), &changed) });
                 }
             }
             Event::Delete(gone) => {
                 self.writer.apply_watcher_event(event);
-                self.tell(&Arc::new(gone.clone()), true);
+                self.tell(&Arc::new(gone.clone()), News::Gone);
             }
             Event::InitDone => {
                 let before: HashMap<_, _> =
@@ -111,19 +147,19 @@ where
                 self.writer.apply_watcher_event(event);
                 for there in self.store.state() {
                     let old = before.get(&ObjectRef::from_obj(there.as_ref()));
-                    self.tell(&there, is_new_spec(old.map(AsRef::as_ref), &there));
+                    self.tell(&there, News::Found { new_spec: is_new_spec(old.map(AsRef::as_ref), &there) });
                 }
                 let gone = before.into_iter().filter(|(key, _)| self.store.get(key).is_none());
-                gone.for_each(|(_, gone)| self.tell(&gone, true));
+                gone.for_each(|(_, gone)| self.tell(&gone, News::Gone));
             }
             Event::Init | Event::InitApply(_) => self.writer.apply_watcher_event(event),
         }
     }
 
-    fn tell(&self, changed: &Arc<K>, new_spec: bool) {
-        for listener in self.listeners.iter().filter(|listener| new_spec || !listener.only_specs) {
+    fn tell(&self, object: &Arc<K>, news: News) {
+        for listener in self.listeners.iter().filter(|listener| news.concerns(listener.about)) {
             // Nobody listens any more when the operator ends.
-            let _ = listener.hears.unbounded_send(changed.clone());
+            let _ = listener.hears.unbounded_send(object.clone());
         }
     }
 }
@@ -202,6 +238,22 @@ mod tests {
         assert!(told(&mut specs).is_empty(), "another list of the same");
         feed.take(&Event::Delete(version(2)));
         assert_eq!(told(&mut specs), ["a"]);
+    }
+
+    #[test]
+    fn who_asks_for_later_changes_hears_of_no_list_but_of_what_it_lacks() {
+        let mut feed = Feed::<ConfigMap>::new();
+        let mut later = feed.later_changes();
+        for event in [Event::Init, Event::InitApply(map("a")), Event::InitApply(map("b")), Event::InitDone] {
+            feed.take(&event);
+        }
+        assert!(told(&mut later).is_empty());
+        feed.take(&Event::Apply(map("b")));
+        assert_eq!(told(&mut later), ["b"]);
+        for event in [Event::Init, Event::InitApply(map("b")), Event::InitDone] {
+            feed.take(&event);
+        }
+        assert_eq!(told(&mut later), ["a"]);
     }
 
     #[test]

@@ -139,7 +139,9 @@ fn executions(parts: &Parts, context: &Arc<Context>, feeds: &mut Feeds) -> impl 
         .watches_shared_stream(feeds.environments.changes(), move |changed| {
             execution::concerned(&of_environment, &changed)
         })
-        .watches_shared_stream(feeds.executions.changes(), move |changed| execution::siblings(&same, &changed))
+        // When a list is read, each of those that wait looks by itself: to look for each of ten thousand who waits for it is
+        // a hundred million looks.
+        .watches_shared_stream(feeds.executions.later_changes(), move |changed| execution::siblings(&same, &changed))
         .watches_shared_stream(feeds.pipelines.changes(), move |changed| execution::of_pipeline(&of_pipeline, &changed))
         .graceful_shutdown_on(parts.shutdown.clone().wait())
         .run(

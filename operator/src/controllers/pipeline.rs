@@ -93,8 +93,11 @@ pub(super) fn of_execution(
     store: &Store<DeserializeGuard<Pipeline>>,
     changed: &ExecutionOutline,
 ) -> Vec<ObjectRef<DeserializeGuard<Pipeline>>> {
-    chosen(store, changed.metadata.namespace.as_deref(), |pipeline| {
+    let pipeline = ObjectRef::new(&changed.pipeline).within(changed.metadata.namespace.as_deref().unwrap_or_default());
+    let waits = |pipeline: &Pipeline| {
         let seen = pipeline.status.as_ref().and_then(|status| status.source.as_ref());
-        pipeline.metadata.name.as_ref() == Some(&changed.pipeline) && seen.is_some_and(|seen| seen.due.is_some())
-    })
+        seen.is_some_and(|seen| seen.due.is_some())
+    };
+    // Ten thousand are told of when the operator starts: it is looked up, not looked for.
+    store.get(&pipeline).filter(|found| found.0.as_ref().is_ok_and(waits)).map(|_| pipeline).into_iter().collect()
 }
