@@ -58,7 +58,8 @@ impl Work {
     const fn name(self) -> &'static str {
         match self {
             Self::StageOnly => "stage-only",
-            Self::FullStack => "full-stack",
+            // The program has it: there is one of this type for its Environments.
+            Self::FullStack => "demo",
         }
     }
 

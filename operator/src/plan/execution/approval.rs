@@ -111,12 +111,13 @@ fn wait(world: &World, status: &mut PipelineExecutionStatus, approval: &Approval
                 at: Time(world.now),
                 release: release.digest(),
             });
-            // What follows is done only after the record of the approval is safe.
+            // Nothing goes to production before the record of the approval is safe. What follows stage's are tests, which
+            // are told of with it: that they have begun already when the operator dies changes nothing.
             return Verdict::Passed {
                 state: StepState::Finished,
                 reason: reasons::APPROVED,
                 message: format!("approved by {by}"),
-                persist: true,
+                persist: approval.step != StepName::ApprovalStage,
             };
         }
         Some(Err(doubt)) => Some(doubt),
