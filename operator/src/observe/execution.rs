@@ -87,10 +87,14 @@ pub async fn world(context: &Context, remembered: &ExecutionOutline) -> Result<O
     };
     let needs = needs(&world);
     if needs.queue || needs.siblings {
-        let own = (!needs.queue).then_some(&*world.execution.spec.pipeline_ref.name);
-        let all = executions::running(context, namespace, own).await?;
-        world.ahead = needs.queue.then(|| queue::ahead(&all, &world, &names)).flatten();
-        world.siblings = if needs.siblings { queue::siblings(&all, &world) } else { Siblings::default() };
+        let pipeline = &*world.execution.spec.pipeline_ref.name;
+        let same = queue::siblings(&executions::running(context, namespace, Some(pipeline)).await?, &world);
+        // Who waits for an older one of its pipeline waits for nobody else, and of all others there may be a thousand.
+        if needs.queue && same.older.is_none() {
+            let all = executions::running(context, namespace, None).await?;
+            world.ahead = queue::ahead(&all, &world, &names);
+        }
+        world.siblings = if needs.siblings { same } else { Siblings::default() };
     }
     if needs.rival
         && let Some(pipeline) = &world.pipeline

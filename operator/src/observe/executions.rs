@@ -7,8 +7,8 @@ use crate::{context::Context, error::Error, outline::ExecutionOutline};
 
 use super::fresh;
 
-/// How many objects one answer may hold.
-pub(super) const PAGE: u32 = 500;
+/// How many objects one answer may hold: while it is read, all of it is in memory, and eight rounds may read one at once.
+pub(super) const PAGE: u32 = 100;
 
 /// Executions of a namespace, or of one of its pipelines, that have not ended: every one that was created before any that
 /// this process knows of, as it is by now.
