@@ -1,15 +1,11 @@
 //! The acceptance matrix of all public documents: the rows that are about what is around pipelines and executions.
 
 use super::row::{
-    Document::Matrix,
     Row,
-    Stance::{self, Otherwise, Out, Same},
+    Stance::{Otherwise, Out, Same},
     files::*,
+    of_matrix as row,
 };
-
-const fn row(id: &'static str, says: &'static str, stance: Stance) -> Row {
-    Row { id, documents: &[Matrix], says, stance }
-}
 
 pub const ROWS: &[Row] = &[
     row(

@@ -62,6 +62,11 @@ pub struct Row {
     pub stance: Stance,
 }
 
+/// A row of the acceptance matrix.
+pub const fn of_matrix(id: &'static str, says: &'static str, stance: Stance) -> Row {
+    Row { id, documents: &[Document::Matrix], says, stance }
+}
+
 /// What Launchway does about a behaviour.
 #[derive(Clone, Copy, Debug)]
 pub enum Stance {

@@ -281,6 +281,23 @@ impl Play {
             .run()
     }
 
+    /// A pair of production does not become ready.
+    fn fails_on_production(&mut self) -> &mut Self {
+        let since = Time(self.world.now);
+        self.status("prod").rollout = Some(RolloutStatus {
+            state: RolloutState::Failed,
+            phase: "Pair 1".into(),
+            since,
+            revision: "r".into(),
+            updated: 1,
+            total: 2,
+            message: "publish-1: no node".into(),
+            message_at: None,
+            watch: None,
+        });
+        self.run()
+    }
+
     /// To the moment in which an approval is awaited.
     fn until_approval(&mut self) -> &mut Self {
         self.run().built().deployed("stage").job_ends(JobEnd::Passed { message: "1 page".into() }).run()

@@ -33,23 +33,6 @@ fn next_of(play: &Play, name: &str) -> Play {
 }
 
 impl Play {
-    /// A pair of production does not become ready.
-    fn fails_on_production(&mut self) -> &mut Self {
-        let since = Time(self.world.now);
-        self.status("prod").rollout = Some(RolloutStatus {
-            state: RolloutState::Failed,
-            phase: "Pair 1".into(),
-            since,
-            revision: "r".into(),
-            updated: 1,
-            total: 2,
-            message: "publish-1: no node".into(),
-            message_at: None,
-            watch: None,
-        });
-        self.run()
-    }
-
     fn remembers(&self) -> &PipelineStatus {
         self.world.pipeline.as_ref().unwrap().status.as_ref().unwrap()
     }

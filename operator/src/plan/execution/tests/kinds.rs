@@ -188,20 +188,8 @@ fn a_release_older_than_the_one_that_production_runs_is_refused() {
 #[test]
 fn the_last_deployment_to_production_is_done_again_on_its_first_approval() {
     let mut first = Play::new();
-    first.until_approval().approved("bob");
-    let since = Time(first.world.now);
-    first.status("prod").rollout = Some(RolloutStatus {
-        state: RolloutState::Failed,
-        phase: "Pair 1".into(),
-        since,
-        revision: "r".into(),
-        updated: 1,
-        total: 2,
-        message: "publish-1: no node".into(),
-        message_at: None,
-        watch: None,
-    });
-    assert_eq!(first.run().result(), reasons::FAILED);
+    first.until_approval().approved("bob").fails_on_production();
+    assert_eq!(first.result(), reasons::FAILED);
 
     let mut again = later();
     again.world.pipeline = first.world.pipeline.clone();
